@@ -1,0 +1,36 @@
+"""Failures that are reported as one clear message instead of a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TrackNetError(Exception):
+    """Something that the user can mend: the command ends with this message and exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(TrackNetError):
+    """A wrong option, key or value: the command ends with this message and exit code 2."""
+
+    exit_code = 2
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Suggest the valid name nearest to a mistyped one.
+
+    Args:
+        word: What was found.
+        options: The names that would have been valid.
+
+    Returns:
+        ``"; did you mean 'x'?"``, or an empty string when nothing is close.
+
+    Example:
+        >>> nearest("badmington", ["badminton", "tennis"])
+        "; did you mean 'badminton'?"
+    """
+    found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
