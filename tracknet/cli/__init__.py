@@ -1,0 +1,1 @@
+"""The `tracknet` command: one module a command; the entry point imports nothing heavy."""

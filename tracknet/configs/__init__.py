@@ -1,0 +1,1 @@
+"""Where YAML comes from: packaged configs, search and composition."""

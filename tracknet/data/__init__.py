@@ -1,0 +1,1 @@
+"""Video and labels in, batches out."""

@@ -1,0 +1,1 @@
+"""From heatmaps to balls, and from balls to figures."""

@@ -1,0 +1,1 @@
+"""The networks: stacked frames in, heatmap logits out."""

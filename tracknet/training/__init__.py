@@ -1,0 +1,1 @@
+"""The Lightning module with its losses, targets, loggers, checkpoints and callbacks."""

@@ -1,0 +1,1 @@
+"""Callbacks that watch, time and record training."""
