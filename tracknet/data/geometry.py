@@ -33,5 +33,7 @@ def resize_xy(xy: Points, from_size: tuple[int, int], to_size: tuple[int, int]) 
     scale = (to_size[1] / from_size[1], to_size[0] / from_size[0])
     if isinstance(xy, torch.Tensor):
         factor = torch.tensor(scale, dtype=xy.dtype, device=xy.device)
-        return (xy + 0.5) * factor - 0.5
-    return ((xy + 0.5) * np.asarray(scale, dtype=xy.dtype) - 0.5).astype(xy.dtype, copy=False)
+        moved: Points = (xy + 0.5) * factor - 0.5
+        return moved
+    points: Points = (xy + 0.5) * np.asarray(scale, dtype=xy.dtype) - 0.5
+    return points
