@@ -1,0 +1,127 @@
+"""Splits of a data set into training, validation and test, by whole clips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from tracknet.data.clips import Clip
+from tracknet.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which clips go where; each entry is a pattern for `select`.
+
+    Attributes:
+        train: Training clips; empty means all that the others do not name.
+        val: Validation clips; empty means a held-out share of the training clips.
+        test: Test clips.
+    """
+
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+
+TENNIS_SPLITS: dict[str, Split] = {
+    "wasb": Split(train=tuple(f"game{n}" for n in range(1, 8)), test=("game8", "game9", "game10")),
+    "tracknetv4": Split(
+        train=tuple(f"game{n}" for n in (2, 3, 5, 6, 7, 8, 10)), test=("game1", "game4", "game9")
+    ),
+}
+"""Splits of the TrackNet tennis data set by game, as used by WASB (2023) and TrackNetV4 (2024)."""
+
+SHUTTLECOCK_SPLITS: dict[str, Split] = {
+    "tracknetv2": Split(train=("Professional", "Amateur"), test=("Test",)),
+    "tracknetv3": Split(train=("train",), val=("val",), test=("test",)),
+}
+"""Splits of the Shuttlecock Trajectory data set, by the folders in which TrackNetV2 and V3 keep matches."""
+
+
+def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
+    """Pick the clips that patterns name.
+
+    Args:
+        clips: The clips.
+        patterns: Names with ``*``, ``?`` and ``[...]`` as in a shell, matched against the name of a clip, its
+            group and the folders of its name; ``@FILE`` stands for the patterns in a text file, one a line,
+            where blank lines and lines that begin with ``#`` are ignored.
+
+    Returns:
+        The clips that any pattern matches, each once, in the order of ``clips``.
+
+    Raises:
+        UsageError: A pattern matches no clip, or a file of patterns cannot be read.
+    """
+    names = [_names(clip) for clip in clips]
+    picked: set[int] = set()
+    for pattern, origin in _expand(patterns):
+        matches = {
+            place
+            for place, known in enumerate(names)
+            if pattern in known or any(fnmatchcase(name, pattern) for name in known)
+        }
+        if not matches:
+            known = sorted({name for clip_names in names for name in clip_names})
+            shown = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
+            hint = nearest(pattern, known) or f"; there are {shown or 'no clips at all'}"
+            raise UsageError(f"{origin}{pattern!r} matches none of the {len(clips)} clips{hint}")
+        picked |= matches
+    return [clip for place, clip in enumerate(clips) if place in picked]
+
+
+def hold_out(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip]]:
+    """Hold out a share of the clips, always the same ones for the same names.
+
+    Args:
+        clips: The clips.
+        share: Share of the clips to hold out, in 0..1; of two clips or more, a share above 0 holds out at
+            least one, and a share below 1 leaves at least one.
+
+    Returns:
+        The clips that are left and those held out, both in the order of ``clips``.
+    """
+    total = len(clips)
+    count = round(share * total)
+    if 0 < share < 1:
+        count = min(max(count, 1), total - 1)
+    drawn = sorted(range(total), key=lambda place: _draw(clips[place].name))
+    held = set(drawn[: max(count, 0)])
+    return (
+        [clip for place, clip in enumerate(clips) if place not in held],
+        [clip for place, clip in enumerate(clips) if place in held],
+    )
+
+
+def _names(clip: Clip) -> list[str]:
+    parents = [str(parent) for parent in PurePosixPath(clip.name).parents][:-1]
+    return [name for name in dict.fromkeys([clip.name, clip.group, *parents]) if name]
+
+
+def _expand(patterns: Sequence[str]) -> list[tuple[str, str]]:
+    """Give each pattern with a prefix for messages that names the file and line it came from."""
+    expanded: list[tuple[str, str]] = []
+    for pattern in patterns:
+        if not pattern.startswith("@"):
+            expanded.append((pattern, ""))
+            continue
+        path = Path(pattern[1:])
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise UsageError(f"{pattern}: cannot read the list of clips: {reason}") from error
+        named = [(line.strip(), f"{path}:{number}: ") for number, line in enumerate(lines, 1)]
+        listed = [(line, origin) for line, origin in named if line and not line.startswith("#")]
+        if not listed:
+            raise UsageError(f"{path}: the list of clips is empty")
+        expanded += listed
+    return expanded
+
+
+def _draw(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()
