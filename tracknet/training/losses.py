@@ -1,0 +1,155 @@
+"""Losses between heatmap logits and target heatmaps.
+
+With the logit ``x``, the probability ``p = sigmoid(x)`` and the target ``y`` in 0..1. Logarithms are taken
+from the logits, ``log p = logsigmoid(x)`` and ``log(1 - p) = logsigmoid(-x)``, so that no probability has to
+be clamped and a confident mistake keeps its gradient.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+Reduction = Literal["pixel", "ball"]
+"""Over what a loss is averaged: pixels, as the papers do, or frames."""
+
+
+class HeatmapLoss(nn.Module, ABC):
+    """A loss for each heatmap cell, averaged over the frames that count.
+
+    Args:
+        reduction: ``pixel``: mean over all cells of all counted frames, as published. ``ball``: sum over the
+            cells of a frame, mean over the counted frames; the gradient of the tiny ball then does not shrink
+            with the size of the heatmap (its values are h * w times larger, and so is a matching learning
+            rate smaller).
+    """
+
+    def __init__(self, reduction: Reduction = "pixel") -> None:
+        super().__init__()
+        self.reduction: Reduction = reduction
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Give the loss of a batch of windows.
+
+        Args:
+            logits: Heatmap logits, float ``[B, L, h, w]``.
+            target: Target heatmaps in 0..1, ``[B, L, h, w]``.
+            weight: Weight of each frame, ``[B, L]``; 0 leaves a frame out, None counts all of them alike.
+
+        Returns:
+            ``sum(weight * loss) / (sum(weight) * h * w)``, or without ``h * w`` for ``ball``; a scalar, 0
+            with a gradient of 0 when no frame counts.
+        """
+        frames = self.cell_loss(logits, target).sum(dim=(-2, -1))
+        weight = torch.ones_like(frames) if weight is None else weight.to(frames.dtype)
+        total = weight.sum()
+        loss = (frames * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))
+        if self.reduction == "pixel":
+            loss = loss / (logits.shape[-2] * logits.shape[-1])
+        return loss
+
+    @abstractmethod
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each cell.
+
+        Args:
+            logits: Heatmap logits, ``[B, L, h, w]``.
+            target: Target heatmaps in 0..1, ``[B, L, h, w]``.
+
+        Returns:
+            Losses, ``[B, L, h, w]``.
+        """
+
+
+class WBCELoss(HeatmapLoss):
+    """Weighted binary cross-entropy of TrackNetV2 (Sun et al., 2020).
+
+    ``-((1 - p)^2 y log p + p^2 (1 - y) log(1 - p))``: the focal loss with gamma 2 and no alpha. The published
+    code clamps p at 1e-7; here a logit beyond +-16 goes on costing more instead.
+
+    Args:
+        reduction: ``pixel`` (published) or ``ball``, see `HeatmapLoss`.
+
+    Example:
+        >>> loss = WBCELoss()
+        >>> loss(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))  # 0.25 log 2
+        tensor(0.1733)
+    """
+
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
+        p = logits.sigmoid()
+        q = (-logits).sigmoid()
+        return -(q.square() * target * logsigmoid(logits) + p.square() * (1 - target) * logsigmoid(-logits))
+
+
+class FocalLoss(HeatmapLoss):
+    """Focal loss (Lin et al., 2017): cells that are answered well already count less.
+
+    ``-(a (1 - p)^gamma y log p + (1 - a) p^gamma (1 - y) log(1 - p))``, without ``a`` and ``1 - a`` when
+    there is no alpha. With gamma 0 and no alpha it is the binary cross-entropy.
+
+    Args:
+        gamma: Exponent of the modulating factor.
+        alpha: Share of the loss that falls on the ball, ``a``; None weighs ball and background alike.
+        reduction: ``pixel`` or ``ball``, see `HeatmapLoss`.
+    """
+
+    def __init__(
+        self,
+        gamma: NonNegativeFloat = 2.0,
+        alpha: ClosedUnitInterval | None = None,
+        reduction: Reduction = "pixel",
+    ) -> None:
+        super().__init__(reduction)
+        self.gamma: float = gamma
+        self.alpha: float | None = alpha
+
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
+        log_p, log_q = logsigmoid(logits), logsigmoid(-logits)
+        # Powers as exponentials: p^gamma itself has no finite gradient at p = 0 when gamma < 1.
+        ball = (self.gamma * log_q).exp() * target * log_p
+        ground = (self.gamma * log_p).exp() * (1 - target) * log_q
+        if self.alpha is not None:
+            ball, ground = self.alpha * ball, (1 - self.alpha) * ground
+        return -(ball + ground)
+
+
+class QualityFocalLoss(HeatmapLoss):
+    """Quality focal loss for real-valued targets (Li et al., 2020; WASB trains with it).
+
+    ``|y - p|^beta * -(y log p + (1 - y) log(1 - p))``: 0 where p = y also for y between 0 and 1 as far as its
+    modulating factor goes. With beta 0 it is the binary cross-entropy.
+
+    Args:
+        beta: Exponent of the modulating factor.
+        reduction: ``pixel`` or ``ball``, see `HeatmapLoss`.
+    """
+
+    def __init__(self, beta: NonNegativeFloat = 2.0, reduction: Reduction = "pixel") -> None:
+        super().__init__(reduction)
+        self.beta: float = beta
+
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
+        # |y - p|^beta has no finite gradient at p = y when beta < 1; the clamp gives 0 there.
+        gap = (target - logits.sigmoid()).abs().clamp(min=torch.finfo(logits.dtype).tiny)
+        return gap.pow(self.beta) * binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+class MSELoss(HeatmapLoss):
+    """Squared error of the probabilities: ``(p - y)^2``.
+
+    Args:
+        reduction: ``pixel`` or ``ball``, see `HeatmapLoss`.
+    """
+
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
+        return (logits.sigmoid() - target).square()
