@@ -27,6 +27,7 @@ from tracknet.errors import TrackNetError, nearest
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 LONG_VIDEO = 3000  # frames; the background of a longer video is taken from its keyframes
 FALLBACK_FPS = 30.0
+BACKGROUND_SAMPLES = 64  # frames that vote on the background, in training as in tracking
 
 _IMAGE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp"}
 
@@ -84,6 +85,10 @@ class FrameSource(ABC):
     @abstractmethod
     def count(self) -> int:
         """Count the frames that :meth:`frames` delivers."""
+
+    def estimate(self) -> int:
+        """Guess the number of frames at no cost; 0 when there is nothing to go by."""
+        return self.info.frames or 0
 
     @abstractmethod
     def sample(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:
@@ -154,9 +159,11 @@ class VideoFile(FrameSource):
         packets = self._packets()
         return packets if packets == self.info.frames else sum(1 for _ in self.frames((2, 2)))
 
+    def estimate(self) -> int:  # noqa: D102
+        return self.info.frames or round(self._seconds * self.info.fps)
+
     def sample(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:  # noqa: D102
-        expected = self.info.frames or round(self._seconds * self.info.fps)
-        if expected > LONG_VIDEO:
+        if self.estimate() > LONG_VIDEO:
             keyframes = self._keyframes(size, samples)
             if len(keyframes) >= samples / 2:
                 return keyframes
@@ -314,7 +321,9 @@ def evenly_spaced(frames: int, samples: int) -> list[int]:
     return [int(i) for i in np.linspace(0, frames - 1, min(frames, samples)).round()]
 
 
-def sample_frames(source: FrameSource, size: tuple[int, int] | None, samples: int = 64) -> np.ndarray:
+def sample_frames(
+    source: FrameSource, size: tuple[int, int] | None, samples: int = BACKGROUND_SAMPLES
+) -> np.ndarray:
     """Read frames spread evenly over a source, in constant memory.
 
     A video of more than 3000 frames is not decoded whole: the keyframes before evenly spaced times are taken,
@@ -334,7 +343,9 @@ def sample_frames(source: FrameSource, size: tuple[int, int] | None, samples: in
     return np.stack(source.sample(size, samples))
 
 
-def median_background(source: FrameSource, size: tuple[int, int] | None, samples: int = 64) -> np.ndarray:
+def median_background(
+    source: FrameSource, size: tuple[int, int] | None, samples: int = BACKGROUND_SAMPLES
+) -> np.ndarray:
     """Compute the background of a static camera: the median of evenly spaced frames.
 
     Args:
@@ -489,7 +500,10 @@ def _as_number(name: str) -> tuple[list[str | int], str]:
 
 def _read_image(file: Path) -> Any:
     """Decode one image file; raises TrackNetError naming it."""
-    data = file.read_bytes()
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise TrackNetError(f"{file}: cannot be read: {error.strerror}") from error
     codec = _IMAGE_CODECS.get(data[:2])
     # A JPEG that was cut short is decoded with a grey rest, so its end mark is looked for.
     whole = codec != "mjpeg" or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")

@@ -1,0 +1,392 @@
+"""Resized frames of clips on disk, decoded once and read many times.
+
+A clip is known by the content of its files, not by path or date, so a changed video can never be served stale
+and a moved one is found again. Each clip is one folder that appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracknet.data.progress import track_progress
+from tracknet.data.video import BACKGROUND_SAMPLES, FrameSource, evenly_spaced, median_of
+from tracknet.errors import TrackNetError
+
+CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
+
+# What reading a file that is missing, cut short or overwritten ends in.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError)
+_HEADER = 128  # bytes of the header of frames.npy, the same for every number of frames
+_CHUNK = 1 << 20
+_MOVE = "choose another folder with TRACKNET_CACHE or the option for the root of the cache"
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """A clip in the cache. It can be sent to another process: only the place of the files travels.
+
+    Attributes:
+        frames: RGB frames, a read-only memory map, uint8 ``[N, 3, H, W]`` in C order, so that a window of
+            consecutive frames is one contiguous read.
+        background: Median of evenly spaced frames, uint8 ``[3, H, W]``.
+    """
+
+    frames: np.ndarray
+    background: np.ndarray
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would copy the whole clip through the pipe.
+        if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
+            return _load, (Path(self.frames.filename).parent,)
+        return CachedClip, (self.frames, self.background)
+
+
+class FrameCache:
+    """The frames of clips at one size, kept under one root folder.
+
+    Several processes may build and read at the same time: a clip is built by one of them, the others take up
+    other clips or wait.
+
+    Args:
+        root: Folder of the cache; None is ``$TRACKNET_CACHE``, or ``~/.cache/tracknet/frames`` where that is
+            not set.
+        size: ``(height, width)`` of the frames.
+    """
+
+    def __init__(self, root: Path | None = None, size: tuple[int, int] = (288, 512)) -> None:
+        default = os.environ.get("TRACKNET_CACHE") or "~/.cache/tracknet/frames"
+        self.root = Path(root or default).expanduser().absolute()
+        self.size = (int(size[0]), int(size[1]))
+        self._digests: dict[tuple[Any, ...], str] = {}
+
+    def key(self, source: FrameSource) -> str:
+        """Compute the name of a source in the cache.
+
+        A hash of the bytes of its files (for an image folder also of their names), the size of the frames and
+        the version of the format. A source is hashed once; again only when the state of a file changes.
+
+        Args:
+            source: A video or image folder.
+
+        Returns:
+            40 hexadecimal digits.
+
+        Raises:
+            TrackNetError: A file cannot be read.
+        """
+        path = source.path
+        try:
+            files = [(file, file.stat()) for file in source.files()]
+            # The time of the last change of the inode, unlike that of the content, cannot be set back.
+            state = tuple((str(f), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f, s in files)
+            if state not in self._digests:
+                digest = hashlib.blake2b(f"{CACHE_VERSION} {self.size}".encode(), digest_size=20)
+                for file, status in files:
+                    name = "" if file == path else file.relative_to(path).as_posix()
+                    digest.update(f"\0{name}\0{status.st_size}\0".encode())
+                    with file.open("rb") as content:
+                        while chunk := content.read(_CHUNK):
+                            digest.update(chunk)
+                self._digests[state] = digest.hexdigest()
+            return self._digests[state]
+        except OSError as error:
+            raise TrackNetError(f"{error.filename or path}: cannot be read: {error.strerror}") from error
+
+    def missing(self, sources: Sequence[FrameSource]) -> list[FrameSource]:
+        """List the sources that are not in the cache, or are there damaged; each content once.
+
+        Raises:
+            TrackNetError: A file of a source cannot be read.
+        """
+        return list(self._missing(sources).values())
+
+    def bytes_needed(self, sources: Sequence[FrameSource]) -> int:
+        """Estimate the room on disk that the frames of some sources take, in bytes.
+
+        From the number of frames that each source claims, or its duration.
+        """
+        return sum((source.estimate() + 1) * self._frame_bytes + 2 * _HEADER for source in sources)
+
+    def build(
+        self, sources: Sequence[FrameSource], workers: int | None = None, progress: bool = True
+    ) -> None:
+        """Decode the sources that are missing. Memory does not grow with their length.
+
+        Interrupted, it leaves the clips that are finished. A source that cannot be decoded does not keep the
+        others from being built.
+
+        Args:
+            sources: Videos and image folders.
+            workers: Clips decoded at the same time; None takes one for each core.
+            progress: Print on standard error what is done and how long it will take.
+
+        Raises:
+            TrackNetError: A source cannot be decoded (all such sources are named), the disk has too little
+                room, or the root cannot be written to.
+        """
+        todo = self._missing(sources)
+        try:
+            self._remove_leftovers()
+            if not todo:
+                return
+            self.root.mkdir(parents=True, exist_ok=True)
+            need, free = self.bytes_needed(list(todo.values())), shutil.disk_usage(self.root).free
+            clips = f"{len(todo)} clip{'s' * (len(todo) > 1)}"
+            if need > free:
+                raise TrackNetError(
+                    f"{self.root}: too little room for the frame cache: {clips} need {_bytes(need)}, "
+                    f"{_bytes(free)} are free; make room or {_MOVE}"
+                )
+            if progress:
+                print(
+                    f"frame cache: {clips}, {_bytes(need)} to write under {self.root} (free: {_bytes(free)})",
+                    file=sys.stderr,
+                )
+            faults = self._build_all(todo, workers, progress)
+        except OSError as error:
+            raise TrackNetError(
+                f"{self.root}: cannot write the frame cache: {error.strerror}; make room or {_MOVE}"
+            ) from error
+        if faults:
+            raise TrackNetError("\n".join(faults))
+
+    def open(self, source: FrameSource) -> CachedClip:
+        """Open a clip that has been built.
+
+        Args:
+            source: The video or image folder.
+
+        Returns:
+            Its frames as a memory map, and its background.
+
+        Raises:
+            TrackNetError: The clip is not in the cache, or damaged there.
+        """
+        folder = self._folder(self.key(source))
+        if not folder.is_dir():
+            raise TrackNetError(
+                f"{source.path}: not in the frame cache under {self.root}; build the cache first"
+            )
+        try:
+            return self._verified(folder)
+        except _DAMAGE as error:
+            raise TrackNetError(
+                f"{source.path}: damaged in the frame cache ({error}); build the cache again, or remove {folder}"
+            ) from error
+
+    @property
+    def _frame_bytes(self) -> int:
+        return 3 * self.size[0] * self.size[1]
+
+    def _folder(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def _missing(self, sources: Sequence[FrameSource]) -> dict[str, FrameSource]:
+        with ThreadPoolExecutor(_cores()) as pool:
+            keyed = dict(zip(pool.map(self.key, sources), sources, strict=True))
+        return {key: source for key, source in keyed.items() if not self._is_whole(key)}
+
+    def _is_whole(self, key: str) -> bool:
+        try:
+            self._verified(self._folder(key))
+        except _DAMAGE:
+            return False
+        return True
+
+    def _verified(self, folder: Path) -> CachedClip:
+        """Open an entry; raises one of ``_DAMAGE`` when it is not as it was written."""
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        clip = _load(folder)
+        if meta["version"] != CACHE_VERSION or clip.frames.shape != (meta["frames"], 3, *self.size):
+            raise ValueError(f"meta.json and frames.npy of shape {clip.frames.shape} do not match")
+        if clip.background.shape != clip.frames.shape[1:] or not len(clip.frames):
+            raise ValueError(f"background.npy of shape {clip.background.shape} does not match")
+        found = (folder / "frames.npy").stat().st_size
+        if found != _HEADER + clip.frames.size:
+            raise ValueError(f"frames.npy has {found} bytes instead of {_HEADER + clip.frames.size}")
+        return clip
+
+    def _build_all(self, todo: dict[str, FrameSource], workers: int | None, progress: bool) -> list[str]:
+        """Build each clip; returns the messages of those that cannot be decoded, in the order given."""
+        workers = min(workers or _cores(), len(todo))
+        threads = max(1, _cores() // workers)
+        stop = threading.Event()
+        faults: dict[str, str] = {}
+        total = sum(source.estimate() for source in todo.values())
+        with (
+            track_progress(total, "frames", "frame cache", progress) as shown,
+            ThreadPoolExecutor(workers) as pool,
+        ):
+
+            def advance(n: int) -> None:
+                if stop.is_set():
+                    raise _Stopped
+                shown.advance(n)
+
+            def build_one(key: str, wait: bool) -> bool:
+                with self._locked(key, wait, stop) as mine:
+                    if mine and self._is_whole(key):
+                        advance(todo[key].estimate())
+                    elif mine:
+                        self._write(todo[key], key, threads, advance)
+                return mine
+
+            try:
+                # What another process is building comes last: meanwhile there may be other clips to build.
+                pending = list(todo)
+                for wait in (False, True):
+                    if wait and pending:
+                        shown.note(f"waiting for another process that builds {len(pending)} of the clips")
+                    futures = {pool.submit(build_one, key, wait): key for key in pending}
+                    pending = []
+                    for future in as_completed(futures):
+                        try:
+                            if not future.result():
+                                pending.append(futures[future])
+                        except TrackNetError as error:
+                            faults[futures[future]] = str(error)
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [faults[key] for key in todo if key in faults]
+
+    def _write(self, source: FrameSource, key: str, threads: int, advance: Callable[[int], None]) -> None:
+        """Decode one clip into a folder beside its place and move it there; the lock of the key is held."""
+        folder = self._folder(key)
+        part = folder.with_name(f"{key}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            frames = 0
+            # Written as a stream and not through a memory map, where a full disk would kill the process. The
+            # number of frames is known for certain only at the end, so the header is written twice.
+            with (part / "frames.npy").open("wb") as file:
+                file.write(self._header(0))
+                for frame in source.frames(self.size, threads):
+                    file.write(np.ascontiguousarray(frame.transpose(2, 0, 1)).data)
+                    frames += 1
+                    advance(1)
+                file.seek(0)
+                file.write(self._header(frames))
+                _sync(file)
+            if self.key(source) != key:
+                raise TrackNetError(f"{source.path}: changed while it was read; build the cache again")
+            written = np.load(part / "frames.npy", mmap_mode="r")
+            voters = [np.asarray(written[i]) for i in evenly_spaced(frames, BACKGROUND_SAMPLES)]
+            with (part / "background.npy").open("wb") as file:
+                np.save(file, median_of(voters))
+                _sync(file)
+            meta = {
+                "version": CACHE_VERSION,
+                "source": source.path.name,
+                "size": list(self.size),
+                "frames": frames,
+            }
+            with (part / "meta.json").open("wb") as file:
+                file.write(json.dumps(meta, indent=1).encode())
+                _sync(file)
+            _sync_folder(part)
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
+            part.rename(folder)
+            _sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _header(self, frames: int) -> bytes:
+        described = {"descr": "|u1", "fortran_order": False, "shape": (frames, 3, *self.size)}
+        text = repr(described).ljust(_HEADER - 11) + "\n"
+        return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
+
+    @contextmanager
+    def _locked(self, key: str, wait: bool, stop: threading.Event) -> Iterator[bool]:
+        """Hold the lock of a clip; yields False when another process or thread holds it and ``wait`` is off.
+
+        The lock ends with the process that holds it, however that dies. Its file is removed with it.
+        """
+        path = self._folder(key).with_name(f"{key}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = None
+        while lock is None:
+            if stop.is_set():
+                raise _Stopped
+            try:
+                lock = _try_lock(path)
+            except BlockingIOError:
+                if not wait:
+                    break
+                time.sleep(0.1)
+        try:
+            yield lock is not None
+        finally:
+            if lock is not None:
+                path.unlink(missing_ok=True)
+                os.close(lock)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what builds that died have left: folders not finished, locks that nobody holds."""
+        for left in [*self.root.glob("??/*.part"), *self.root.glob("??/*.lock")]:
+            # What belongs to another user of a shared cache is left to that user.
+            with suppress(PermissionError), self._locked(left.stem, False, threading.Event()) as mine:
+                if mine and left.suffix == ".part":
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+class _Stopped(Exception):  # noqa: N818
+    """Ends a worker when the build is interrupted."""
+
+
+def _load(folder: Path) -> CachedClip:
+    return CachedClip(np.load(folder / "frames.npy", mmap_mode="r"), np.load(folder / "background.npy"))
+
+
+def _try_lock(path: Path) -> int | None:
+    """Make and lock a file; None when its holder has just removed it, BlockingIOError while another holds it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), path.stat()):
+            return lock
+    except FileNotFoundError:
+        pass
+    except OSError:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
