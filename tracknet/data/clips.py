@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from tracknet.data.labels import Fault
+from tracknet.data.video import IMAGE_SUFFIXES
 from tracknet.errors import TrackNetError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".ts"})
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 @dataclass(frozen=True)

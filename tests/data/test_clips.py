@@ -1,0 +1,152 @@
+"""Layouts: which clips are found, how they are called, what is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracknet.data.clips import FlatVideo, ShuttlecockTrajectory, TrackNetTennis, detect_layout
+from tracknet.errors import TrackNetError
+
+
+@pytest.fixture
+def tree(tmp_path):
+    def _tree(*names: str):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return tmp_path
+
+    return _tree
+
+
+def summary(clips, root):
+    return [
+        (
+            clip.name,
+            clip.group,
+            clip.video.relative_to(root).as_posix(),
+            clip.labels.relative_to(root).as_posix() if clip.labels else None,
+        )
+        for clip in clips
+    ]
+
+
+def test_flat(tree):
+    root = tree(
+        "game10_Clip1.mp4", "game10_Clip1.csv", "game2_Clip1.MP4", "game2_Clip1.csv", "00001.avi", "00001.csv"
+    )
+    tree("notes.txt", ".hidden.mp4", "._00001.csv")
+    layout = detect_layout(root)
+    assert isinstance(layout, FlatVideo)
+    clips, faults = layout.find(root)
+    assert faults == []
+    assert summary(clips, root) == [
+        ("00001", "", "00001.avi", "00001.csv"),
+        ("game2_Clip1", "game2", "game2_Clip1.MP4", "game2_Clip1.csv"),
+        ("game10_Clip1", "game10", "game10_Clip1.mp4", "game10_Clip1.csv"),
+    ]
+
+
+def test_flat_with_gaps(tree):
+    root = tree("a.mp4", "b.csv", "c.mp4", "c.csv")
+    clips, faults = FlatVideo().find(root)
+    assert [(clip.name, clip.labels is None) for clip in clips] == [("a", True), ("c", False)]
+    assert [str(fault) for fault in faults] == [
+        f"{root}/a.mp4: has no labels; expected a.csv beside it",
+        f"{root}/b.csv: has no video; expected b.mp4 beside it",
+    ]
+    assert [fault.kind for fault in faults] == ["no-labels", "no-video"]
+
+
+def test_tennis(tree):
+    root = tree(
+        "game10/Clip2/0000.jpg",
+        "game10/Clip2/Label.csv",
+        "game2/Clip10/0000.jpg",
+        "game2/Clip10/Label.csv",
+        "game2/Clip9/0000.jpg",
+        "game3/Clip1/Label.csv",
+        "game3/Clip2/readme.txt",
+        "game3/notes/0000.jpg",
+    )
+    layout = detect_layout(root)
+    assert isinstance(layout, TrackNetTennis)
+    clips, faults = layout.find(root)
+    assert summary(clips, root) == [
+        ("game2/Clip9", "game2", "game2/Clip9", None),
+        ("game2/Clip10", "game2", "game2/Clip10", "game2/Clip10/Label.csv"),
+        ("game10/Clip2", "game10", "game10/Clip2", "game10/Clip2/Label.csv"),
+    ]
+    assert [(fault.kind, fault.path.relative_to(root).as_posix()) for fault in faults] == [
+        ("no-labels", "game2/Clip9"),
+        ("no-video", "game3/Clip1/Label.csv"),
+    ]
+
+
+def test_shuttlecock(tree):
+    root = tree(
+        "match1/csv/1_01_00_ball.csv",
+        "match1/csv/1_02_00_ball.csv",
+        "match1/corrected_csv/1_02_00_ball.csv",
+        "match1/video/1_01_00.mp4",
+        "match1/video/1_02_00.mp4",
+        "match1/frame/1_02_00/0.png",
+        "match2/csv/1_01_01_ball.csv",
+        "match2/frame/1_01_01/0.png",
+        "match2/frame/1_01_02/0.png",
+        "match2/csv/1_09_09_ball.csv",
+    )
+    layout = detect_layout(root)
+    assert isinstance(layout, ShuttlecockTrajectory)
+    clips, faults = layout.find(root)
+    assert summary(clips, root) == [
+        ("match1/1_01_00", "match1", "match1/video/1_01_00.mp4", "match1/csv/1_01_00_ball.csv"),
+        ("match1/1_02_00", "match1", "match1/video/1_02_00.mp4", "match1/corrected_csv/1_02_00_ball.csv"),
+        ("match2/1_01_01", "match2", "match2/frame/1_01_01", "match2/csv/1_01_01_ball.csv"),
+        ("match2/1_01_02", "match2", "match2/frame/1_01_02", None),
+    ]
+    assert [(fault.kind, fault.path.name) for fault in faults] == [
+        ("no-labels", "1_01_02"),
+        ("no-video", "1_09_09_ball.csv"),
+    ]
+    assert "../csv/1_01_02_ball.csv" in faults[0].message
+    assert "../video/1_09_09.mp4" in faults[1].message
+
+
+@pytest.mark.parametrize("parts", [("test", "train", "val"), ("Amateur", "Professional", "Test")])
+def test_shuttlecock_in_parts(tree, parts):
+    for part in parts:
+        root = tree(f"{part}/match1/csv/1_01_00_ball.csv", f"{part}/match1/video/1_01_00.mp4")
+    layout = detect_layout(root)
+    assert isinstance(layout, ShuttlecockTrajectory)
+    clips, faults = layout.find(root)
+    assert faults == []
+    assert [(clip.name, clip.group) for clip in clips] == [
+        (f"{part}/match1/1_01_00", f"{part}/match1") for part in parts
+    ]
+
+
+def test_labels_alone_are_recognised(real_data):
+    root = real_data / "shuttlecock_trajectories"
+    clips, faults = detect_layout(root).find(root)
+    assert clips == []
+    assert [fault.kind for fault in faults] == ["no-video"] * 18
+
+
+def test_an_unknown_layout_lists_what_is_expected(tree):
+    root = tree("notes.txt", "inner/a.mp4")
+    with pytest.raises(TrackNetError) as caught:
+        detect_layout(root)
+    message = str(caught.value)
+    assert "the folder inner in it has one of them" in message
+    for expected in ("flat: NAME.mp4 beside NAME.csv", "tennis: game*/Clip*/", "shuttlecock: "):
+        assert f"\n  {expected}" in message
+
+
+def test_what_is_no_folder_is_told(tree):
+    root = tree("file.txt")
+    with pytest.raises(TrackNetError, match="gone: there is no such folder"):
+        detect_layout(root / "gone")
+    with pytest.raises(TrackNetError, match=r"file\.txt: is not a folder"):
+        detect_layout(root / "file.txt")
