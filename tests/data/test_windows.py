@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracknet.data.cache import CachedClip
+from tracknet.data.labels import Labels
+from tracknet.data.windows import EvaluationSampler, LabelledClip, WindowDataset
+
+
+def a_clip(total: int, name: str = "rally", unlabelled: tuple[int, ...] = ()) -> LabelledClip:
+    """A clip whose pixels hold the frame number and whose ball lies at x = frame number."""
+    frames = np.broadcast_to(np.arange(total, dtype=np.uint8).reshape(-1, 1, 1, 1), (total, 3, 4, 8)).copy()
+    labelled = np.ones(total, bool)
+    labelled[list(unlabelled)] = False
+    xy = np.stack([np.arange(total), np.ones(total)], axis=1).astype(np.float32)
+    labels = Labels(xy=xy, visible=labelled & (np.arange(total) % 2 == 0), labelled=labelled)
+    return LabelledClip(name, CachedClip(frames, frames[0]), labels, (4, 8), 30.0)
+
+
+def windows(clips, frames, outputs, step, background=False) -> WindowDataset:
+    return WindowDataset(clips, frames, outputs, (4, 8), background, step)
+
+
+def test_training_windows_start_at_every_step():
+    dataset = windows([a_clip(10)], frames=4, outputs=4, step=3)
+    assert [dataset[i]["frame"].tolist() for i in range(len(dataset))] == [
+        [0, 1, 2, 3],
+        [3, 4, 5, 6],
+        [6, 7, 8, 9],
+    ]
+
+
+def test_a_sample_holds_pixels_and_labels_of_the_same_frames():
+    dataset = windows([a_clip(3), a_clip(9, unlabelled=(6,))], frames=4, outputs=4, step=1, background=True)
+    sample = dataset[len(dataset) - 1]
+    assert sample["frames"].dtype == torch.uint8
+    assert sample["frames"].shape == (4, 3, 4, 8)
+    assert sample["frames"][:, 0, 0, 0].tolist() == [5, 6, 7, 8]
+    assert sample["xy"][:, 0].tolist() == [5.0, 6.0, 7.0, 8.0]
+    assert sample["visible"].tolist() == [False, False, False, True]
+    assert sample["labelled"].tolist() == [True, False, True, True]
+    assert sample["clip"].item() == 1
+    assert sample["source_size"].tolist() == [4, 8]
+    assert sample["background"].shape == (3, 4, 8)
+
+
+def test_labels_move_to_the_cached_size():
+    clip = a_clip(4)
+    half = WindowDataset([LabelledClip("r", clip.cached, clip.labels, (8, 16), 30.0)], 4, 4, (4, 8), False, 1)
+    assert half[0]["xy"][3].tolist() == [(3 + 0.5) / 2 - 0.5, (1 + 0.5) / 2 - 0.5]
+
+
+@given(
+    totals=st.lists(st.integers(1, 23), min_size=1, max_size=3),
+    frames=st.integers(1, 9),
+    many=st.booleans(),
+)
+def test_evaluation_counts_every_frame_exactly_once(totals, frames, many):
+    dataset = windows([a_clip(n) for n in totals], frames, frames if many else 1, step=None)
+    seen: list[tuple[int, int]] = []
+    for place in range(len(dataset)):
+        sample = dataset[place]
+        assert sample["frames"].shape[0] == frames
+        assert sample["frames"][:, 0, 0, 0].tolist() == sample["frame"].tolist()
+        counted = sample["frame"][sample["counted"]].tolist()
+        if not many:
+            assert sample["counted"].tolist() == [False] * (frames - 1) + [True]
+        seen += [(int(sample["clip"]), frame) for frame in counted]
+    assert seen == [(clip, frame) for clip, n in enumerate(totals) for frame in range(n)]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_processes_share_the_windows_without_counting_one_twice(processes):
+    dataset = windows([a_clip(13)], frames=2, outputs=2, step=None)
+    samplers = [EvaluationSampler(dataset, processes, rank, shuffle=False) for rank in range(processes)]
+    dealt = [list(sampler) for sampler in samplers]
+    assert len({len(part) for part in dealt}) == 1
+    counted = [
+        frame
+        for part in dealt
+        for place in part
+        for frame in dataset[place]["frame"][dataset[place]["counted"]].tolist()
+    ]
+    assert sorted(counted) == list(range(13))

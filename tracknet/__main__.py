@@ -1,0 +1,6 @@
+"""``python -m tracknet``."""
+
+from tracknet.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,80 @@
+"""The entry point: finds the command, and turns failures into one message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import tracknet
+from tracknet.errors import TrackNetError, nearest
+
+COMMANDS = {
+    "fit": ("train", "Train a tracker as configured; validates after every epoch."),
+    "validate": ("train", "Compute the figures of a checkpoint on the validation rallies."),
+    "test": ("train", "Compute the figures of a checkpoint on the test rallies, clip by clip."),
+    "predict": ("train", "Write the trajectories that a checkpoint finds in the test rallies."),
+    "track": ("track", "Find the ball in a video: trajectory as CSV, overlay video on request."),
+    "data": ("data", "Check a data set, generate rallies, fill the frame cache."),
+    "demo": ("demo", "Generate rallies, train on them, test on unseen courts and show the result."),
+}
+"""Module below `tracknet.cli` and one line of help for each command."""
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Words after ``tracknet``; default those of the process.
+
+    Returns:
+        Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"tracknet {tracknet.__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(
+            f"tracknet: no command {words[0]!r}{nearest(words[0], COMMANDS)}; `tracknet --help` lists them",
+            file=sys.stderr,
+        )
+        return 2
+    module = import_module(f"tracknet.cli.{COMMANDS[words[0]][0]}")
+    try:
+        return int(module.main(words))
+    except TrackNetError as error:
+        print(f"tracknet {words[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"tracknet {words[0]}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`tracknet ... | head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def run() -> None:
+    """Run the command of this process and exit with its code."""
+    sys.exit(main())
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        f"tracknet {tracknet.__version__}: train, evaluate and run sports-ball trackers",
+        "",
+        "usage: tracknet COMMAND [options]",
+        "",
+        *(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()),
+        "",
+        "`tracknet COMMAND --help` explains one; a first run: tracknet demo",
+    ]
+    return "\n".join(lines)

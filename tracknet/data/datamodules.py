@@ -1,0 +1,346 @@
+"""Data sets of the field as DataModules: a folder of rallies in, batches of windows out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from tracknet.data.augmentation import Augmentation
+from tracknet.data.cache import FrameCache
+from tracknet.data.check import CheckedClip, DatasetReport, check_dataset
+from tracknet.data.clips import Clip, FlatVideo, Layout, ShuttlecockTrajectory, TrackNetTennis
+from tracknet.data.generate import Sport, generate_rallies
+from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, hold_out, select
+from tracknet.data.video import open_source
+from tracknet.data.windows import EvaluationSampler, LabelledClip, Sample, WindowDataset
+from tracknet.errors import TrackNetError, UsageError, nearest
+
+Part = Literal["train", "val", "test"]
+
+
+class RallyDataModule(LightningDataModule):
+    """Windows of labelled rallies, split by whole clips.
+
+    Each list of ``train``, ``val`` and ``test`` names clips or groups of clips (games, matches), with ``*``
+    and ``?`` as in a shell, or a text file of such names as ``@FILE``. Where a list is missing: without
+    ``train``, everything that the others do not name; without ``val``, a share of the training clips. A data
+    set that comes in folders ``train``, ``val`` and ``test`` is split by them unless clips are named.
+
+    Args:
+        root: Folder of the data set.
+        split: A named split of the field, see ``named_splits`` of the class.
+        train: Clips to train on.
+        val: Clips to validate on.
+        test: Clips to test on; default the validation clips.
+        holdout: Share of the training clips that is held out for validation where ``val`` names none.
+        step: Frames between the starts of training windows.
+        batch_size: Windows per batch (of each process).
+        num_workers: Processes that read windows; 0 reads in the training process.
+        cache_dir: Folder of the frame cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
+        augmentation: Random changes of training windows, on the device.
+        faults: ``refuse`` stops before training when the labels or videos have faults; ``mask`` leaves faulty
+            rows and unusable clips out.
+        frames: Frames per window (linked to the network).
+        outputs: Frames that the network speaks of, L or 1 (linked to the network).
+        size: Height and width of the network's input (linked to the module).
+        background: Whether batches hold the median background (linked to the network).
+    """
+
+    layout: ClassVar[type[Layout]]
+    named_splits: ClassVar[Mapping[str, Split]] = {}
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | None = None,
+        train: list[str] | None = None,
+        val: list[str] | None = None,
+        test: list[str] | None = None,
+        holdout: ClosedUnitInterval = 0.15,
+        step: PositiveInt = 1,
+        batch_size: PositiveInt = 4,
+        num_workers: NonNegativeInt = 0,
+        cache_dir: Path | None = None,
+        augmentation: Augmentation | None = None,
+        faults: Literal["refuse", "mask"] = "refuse",
+        frames: PositiveInt = 3,
+        outputs: PositiveInt = 3,
+        size: tuple[PositiveInt, PositiveInt] = (288, 512),
+        background: bool = False,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.split = self._chosen_split(split, Split(_tuple(train), _tuple(val), _tuple(test)))
+        self.holdout = holdout
+        self.step = step
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.augmentation = augmentation
+        self.faults = faults
+        self.frames = frames
+        self.outputs = outputs
+        self.size = (int(size[0]), int(size[1]))
+        self.background = background
+        self.cache = FrameCache(cache_dir, self.size)
+        self.parts: dict[Part, list[LabelledClip]] = {}
+        self._checked: DatasetReport | None = None
+
+    def clip_names(self, part: Part) -> list[str]:
+        """Names of the clips of one part, in the order of the batch's clip numbers."""
+        return [clip.name for clip in self.parts[part]]
+
+    def prepare_data(self) -> None:
+        """Check the labels and the videos, and decode into the frame cache what is not there yet."""
+        report = self._report()
+        report.fail_if_errors(masked=self.faults == "mask")
+        parts = self._split(report)
+        used = {clip.clip.name: clip for clips in parts.values() for clip in clips}
+        self.cache.build([open_source(clip.clip.video) for clip in used.values()])
+
+    def setup(self, stage: str) -> None:
+        """Open the cached clips of the parts that the stage needs."""
+        wanted: dict[str, tuple[Part, ...]] = {
+            "fit": ("train", "val"),
+            "validate": ("val",),
+            "test": ("test",),
+            "predict": ("test",),
+        }
+        parts = self._split(self._report())
+        for part in wanted[stage]:
+            if part not in self.parts:
+                self.parts[part] = [self._open(clip) for clip in parts[part]]
+        # Probing is done; the report holds the labels of every clip of the data set.
+        self._checked = None
+        if stage == "fit":
+            counts = ", ".join(
+                f"{part} {len(clips)} clips of {sum(len(c.labels.visible) for c in clips):,} frames"
+                for part, clips in self.parts.items()
+            )
+            rank_zero_info(f"{self.root}: {counts}")
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled training windows."""
+        dataset = self._dataset("train", self.step)
+        return self._loader(dataset, shuffle=True, drop_last=len(dataset) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Windows that count each validation frame once."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Windows that count each test frame once."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """The test windows."""
+        return self._evaluation_loader("test")
+
+    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        """Augment training batches on the device."""
+        if self.augmentation is not None and self.trainer is not None and self.trainer.training:
+            augmented: dict[str, Tensor] = self.augmentation(batch)
+            return augmented
+        return batch
+
+    def _chosen_split(self, name: str | None, named: Split) -> Split:
+        if name is None:
+            return named
+        if any((named.train, named.val, named.test)):
+            raise UsageError(f"data.split={name} and data.train/val/test both name clips; keep one of them")
+        if name not in self.named_splits:
+            known = ", ".join(self.named_splits) or "none for this data set"
+            hint = nearest(name, self.named_splits)
+            raise UsageError(f"data.split: {name!r} is not a named split{hint} (known: {known})")
+        return self.named_splits[name]
+
+    def _report(self) -> DatasetReport:
+        if self._checked is None:
+            self._checked = check_dataset(self.root, self.layout())
+        return self._checked
+
+    def _split(self, report: DatasetReport) -> dict[Part, list[CheckedClip]]:
+        usable = {checked.clip.name: checked for checked in report.checked if checked.labels is not None}
+        clips = [checked.clip for checked in usable.values()]
+        chosen = choose_clips(clips, self.split, self.holdout)
+        empty = [part for part, names in chosen.items() if not names]
+        if empty:
+            raise TrackNetError(
+                f"{self.root}: no clips for {' and '.join(empty)} among the {len(clips)} usable ones; "
+                "name them with --data.train, --data.val and --data.test, or raise --data.holdout"
+            )
+        return {part: [usable[clip.name] for clip in picked] for part, picked in chosen.items()}
+
+    def _open(self, checked: CheckedClip) -> LabelledClip:
+        cached = self.cache.open(open_source(checked.clip.video))
+        assert checked.labels is not None
+        return LabelledClip(checked.clip.name, cached, checked.labels, checked.size, checked.fps)
+
+    def _dataset(self, part: Part, step: int | None) -> WindowDataset:
+        return WindowDataset(self.parts[part], self.frames, self.outputs, self.size, self.background, step)
+
+    def _evaluation_loader(self, part: Part) -> DataLoader[Sample]:
+        dataset = self._dataset(part, step=None)
+        trainer = self.trainer
+        if trainer is not None and trainer.world_size > 1:
+            sampler = EvaluationSampler(dataset, trainer.world_size, trainer.global_rank, shuffle=False)
+            return self._loader(dataset, sampler=sampler)
+        return self._loader(dataset)
+
+    def _loader(
+        self,
+        dataset: WindowDataset,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        sampler: EvaluationSampler | None = None,
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class FlatVideoDataModule(RallyDataModule):
+    """A folder of ``NAME.mp4`` beside ``NAME.csv``; the column style is read from each header."""
+
+    layout = FlatVideo
+
+
+class TennisDataModule(RallyDataModule):
+    """The TrackNet tennis data set: ``game*/Clip*/0000.jpg ...`` with ``Label.csv``.
+
+    Named splits, by game: ``wasb`` (test games 8 to 10), ``tracknetv4`` (test games 1, 4 and 9).
+    """
+
+    layout = TrackNetTennis
+    named_splits = TENNIS_SPLITS
+
+
+class ShuttlecockDataModule(RallyDataModule):
+    """The Shuttlecock Trajectory data set: ``match*/csv`` beside ``video`` or ``frame``.
+
+    Named splits, by folder: ``tracknetv2`` (Professional and Amateur against Test), ``tracknetv3`` (train,
+    val and test).
+    """
+
+    layout = ShuttlecockTrajectory
+    named_splits = SHUTTLECOCK_SPLITS
+
+
+class GeneratedDataModule(RallyDataModule):
+    """Generated rallies, made on first use; training, validation and test play on different courts.
+
+    Args:
+        root: Folder that the rallies are written to, or were.
+        sport: Whose ball, court and flight.
+        train_rallies: Number of training rallies.
+        val_rallies: Number of validation rallies.
+        test_rallies: Number of test rallies.
+        rally_frames: Frames a rally.
+        seed: Same seed, same rallies.
+        step: Frames between the starts of training windows.
+        batch_size: Windows per batch (of each process).
+        num_workers: Processes that read windows; 0 reads in the training process.
+        cache_dir: Folder of the frame cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
+        augmentation: Random changes of training windows, on the device.
+        frames: Frames per window (linked to the network).
+        outputs: Frames that the network speaks of, L or 1 (linked to the network).
+        size: Height and width of the network's input (linked to the module).
+        background: Whether batches hold the median background (linked to the network).
+    """
+
+    layout = FlatVideo
+
+    def __init__(
+        self,
+        root: Path,
+        sport: Sport = "badminton",
+        train_rallies: PositiveInt = 12,
+        val_rallies: PositiveInt = 3,
+        test_rallies: PositiveInt = 4,
+        rally_frames: PositiveInt = 120,
+        seed: int = 0,
+        step: PositiveInt = 1,
+        batch_size: PositiveInt = 4,
+        num_workers: NonNegativeInt = 0,
+        cache_dir: Path | None = None,
+        augmentation: Augmentation | None = None,
+        frames: PositiveInt = 3,
+        outputs: PositiveInt = 3,
+        size: tuple[PositiveInt, PositiveInt] = (288, 512),
+        background: bool = False,
+    ) -> None:
+        super().__init__(
+            root,
+            step=step,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            cache_dir=cache_dir,
+            augmentation=augmentation,
+            frames=frames,
+            outputs=outputs,
+            size=size,
+            background=background,
+        )
+        self.sport: Sport = sport
+        self.rallies = {"train": train_rallies, "val": val_rallies, "test": test_rallies}
+        self.rally_frames = rally_frames
+        self.seed = seed
+
+    def prepare_data(self) -> None:
+        """Generate the rallies that are missing, then check and decode them."""
+        generate_rallies(
+            self.root, sport=self.sport, frames=self.rally_frames, seed=self.seed, **self.rallies
+        )
+        super().prepare_data()
+
+
+def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Part, list[Clip]]:
+    """Split clips into parts; no clip is in two of them.
+
+    Args:
+        clips: All usable clips.
+        split: Names for each part; an empty list means what is not named goes there (train), a held-out
+            share of train (val), or the same as val (test).
+        holdout: Share of the training clips held out where ``val`` is empty.
+
+    Returns:
+        The clips of each part.
+
+    Raises:
+        UsageError: A name matches no clip, or a clip would be in training and in evaluation.
+    """
+    if not any((split.train, split.val, split.test)):
+        folders = {clip.name.split("/")[0] for clip in clips}
+        if folders <= {"train", "val", "test"} and {"train", "val"} <= folders:
+            split = Split(("train",), ("val",), ("test",) if "test" in folders else ())
+    val = select(clips, split.val) if split.val else []
+    test = select(clips, split.test) if split.test else []
+    held = {clip.name for clip in (*val, *test)}
+    if split.train:
+        train = select(clips, split.train)
+        shared = sorted(held & {clip.name for clip in train})
+        if shared:
+            raise UsageError(f"data.train: {', '.join(shared[:5])} would be in training and in evaluation")
+    else:
+        train = [clip for clip in clips if clip.name not in held]
+    if not val:
+        train, val = hold_out(train, holdout)
+    return {"train": train, "val": val, "test": test or val}
+
+
+def _tuple(names: list[str] | None) -> tuple[str, ...]:
+    return tuple(names or ())

@@ -1,0 +1,144 @@
+"""Windows of consecutive frames over cached clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from tracknet.data.cache import CachedClip
+from tracknet.data.geometry import resize_xy
+from tracknet.data.labels import Labels
+
+Sample = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LabelledClip:
+    """A cached clip with its labels.
+
+    Attributes:
+        name: Name of the clip.
+        cached: Frames and background at the input size.
+        labels: Labels in pixels of the source, one row a frame.
+        source_size: Height and width of the source.
+        fps: Frames a second of the source.
+    """
+
+    name: str
+    cached: CachedClip
+    labels: Labels
+    source_size: tuple[int, int]
+    fps: float
+
+
+class WindowDataset(Dataset[Sample]):
+    """Windows of L consecutive frames; a sample is one row of the batch described in DESIGN.
+
+    For training, a window starts at every ``step``-th frame. For evaluation (``step=None``) the windows
+    follow each other and the last one is moved back so that it is full; exactly one of them counts each frame
+    (``counted``). A clip shorter than a window repeats its last frame, which does not count twice. Networks
+    with one output a window speak for its last frame, so that their windows follow frame by frame and the
+    first ones repeat the first frame.
+
+    Args:
+        clips: The clips.
+        frames: Frames per window, L.
+        outputs: Frames that the network speaks of: L or 1.
+        size: Height and width of the cached frames.
+        background: Whether samples hold the median background.
+        step: Frames between the starts of training windows, or None for evaluation.
+
+    Attributes:
+        clips: As given.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[LabelledClip],
+        frames: int,
+        outputs: int,
+        size: tuple[int, int],
+        background: bool,
+        step: int | None,
+    ) -> None:
+        self.clips = list(clips)
+        self.frames = frames
+        self.background = background
+        self._xy = [
+            torch.from_numpy(resize_xy(c.labels.xy, c.source_size, size).astype(np.float32))
+            for c in self.clips
+        ]
+        self._visible = [torch.from_numpy(c.labels.visible) for c in self.clips]
+        self._labelled = [torch.from_numpy(c.labels.labelled) for c in self.clips]
+        rows = [
+            (index, start, first)
+            for index, clip in enumerate(self.clips)
+            for start, first in _starts(len(clip.cached.frames), frames, outputs, step)
+        ]
+        # One array, not a list: workers would copy a list page by page as they touch its reference counts.
+        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one window.
+
+        Args:
+            index: Number of the window; ``~index`` (negative) gives the same window without counting it.
+        """
+        repeated = index < 0
+        which, start, first = (int(v) for v in self._rows[~index if repeated else index])
+        clip = self.clips[which]
+        total = len(clip.cached.frames)
+        numbers = torch.arange(start, start + self.frames)
+        inside = numbers.clamp(0, total - 1)
+        rows = inside.numpy()
+        pixels = clip.cached.frames
+        contiguous = start >= 0 and start + self.frames <= total
+        window = pixels[start : start + self.frames] if contiguous else pixels[rows]
+        counted = (numbers >= first) & (numbers < total)
+        sample = {
+            "frames": torch.from_numpy(np.array(window)),
+            "xy": self._xy[which][inside],
+            "visible": self._visible[which][inside],
+            "labelled": self._labelled[which][inside],
+            "counted": counted & (not repeated),
+            "clip": torch.tensor(which),
+            "frame": inside,
+            "source_size": torch.tensor(clip.source_size),
+        }
+        if self.background:
+            sample["background"] = torch.from_numpy(np.array(clip.cached.background))
+        return sample
+
+
+def _starts(total: int, frames: int, outputs: int, step: int | None) -> Iterator[tuple[int, int]]:
+    """Give (start, first frame that counts) of each window of a clip."""
+    if step is not None:
+        for start in range(0, max(total - frames, 0) + 1, step):
+            yield start, start
+    elif outputs == 1:
+        for last in range(total):
+            yield last - frames + 1, last
+    else:
+        for first in range(0, total, frames):
+            yield max(0, min(first, total - frames)), first
+
+
+class EvaluationSampler(DistributedSampler[int]):
+    """Deals evaluation windows to processes so that each window counts once.
+
+    A plain DistributedSampler repeats windows to give every process equally many, and so counts them twice;
+    here the repeated ones are asked for as ``~index``, which `WindowDataset` gives without counting them.
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        total = len(self.dataset)  # type: ignore[arg-type]
+        for place in range(self.rank, self.total_size, self.num_replicas):
+            yield place if place < total else ~(place % total)

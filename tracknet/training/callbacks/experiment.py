@@ -1,0 +1,174 @@
+"""Callbacks that record what a run has come to."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from matplotlib.figure import Figure
+
+from tracknet.data.datamodules import RallyDataModule
+from tracknet.evaluation.metrics import BallMetrics
+from tracknet.training.lightning_module import HeatmapTracker
+
+FIGURES = ("f1", "precision", "recall", "accuracy", "rmse")
+COUNTS = ("tp", "fp1", "fp2", "tn", "fn")
+
+
+class Report(Callback):
+    """Leaves plots and tables that a person can read in the run's folder.
+
+    After training: ``curves.png``, the loss and the validation figures over the steps. After
+    ``test``: ``test.json`` (all figures with the metric's preset), ``test_clips.csv`` (one row a clip) and
+    ``test.png``. Lightning's loggers keep the numbers but draw and judge nothing.
+    """
+
+    def __init__(self) -> None:
+        self._by_clip: BallMetrics | None = None
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the curves."""
+        table = Path(trainer.log_dir or "") / "metrics.csv"
+        if trainer.log_dir is None or not table.is_file():
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        label = pl_module.val_metrics.label if isinstance(pl_module, HeatmapTracker) else ""
+        figure = draw_curves(table, label)
+        if figure is not None:
+            figure.savefig(table.with_name("curves.png"), dpi=120)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge clip by clip beside the figures of the whole set."""
+        data = getattr(trainer, "datamodule", None)
+        self._by_clip = None
+        if isinstance(pl_module, HeatmapTracker) and isinstance(data, RallyDataModule):
+            self._by_clip = pl_module.test_metrics.grouped(len(data.clip_names("test"))).to(pl_module.device)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add one batch."""
+        if self._by_clip is None or not isinstance(pl_module, HeatmapTracker):
+            return
+        last = slice(-pl_module.outputs, None)
+        self._by_clip.update(
+            outputs["xy"],
+            outputs["confidence"] >= pl_module.threshold,
+            batch["xy"][:, last],
+            batch["visible"][:, last],
+            (batch["counted"] & batch["labelled"])[:, last],
+            pl_module.input_size,
+            batch["source_size"],
+            batch["clip"],
+        )
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the tables and the picture."""
+        if self._by_clip is None:
+            return
+        total = {name: float(value) for name, value in self._by_clip.compute().items()}
+        clips = self._by_clip.per_group()
+        label = self._by_clip.label
+        self._by_clip = None
+        if not trainer.is_global_zero or trainer.log_dir is None:
+            return
+        names = trainer.datamodule.clip_names("test")  # type: ignore[attr-defined]
+        folder = Path(trainer.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        report = {"metric": label, "clips": len(names), **total}
+        (folder / "test.json").write_text(json.dumps(report, indent=2) + "\n")
+        with (folder / "test_clips.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["clip", *FIGURES, *COUNTS])
+            for name, row in zip(names, clips, strict=True):
+                writer.writerow([name, *(f"{row[f]:.4f}" for f in FIGURES), *(int(row[c]) for c in COUNTS)])
+        draw_clips(names, clips, label).savefig(folder / "test.png", dpi=120)
+        print(f"\ntest figures ({label}):")
+        print("  " + "  ".join(f"{name} {total[name]:.4f}" for name in FIGURES))
+        print("  " + "  ".join(f"{name} {int(total[name])}" for name in COUNTS))
+        print(f"  by clip: {folder / 'test_clips.csv'}, {folder / 'test.png'}")
+
+
+def draw_curves(table: Path, label: str) -> Figure | None:
+    """Draw the loss and the validation figures of a ``metrics.csv`` over the steps.
+
+    Args:
+        table: The file, as Lightning's CSV logger writes it.
+        label: Name of the metric's preset, for the title.
+
+    Returns:
+        The figure, or None where the file holds no validation.
+    """
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def curve(name: str) -> tuple[list[float], list[float]]:
+        points = [(float(r["step"]), float(r[name])) for r in rows if r.get(name)]
+        return [p[0] for p in points], [p[1] for p in points]
+
+    if not curve("val/f1")[0]:
+        return None
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    for name in ("train/loss_step", "train/loss_epoch", "val/loss"):
+        loss.plot(*curve(name), label=name, alpha=0.4 if name.endswith("step") else 1.0)
+    loss.set_yscale("log")
+    loss.set_title("loss")
+    for name in ("val/f1", "val/precision", "val/recall", "val/accuracy"):
+        score.plot(*curve(name), marker=".", label=name)
+    best = max(curve("val/f1")[1])
+    score.set_ylim(0, 1)
+    score.set_title(f"validation, best F1 {best:.4f} ({label})", fontsize=10)
+    for axis in (loss, score):
+        axis.set_xlabel("optimizer steps")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    return figure
+
+
+def draw_clips(names: list[str], clips: list[dict[str, float]], label: str) -> Figure:
+    """Draw what became of every frame, clip by clip.
+
+    Args:
+        names: Names of the clips.
+        clips: Figures of each clip, as `BallMetrics.per_group` gives them.
+        label: Name of the metric's preset, for the title.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(10, 1.5 + 0.32 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    left = [0.0] * len(names)
+    colours = {"tp": "#2a9d50", "tn": "#9ecfae", "fp1": "#e07b39", "fp2": "#b5432a", "fn": "#8a8a8a"}
+    meaning = {
+        "tp": "found",
+        "tn": "rightly none",
+        "fp1": "wrong place",
+        "fp2": "found where none is",
+        "fn": "missed",
+    }
+    for name, colour in colours.items():
+        widths = [clip[name] for clip in clips]
+        axis.barh(names, widths, left=left, color=colour, label=f"{name}: {meaning[name]}")
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    for place, clip in enumerate(clips):
+        axis.text(left[place], place, f" F1 {clip['f1']:.3f}", va="center", fontsize=8)
+    axis.set_xlim(0, max(left, default=1.0) * 1.12 or 1.0)
+    axis.invert_yaxis()
+    axis.set_xlabel("frames")
+    axis.set_title(f"test, clip by clip ({label})", fontsize=10)
+    axis.legend(fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12 - 0.6 / (2 + len(names))))
+    return figure

@@ -1,0 +1,230 @@
+"""The Lightning module that trains, evaluates and runs a heatmap network."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+import torch
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from tracknet.data.geometry import resize_xy
+from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDecoder
+from tracknet.evaluation.metrics import BallMetrics
+from tracknet.models.network import HeatmapNetwork, stack_frames
+from tracknet.training.losses import HeatmapLoss, WBCELoss
+from tracknet.training.targets import DiscTarget, HeatmapTarget
+
+Batch = dict[str, Tensor]
+Stage = Literal["val", "test"]
+
+
+class Predictions(TypedDict):
+    """What `HeatmapTracker.predict_step` gives for one batch of windows.
+
+    Attributes:
+        xy: Positions in pixels of the source, ``[B, L, 2]``.
+        confidence: Confidence in 0..1, ``[B, L]``.
+        clip: Index of the clip, ``[B]``.
+        frame: Number of the frame in its clip, ``[B, L]``.
+        counted: Whether this window speaks for the frame (one window does for each), ``[B, L]``.
+    """
+
+    xy: Tensor
+    confidence: Tensor
+    clip: Tensor
+    frame: Tensor
+    counted: Tensor
+
+
+class HeatmapTracker(LightningModule):
+    """Trains a heatmap network to find the ball, and finds it.
+
+    Normalising, background, heatmap targets and mixup run on the device, on whole batches. The optimizer and
+    the learning-rate scheduler are chosen beside the module (``--optimizer``, ``--lr_scheduler``).
+
+    Args:
+        network: The network; it tells frames per window and background mode to the data.
+        loss: Loss between logits and target heatmaps; default `WBCELoss`.
+        target: Target heatmaps from ball positions; default `DiscTarget` of radius 2.5 px.
+        decoder: From heatmap to ball position; default `ComponentDecoder`.
+        metrics: How a position is judged; default 4 px at 288x512 as in TrackNetV2.
+        input_size: Height and width of the network's input; the data follow it.
+        mixup: Alpha of the Beta distribution of sample mixup (TrackNetV3 trains with 0.5); 0 for none.
+    """
+
+    def __init__(
+        self,
+        network: HeatmapNetwork,
+        loss: HeatmapLoss | None = None,
+        target: HeatmapTarget | None = None,
+        decoder: HeatmapDecoder | None = None,
+        metrics: BallMetrics | None = None,
+        input_size: tuple[PositiveInt, PositiveInt] = (288, 512),
+        mixup: NonNegativeFloat = 0.0,
+    ) -> None:
+        super().__init__()
+        self.network: HeatmapNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loss = loss or WBCELoss()
+        self.target = target or DiscTarget()
+        self.decoder = decoder or ComponentDecoder()
+        self.input_size = (int(input_size[0]), int(input_size[1]))
+        self.mixup = mixup
+        self.val_metrics = metrics or BallMetrics()
+        self.test_metrics = self.val_metrics.clone()
+        self.val_loss = MeanMetric()
+        self.test_loss = MeanMetric()
+        self.save_hyperparameters()
+
+    @property
+    def frames(self) -> int:
+        """Frames per window, L."""
+        return self.network.frames
+
+    @property
+    def outputs(self) -> int:
+        """Heatmaps per window: L, or 1 for the last frame only."""
+        return self.network.outputs
+
+    @property
+    def needs_background(self) -> bool:
+        """Whether the network wants the median background of the clip."""
+        return self.network.needs_background
+
+    @property
+    def threshold(self) -> float:
+        """Confidence from which a ball counts as visible."""
+        return float(self.decoder.threshold)
+
+    def forward(self, frames: Tensor, background: Tensor | None = None) -> Tensor:
+        """Give heatmap logits for windows of frames.
+
+        Args:
+            frames: RGB frames at the input size, uint8, ``[B, L, 3, H, W]``.
+            background: Median background, uint8, ``[B, 3, H, W]``, where the network wants it.
+
+        Returns:
+            Logits, ``[B, L_out, h, w]``.
+        """
+        logits: Tensor = self.network(stack_frames(frames, background, self.network.background))
+        return logits
+
+    def heatmaps(self, frames: Tensor, background: Tensor | None = None) -> Tensor:
+        """Give ball probabilities for windows of frames; arguments as in `forward`."""
+        probabilities: Tensor = self(frames, background).float().sigmoid()
+        return probabilities
+
+    @torch.inference_mode()
+    def detect(self, frames: Tensor, background: Tensor | None = None) -> Detections:
+        """Find the ball in windows of frames.
+
+        Args:
+            frames: As in `forward`.
+            background: As in `forward`.
+
+        Returns:
+            Positions in input pixels, ``[B, L_out, 2]``, and confidences, ``[B, L_out]``.
+        """
+        return self._decode(self.heatmaps(frames, background))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of one batch, see DESIGN for its contents."""
+        x = stack_frames(batch["frames"], batch.get("background"), self.network.background)
+        weight = self._of_outputs(batch["labelled"]).float()
+        if self.mixup:
+            x, share, partner = self._mix(x)
+            logits = self.network(x)
+            target = self._targets(batch, logits)
+            target = share * target + (1 - share) * target[partner]
+            weight = weight * weight[partner]
+        else:
+            logits = self.network(x)
+            target = self._targets(batch, logits)
+        loss: Tensor = self.loss(logits.float(), target, weight)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add one batch to the validation figures."""
+        self._evaluate(batch, self.val_metrics, self.val_loss)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Add one batch to the test figures, and give what `detect` finds, by name."""
+        return self._evaluate(batch, self.test_metrics, self.test_loss)._asdict()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
+        """Find the ball in one batch of windows."""
+        found = self.detect(batch["frames"], batch.get("background"))
+        sizes = batch["source_size"].tolist()
+        source = [
+            resize_xy(xy, self.input_size, (height, width))
+            for xy, (height, width) in zip(found.xy, sizes, strict=True)
+        ]
+        return {
+            "xy": torch.stack(source).cpu(),
+            "confidence": found.confidence.cpu(),
+            "clip": batch["clip"].cpu(),
+            "frame": self._of_outputs(batch["frame"]).cpu(),
+            "counted": self._of_outputs(batch["counted"]).cpu(),
+        }
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the validation set."""
+        self._log_figures("val", self.val_metrics, self.val_loss)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the figures of the test set."""
+        self._log_figures("test", self.test_metrics, self.test_loss)
+
+    def _evaluate(self, batch: Batch, metrics: BallMetrics, losses: MeanMetric) -> Detections:
+        logits = self(batch["frames"], batch.get("background")).float()
+        counted = self._of_outputs(batch["counted"] & batch["labelled"])
+        if counted.any():
+            target = self._targets(batch, logits)
+            losses.update(self.loss(logits, target, counted.float()), weight=counted.sum())
+        found = self._decode(logits.sigmoid())
+        metrics.update(
+            found.xy,
+            found.confidence >= self.threshold,
+            self._of_outputs(batch["xy"]),
+            self._of_outputs(batch["visible"]),
+            counted,
+            self.input_size,
+            batch["source_size"],
+        )
+        return found
+
+    def _log_figures(self, stage: Stage, metrics: BallMetrics, losses: MeanMetric) -> None:
+        # Every process has computed the same figures of the whole set: their mean is themselves.
+        self.log(f"{stage}/loss", losses.compute(), sync_dist=True)
+        for name, value in metrics.compute().items():
+            self.log(f"{stage}/{name}", value.float(), sync_dist=True, prog_bar=name == "f1")
+        metrics.reset()
+        losses.reset()
+
+    def _decode(self, heatmaps: Tensor) -> Detections:
+        found = self.decoder(heatmaps.flatten(0, 1), self.input_size)
+        shape = heatmaps.shape[:2]
+        return Detections(found.xy.reshape(*shape, 2), found.confidence.reshape(shape))
+
+    def _targets(self, batch: Batch, logits: Tensor) -> Tensor:
+        # Training windows may be crops: their own size counts, not the input size.
+        input_size = (batch["frames"].shape[-2], batch["frames"].shape[-1])
+        heatmap_size = (logits.shape[-2], logits.shape[-1])
+        xy, visible = self._of_outputs(batch["xy"]), self._of_outputs(batch["visible"])
+        target: Tensor = self.target(xy, visible, input_size, heatmap_size)
+        return target
+
+    def _of_outputs(self, values: Tensor) -> Tensor:
+        """Keep of ``[B, L, ...]`` the frames that the network speaks of."""
+        return values[:, -self.network.outputs :]
+
+    def _mix(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mix each sample with another one, itself weighing more (Zhang et al., 2018; TrackNetV3)."""
+        alpha = torch.tensor(self.mixup, device=x.device)
+        share = torch.distributions.Beta(alpha, alpha).sample((len(x), 1, 1, 1))
+        share = torch.maximum(share, 1 - share)
+        partner = torch.randperm(len(x), device=x.device)
+        return share * x + (1 - share) * x[partner], share, partner

@@ -1,0 +1,74 @@
+"""Where a run's figures and pictures go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard files and a plain ``metrics.csv`` in one folder for each run: ``SAVE_DIR/NAME/version_N``.
+
+    Lightning's TensorBoard and CSV loggers each count versions on their own, so that the two together spread
+    one run over two folders.
+
+    Args:
+        save_dir: Folder of all runs.
+        name: Name of the experiment.
+        version: Name of this run's folder; default ``version_N`` with the next free N.
+    """
+
+    def __init__(
+        self, save_dir: Path = Path("runs"), name: str = "tracknet", version: str | None = None
+    ) -> None:
+        super().__init__(save_dir=save_dir, name=name, version=version, default_hp_metric=False)
+        self._csv: CSVLogger | None = None
+
+    @override
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write figures to both files."""
+        super().log_metrics(metrics, step)
+        self._table().log_metrics(dict(metrics), step)
+
+    @override
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush both files."""
+        super().save()
+        if self._csv is not None:
+            self._csv.save()
+
+    @override
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close both files."""
+        super().finalize(status)
+        if self._csv is not None:
+            self._csv.finalize(status)
+
+    def _table(self) -> CSVLogger:
+        if self._csv is None:
+            self._csv = CSVLogger(save_dir=self.log_dir, name="", version="", flush_logs_every_n_steps=50)
+        return self._csv
+
+
+def log_image(loggers: Iterable[Logger], tag: str, image: np.ndarray, step: int) -> None:
+    """Send a picture to every logger that takes pictures.
+
+    Args:
+        loggers: The trainer's loggers.
+        tag: Name of the picture, for example ``val/heatmaps``.
+        image: RGB picture, uint8, ``[H, W, 3]``.
+        step: Training step that it shows.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(tag, image, step, dataformats="HWC")
+        elif isinstance(logger, WandbLogger):
+            logger.log_image(tag, [image], step=step)

@@ -1,0 +1,48 @@
+"""Learning-rate schedules that follow the length of the run."""
+
+from __future__ import annotations
+
+import math
+
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class WarmupCosine(LambdaLR):
+    """Rises linearly to the learning rate, then falls along half a cosine to the end of training.
+
+    It steps with every optimizer step. PyTorch's own need the number of steps written down; here the trainer
+    tells it.
+
+    Args:
+        optimizer: The optimizer.
+        warmup: Share of the steps for the rise.
+        floor: Share of the learning rate that is left at the end.
+        total_steps: Optimizer steps of the whole training; default what the trainer expects.
+    """
+
+    interval = "step"
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        warmup: ClosedUnitInterval = 0.1,
+        floor: ClosedUnitInterval = 0.01,
+        total_steps: PositiveInt | None = None,
+    ) -> None:
+        self.warmup = warmup
+        self.floor = floor
+        self.total_steps = total_steps
+        super().__init__(optimizer, self._share)
+
+    def _share(self, step: int) -> float:
+        if self.total_steps is None:
+            # Before the trainer has told the length there is only step 0.
+            return 1e-3 if self.warmup else 1.0
+        rise: float = self.warmup * self.total_steps
+        if step < rise:
+            return max(step / rise, 1e-3)
+        progress = min(1.0, (step - rise) / max(1.0, self.total_steps - rise))
+        share: float = self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        return share
