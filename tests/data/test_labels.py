@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tracknet.data.labels import HEADERS, Fault, Labels, LabelStyle, read_labels, write_labels
+from tracknet.data.faults import Fault
+from tracknet.data.labels import HEADERS, Labels, LabelStyle, read_labels, write_labels
 from tracknet.errors import TrackNetError
 
 SIZE = (720, 1280)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tracknet.data.labels import Fault
+from tracknet.data.faults import Fault
 from tracknet.data.video import IMAGE_SUFFIXES
 from tracknet.errors import TrackNetError
 

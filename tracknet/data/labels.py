@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from tracknet.data.faults import Fault, FaultKind
 from tracknet.errors import TrackNetError, nearest
 
 LabelStyle = Literal["ball", "visible", "trajectory", "racketvision", "tennis"]
@@ -36,30 +37,6 @@ _ALIASES = {
 }
 _IN_SHARES = ("ball", "visible")
 _VISIBILITY_CODES = (0, 1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong with a file of a data set.
-
-    Attributes:
-        path: The file or folder.
-        kind: Short name of the kind of fault, such as ``at-origin``.
-        message: What was found, in one line.
-        line: Line of the file, counted from 1, or None when the whole file is meant.
-        severity: An ``error`` stops a training unless faults are masked, a ``warning`` never does.
-    """
-
-    path: Path
-    kind: str
-    message: str
-    line: int | None = None
-    severity: Literal["error", "warning"] = "error"
-
-    def __str__(self) -> str:
-        """Give ``PATH:LINE: message``."""
-        place = f"{self.path}" if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +82,7 @@ class _Row:
 
 
 class _FaultyRowError(Exception):
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: FaultKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 

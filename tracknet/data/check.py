@@ -1,0 +1,283 @@
+"""What a data set holds and what is wrong with it, told at once and before a training."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracknet.data.clips import Clip, Layout, detect_layout
+from tracknet.data.faults import Fault, plural, render_faults
+from tracknet.data.labels import Labels, read_labels
+from tracknet.data.progress import track_progress
+from tracknet.data.video import count_frames, open_source
+from tracknet.errors import TrackNetError
+
+_SHOWN = 5
+_MANY = 100
+_READERS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedClip:
+    """A clip whose video can be read.
+
+    Attributes:
+        clip: Name and files.
+        labels: The labels, faulty rows unlabelled; None when not one frame is labelled.
+        frames: Exact number of frames.
+        size: Height and width in pixels.
+        fps: Frames a second.
+    """
+
+    clip: Clip
+    labels: Labels | None
+    frames: int
+    size: tuple[int, int]
+    fps: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the readable clips of a data set hold together.
+
+    Attributes:
+        frames: Frames of all videos.
+        labelled: Frames that the labels speak of.
+        visible: Labelled frames with a visible ball.
+        without_ball: Labelled frames without one.
+        seconds: Duration of all videos.
+        sizes: Number of clips of each (height, width), most frequent first.
+        fps: Number of clips of each frame rate, most frequent first.
+    """
+
+    frames: int
+    labelled: int
+    visible: int
+    without_ball: int
+    seconds: float
+    sizes: dict[tuple[int, int], int]
+    fps: dict[float, int]
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetReport:
+    """Everything found in a data set.
+
+    Attributes:
+        root: Folder of the data set.
+        layout: Its layout.
+        clips: All clips found, each name once.
+        checked: Those whose video can be read, with their labels.
+        faults: All faults, in the order of the clips.
+    """
+
+    root: Path
+    layout: Layout
+    clips: tuple[Clip, ...]
+    checked: tuple[CheckedClip, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def errors(self) -> list[Fault]:
+        """Faults that stop a training unless it masks them."""
+        return [fault for fault in self.faults if fault.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Fault]:
+        """Faults that never stop a training."""
+        return [fault for fault in self.faults if fault.severity == "warning"]
+
+    @property
+    def unusable(self) -> list[Clip]:
+        """Clips without a readable video or without one labelled frame."""
+        usable = {checked.clip for checked in self.checked if checked.labels is not None}
+        return [clip for clip in self.clips if clip not in usable]
+
+    @property
+    def counts(self) -> Counts:
+        """Sums over the readable clips."""
+        labels = [checked.labels for checked in self.checked if checked.labels is not None]
+        labelled = sum(int(one.labelled.sum()) for one in labels)
+        visible = sum(int(one.visible.sum()) for one in labels)
+        return Counts(
+            frames=sum(checked.frames for checked in self.checked),
+            labelled=labelled,
+            visible=visible,
+            without_ball=labelled - visible,
+            seconds=sum(checked.frames / checked.fps for checked in self.checked),
+            sizes=dict(Counter(checked.size for checked in self.checked).most_common()),
+            fps=dict(Counter(checked.fps for checked in self.checked).most_common()),
+        )
+
+    def render(self, shown: int = _SHOWN) -> str:
+        """Write the report for a person: what there is, then the faults by kind and file, each with a remedy.
+
+        Args:
+            shown: Files shown of each kind of fault, and stretches of lines of each file; 0 shows all.
+        """
+        lines = [f"{self.root}: layout {self.layout.name} ({self.layout.expects})", *self._summary(), ""]
+        if not self.faults:
+            return "\n".join([*lines, "no faults"])
+        found = (plural(len(self.errors), "error"), plural(len(self.warnings), "warning"))
+        lines += [" and ".join(part for part in found if not part.startswith("0 "))]
+        lines += ["", render_faults(self.faults, shown)]
+        if self.errors:
+            lines += ["", self._verdict()]
+        return "\n".join(lines)
+
+    def fail_if_errors(self, masked: bool) -> None:
+        """Stop before a training on faulty data.
+
+        Args:
+            masked: Accept errors, as long as one clip can be used, and tell on standard error what is left
+                out.
+
+        Raises:
+            TrackNetError: There are errors that are not masked, or no clip can be used; the message is the
+                whole report.
+        """
+        if self.errors and not (masked and self._usable):
+            raise TrackNetError(self.render())
+        if self.errors:
+            print(f"{self.root}: training without {self._masked()}", file=sys.stderr)
+
+    @property
+    def _usable(self) -> int:
+        return len(self.clips) - len(self.unusable)
+
+    def _verdict(self) -> str:
+        if not self._usable:
+            return "No clip can be used."
+        return f"Errors stop a training. With --data.faults mask it goes on without {self._masked()}."
+
+    def _summary(self) -> list[str]:
+        counts = self.counts
+        sizes = ", ".join(f"{width}x{height}" for height, width in counts.sizes)
+        rates = ", ".join(dict.fromkeys(f"{fps:.4g} fps" for fps in counts.fps))
+        clips = plural(len(self.clips), "clip")
+        clips += "" if self._usable == len(self.clips) else f", {self._usable} usable"
+        if not self.checked:
+            return [f"  {clips}"]
+        minutes, seconds = divmod(round(counts.seconds), 60)
+        unlabelled = counts.frames - counts.labelled
+        return [
+            f"  {clips}: {counts.frames:,} frames, {minutes}:{seconds:02d} minutes, {sizes}, {rates}",
+            f"  {counts.labelled:,} frames labelled ({counts.visible:,} with a ball, {counts.without_ball:,} "
+            f"without), {unlabelled:,} not labelled",
+        ]
+
+    def _masked(self) -> str:
+        """Name what a training that masks faults does without."""
+        rows = sum(fault.line is not None for fault in self.errors)
+        unusable = self.unusable
+        told = {path for clip in unusable for path in (clip.video, clip.labels)}
+        files = {fault.path for fault in self.errors if fault.line is None and fault.path not in told}
+        parts = [plural(rows, "faulty row")] if rows else []
+        parts += [_named([clip.name for clip in unusable], "clip")] if unusable else []
+        parts += [_named(sorted(path.name for path in files), "file")] if files else []
+        return " and ".join(parts)
+
+
+def check_dataset(root: Path, layout: Layout | None = None) -> DatasetReport:
+    """Look at every video and every label file of a data set.
+
+    Videos are opened and their frames counted, without decoding where that is safe. Nothing that is wrong
+    with a file ends the check: all faults are collected.
+
+    Args:
+        root: Folder of the data set.
+        layout: Its layout; None recognises it.
+
+    Returns:
+        The report, with the labels of each clip.
+
+    Raises:
+        TrackNetError: The folder is missing or has not the layout.
+    """
+    root = Path(root).expanduser()
+    if layout is None:
+        layout = detect_layout(root)
+    elif not layout.recognises(root):
+        found = detect_layout(root)
+        raise TrackNetError(
+            f"{root}: no clips of the layout {layout.name} ({layout.expects}); the folder looks "
+            f"like the layout {found.name} ({found.expects})"
+        )
+    found_clips, faults = layout.find(root)
+    clips, duplicates = _distinct(found_clips)
+    faults += duplicates
+    if not clips and not faults:
+        faults.append(Fault(root, "no-clips", f"holds no clips; expected {layout.expects}"))
+    checked: list[CheckedClip] = []
+    with (
+        ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1)) as pool,
+        track_progress(len(clips), "clips", "checking", shown=len(clips) >= _MANY) as progress,
+    ):
+        for one, found_faults in pool.map(_check_clip, clips):
+            faults += found_faults
+            if one is not None:
+                checked.append(one)
+            progress.advance()
+    faults += _odd_sizes(checked)
+    return DatasetReport(root, layout, tuple(clips), tuple(checked), tuple(faults))
+
+
+def _check_clip(clip: Clip) -> tuple[CheckedClip | None, list[Fault]]:
+    try:
+        source = open_source(clip.video)
+        frames = count_frames(source)
+    except TrackNetError as error:
+        return None, [Fault(clip.video, "unreadable", str(error).removeprefix(f"{clip.video}: "))]
+    info = source.info
+    faults: list[Fault] = []
+    if info.frames not in (None, frames):
+        message = f"holds {frames} frames, though its container claims {info.frames}"
+        faults.append(Fault(clip.video, "frame-count", message, severity="warning"))
+    size = (info.height, info.width)
+    labels = None
+    if clip.labels is not None:
+        images = [file.name for file in source.files()] if clip.video.is_dir() else None
+        try:
+            read, label_faults = read_labels(clip.labels, frames, size, images)
+        except TrackNetError as error:
+            faults.append(Fault(clip.labels, "not-text", str(error).removeprefix(f"{clip.labels}: ")))
+        else:
+            faults += label_faults
+            labels = read if read.labelled.any() else None
+    return CheckedClip(clip, labels, frames, size, info.fps), faults
+
+
+def _distinct(clips: Sequence[Clip]) -> tuple[list[Clip], list[Fault]]:
+    kept: dict[str, Clip] = {}
+    faults = []
+    for clip in clips:
+        if clip.name in kept:
+            message = f"the clip {clip.name} is also {kept[clip.name].video.name}, which is used"
+            faults.append(Fault(clip.video, "duplicate-clip", message))
+        else:
+            kept[clip.name] = clip
+    return list(kept.values()), faults
+
+
+def _odd_sizes(checked: Sequence[CheckedClip]) -> list[Fault]:
+    """Warn of clips that are over twice or under half as large as most, or have another shape."""
+    if not checked:
+        return []
+    (height, width), _ = Counter(one.size for one in checked).most_common(1)[0]
+    faults = []
+    for one in checked:
+        scales = (one.size[0] / height, one.size[1] / width)
+        bent = max(scales) / min(scales)
+        if max(scales) > 2 or min(scales) < 0.5 or bent > 1.1:
+            message = f"is {one.size[1]}x{one.size[0]}, most clips are {width}x{height}"
+            faults.append(Fault(one.clip.video, "odd-size", message, severity="warning"))
+    return faults
+
+
+def _named(names: Sequence[str], noun: str) -> str:
+    return f"{plural(len(names), noun)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"

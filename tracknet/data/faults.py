@@ -1,0 +1,133 @@
+"""What can be wrong with a data set, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+FaultKind = Literal[
+    "no-clips",
+    "no-video",
+    "no-labels",
+    "duplicate-clip",
+    "unreadable",
+    "frame-count",
+    "odd-size",
+    "not-text",
+    "empty",
+    "missing-column",
+    "never-visible",
+    "missing-frames",
+    "beyond-video",
+    "negative-frame",
+    "duplicate-frame",
+    "bad-number",
+    "bad-visibility",
+    "at-origin",
+    "outside-frame",
+]
+"""Everything that can be wrong: with a data set, with a video, with a label file, with a row of one."""
+
+REMEDIES: dict[FaultKind, str] = {
+    "no-clips": "give the folder that holds the clips, or another layout",
+    "unreadable": "replace the video or encode it again (ffmpeg -i OLD -c:v libx264 NEW.mp4), or take it out",
+    "no-video": "add the video under this name, or take the labels out",
+    "no-labels": "label the video, or take it out of the data set",
+    "duplicate-clip": "give each clip a name of its own",
+    "not-text": "export the labels as CSV in UTF-8",
+    "empty": "label the clip, or take it out of the data set",
+    "missing-column": "name the columns in the first line of the file",
+    "never-visible": "write 1 in the visibility column where the ball is seen",
+    "beyond-video": "see that the labels belong to this video, and that the video is whole",
+    "negative-frame": "count frames from 0",
+    "duplicate-frame": "keep one row for each frame",
+    "bad-number": "correct the number, or delete the row",
+    "bad-visibility": "write 0 for no ball, 1 for a visible one (2 partly hidden, 3 hidden)",
+    "at-origin": "write where the ball is, or visibility 0 if there is none, or delete the row if unsure",
+    "outside-frame": "Ball and visible go with shares of the frame (0 to 1), Visibility with pixels of this "
+    "video: rename the column, or convert x and y",
+    "frame-count": "nothing to do if the video plays to its end; if not, copy or download it again",
+    "missing-frames": "nothing to do if only some frames are labelled on purpose; these frames are not used",
+    "odd-size": "see that the clip belongs here; a ball of another size is harder to learn",
+}
+"""How to mend each kind of fault; the report keeps this order."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a file of a data set.
+
+    Attributes:
+        path: The file or folder.
+        kind: What is wrong.
+        message: What was found, in one line.
+        line: Line of the file, counted from 1, or None when the whole file is meant.
+        severity: An ``error`` stops a training unless faults are masked, a ``warning`` never does.
+    """
+
+    path: Path
+    kind: FaultKind
+    message: str
+    line: int | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        """Give ``PATH:LINE: message``."""
+        place = f"{self.path}" if self.line is None else f"{self.path}:{self.line}"
+        return f"{place}: {self.message}"
+
+
+def render_faults(faults: Sequence[Fault], shown: int) -> str:
+    """Write faults for a person: by kind in the order of `REMEDIES`, then by file, each kind with its remedy.
+
+    Args:
+        faults: The faults, those of one file in the order of its lines.
+        shown: Files shown of each kind, and stretches of lines shown of each file; 0 shows all.
+    """
+    kinds = _group(faults, lambda fault: fault.kind)
+    parts = ["\n".join(_render_kind(kind, kinds[kind], shown)) for kind in REMEDIES if kind in kinds]
+    return "\n\n".join(parts)
+
+
+def plural(number: int, noun: str) -> str:
+    """Write a number of things, such as ``1 row`` or ``6,880 frames``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _render_kind(kind: FaultKind, faults: Sequence[Fault], shown: int) -> list[str]:
+    files = list(_group(faults, lambda fault: fault.path).values())
+    rows = sum(fault.line is not None for fault in faults)
+    where = f"{plural(rows, 'row')} in " if rows else ""
+    lines = [f"{kind} ({faults[0].severity}): {where}{plural(len(files), 'file')}"]
+    for same_file in files[: shown or None]:
+        more = _stretches([fault.line for fault in same_file[1:] if fault.line is not None])
+        named = ", ".join(more[: shown or None]) + (", ..." if 0 < shown < len(more) else "")
+        also = f" (and {len(same_file) - 1} more: {named})" if more else ""
+        lines.append(f"  {same_file[0]}{also}")
+    if 0 < shown < len(files):
+        left = sum(fault.line is not None for same_file in files[shown:] for fault in same_file)
+        rest = f" with {plural(left, 'row')}" if left else ""
+        lines.append(f"  and {plural(len(files) - shown, 'more file')}{rest}")
+    return [*lines, f"  remedy: {REMEDIES[kind]}"]
+
+
+def _group(faults: Iterable[Fault], key: Callable[[Fault], Key]) -> dict[Key, list[Fault]]:
+    groups: dict[Key, list[Fault]] = {}
+    for fault in faults:
+        groups.setdefault(key(fault), []).append(fault)
+    return groups
+
+
+def _stretches(numbers: Iterable[int]) -> list[str]:
+    """Write rising numbers as ``3``, ``7-12``."""
+    stretches: list[tuple[int, int]] = []
+    for number in numbers:
+        if stretches and number == stretches[-1][1] + 1:
+            stretches[-1] = (stretches[-1][0], number)
+        else:
+            stretches.append((number, number))
+    return [f"{first}" if first == last else f"{first}-{last}" for first, last in stretches]
