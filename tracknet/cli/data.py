@@ -1,0 +1,177 @@
+"""``tracknet data``: check a data set, generate rallies, fill the frame cache."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from tracknet.errors import UsageError, nearest
+
+LayoutName = Literal["auto", "flat", "tennis", "shuttlecock"]
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A sub-command; its options are added only when it is called, so that the others need not import it."""
+
+    help: str
+    add_options: Callable[[ArgumentParser], None]
+    run: Callable[..., int]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tracknet data``.
+
+    Args:
+        argv: The words after ``data``.
+
+    Returns:
+        Exit code: 0, or 1 when the check finds errors.
+
+    Raises:
+        UsageError: A wrong command or option.
+        TrackNetError: A folder or file cannot be used.
+    """
+    parser = ArgumentParser(
+        prog="tracknet data",
+        description="Check a data set, generate rallies, or fill the frame cache before a training.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    commands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND")
+    parsers: dict[str, ArgumentParser] = {}
+    for name, command in COMMANDS.items():
+        parsers[name] = ArgumentParser(description=command.help, allow_abbrev=False, exit_on_error=False)
+        if list(argv[:1]) == [name]:
+            command.add_options(parsers[name])
+        commands.add_subcommand(name, parsers[name], help=command.help)
+    try:
+        parsed = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise UsageError(_usage(str(error), argv, parsers)) from error
+    chosen = COMMANDS[parsed.command]
+    return chosen.run(**vars(parsed[parsed.command]))
+
+
+def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5) -> int:
+    """Look at every video and every label file of a data set and print what is there and what is wrong.
+
+    Args:
+        root: Folder of the data set.
+        layout: Layout of the folder; ``auto`` takes the one that it looks like.
+        shown: Files shown of each kind of fault, and lines of each file; 0 shows all.
+
+    Returns:
+        Exit code: 1 when there are errors, 0 when there are none.
+
+    Raises:
+        TrackNetError: The folder is missing or has not the layout.
+    """
+    from tracknet.data.check import check_dataset
+    from tracknet.data.clips import LAYOUTS
+
+    known = {one.name: one for one in LAYOUTS}
+    report = check_dataset(root, known.get(layout))
+    print(report.render(shown))
+    return int(bool(report.errors))
+
+
+def cache(roots: list[Path], size: tuple[int, int] = (288, 512), cache_dir: Path | None = None) -> int:
+    """Decode all usable clips of data sets into the frame cache, where a training finds them.
+
+    Args:
+        roots: Folders of data sets.
+        size: Height and width of the frames, as the network wants them.
+        cache_dir: Folder of the cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        TrackNetError: A folder has no usable clip, or the cache cannot be written.
+    """
+    from tracknet.data.cache import FrameCache
+    from tracknet.data.check import check_dataset
+    from tracknet.data.video import open_source
+
+    videos: list[Path] = []
+    for root in roots:
+        report = check_dataset(root)
+        report.fail_if_errors(masked=True)
+        videos += [one.clip.video for one in report.checked if one.labels is not None]
+    frames = FrameCache(cache_dir, size)
+    frames.build([open_source(video) for video in videos])
+    clips = f"{len(videos)} clip{'s' * (len(videos) != 1)}"
+    print(f"{clips} at {size[0]}x{size[1]} (height x width) in the frame cache {frames.root}")
+    return 0
+
+
+def _add_check(parser: ArgumentParser) -> None:
+    parser.add_function_arguments(check, as_group=False, as_positional=True)
+
+
+def _add_cache(parser: ArgumentParser) -> None:
+    parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="Folders of data sets.")
+    parser.add_argument(
+        "--size",
+        type=PositiveInt,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        default=[288, 512],
+        help="Size of the frames, as the network wants them.",
+    )
+    parser.add_function_arguments(cache, as_group=False, skip={"roots", "size"})
+
+
+def _run_cache(roots: list[Path], size: list[int], cache_dir: Path | None) -> int:
+    return cache(roots, (size[0], size[1]), cache_dir)
+
+
+def _add_generate(parser: ArgumentParser) -> None:
+    from tracknet.data.generate import generate_rallies
+
+    parser.add_function_arguments(generate_rallies, as_group=False, as_positional=True)
+
+
+def _run_generate(root: Path, **options: Any) -> int:
+    # The options are the parameters of `generate_rallies`, which only its own room knows.
+    from tracknet.data.generate import generate_rallies
+
+    generate_rallies(root, **options)
+    print(f"rallies in {root}; to train on them: --data.root {root}")
+    return 0
+
+
+def _usage(message: str, argv: Sequence[str], parsers: dict[str, ArgumentParser]) -> str:
+    """Make one message of what is wrong with the words."""
+    command = argv[0] if argv else ""
+    if command not in parsers:
+        hint = nearest(command, parsers)
+        found = f"there is no {command!r}{hint}; " if command else ""
+        return f"{found}expected one of {', '.join(parsers)} (see tracknet data --help)"
+    if message.startswith("unrecognized arguments: "):
+        word = message.split()[2]
+        options = [f"--{name}" for name in vars(parsers[command].get_defaults())]
+        message = f"unknown argument {word!r}{nearest(word, options)}"
+    elif option := re.match(r'Parser key "([^"]+)".*?:\s+(.*)', message, re.DOTALL):
+        choices, _, value = option[2].partition("Got value: ")
+        hint = nearest(value, re.findall("'([^']+)'", choices))
+        message = f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
+    else:
+        message = message.replace(f"{command}.", "")
+    return f"{command}: {message} (see tracknet data {command} --help)"
+
+
+COMMANDS: dict[str, _Command] = {
+    "check": _Command("Print what a data set holds and what is wrong with it.", _add_check, check),
+    "generate": _Command("Write generated rallies with exact labels.", _add_generate, _run_generate),
+    "cache": _Command("Decode the clips of data sets before a training.", _add_cache, _run_cache),
+}
+"""The sub-commands."""
