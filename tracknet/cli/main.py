@@ -46,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    module = import_module(f"tracknet.cli.{COMMANDS[words[0]][0]}")
+    room = COMMANDS[words[0]][0]
+    module = import_module(f"tracknet.cli.{room}")
     try:
-        return int(module.main(words))
+        # The four training commands share one parser, which reads the command too.
+        return int(module.main(words if room == "train" else words[1:]))
     except TrackNetError as error:
         print(f"tracknet {words[0]}: {error}", file=sys.stderr)
         return error.exit_code

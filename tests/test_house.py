@@ -1,0 +1,46 @@
+"""The arrows between the rooms point downwards."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "tracknet"
+
+MAY_IMPORT = {
+    "models": set(),
+    "data": set(),
+    "evaluation": {"data", "models"},
+    "tracking": {"evaluation", "data", "models"},
+    "training": {"evaluation", "data", "models"},
+    "configs": set(),
+    "cli": {"configs", "training", "tracking", "evaluation", "data", "models"},
+}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write imports in full"
+            names.add(node.module or "")
+    rooms = {name.split(".")[1] for name in names if name.startswith("tracknet.")}
+    return rooms - {"errors"}
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_room_imports_only_rooms_below_it(room):
+    files = sorted((PACKAGE / room).rglob("*.py"))
+    assert files
+    for path in files:
+        beyond = imported_rooms(path) - MAY_IMPORT[room] - {room}
+        assert not beyond, f"{path.relative_to(PACKAGE)} imports {', '.join(sorted(beyond))}"
+
+
+def test_every_room_is_named():
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms == set(MAY_IMPORT)
