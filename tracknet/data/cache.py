@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
 from tracknet.data.progress import track_progress
-from tracknet.data.video import BACKGROUND_SAMPLES, FrameSource, evenly_spaced, median_of
+from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
 
 CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
@@ -186,7 +187,7 @@ class FrameCache:
             return self._verified(folder)
         except _DAMAGE as error:
             raise TrackNetError(
-                f"{source.path}: damaged in the frame cache ({error}); build the cache again, or remove {folder}"
+                f"{source.path}: damaged in the frame cache ({error}); build it again, or remove {folder}"
             ) from error
 
     @property
@@ -356,7 +357,11 @@ def _load(folder: Path) -> CachedClip:
 
 
 def _try_lock(path: Path) -> int | None:
-    """Make and lock a file; None when its holder has just removed it, BlockingIOError while another holds it."""
+    """Make and lock a file.
+
+    Returns its descriptor, or None when its holder has just removed it; raises BlockingIOError while another
+    holds it.
+    """
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Frames out of videos and image folders, one at a time, and frames into a video.
+"""Frames out of videos and image folders, one at a time.
 
 Every picture, of a video or of an image file, is decoded and resized by the same library (FFmpeg's decoders
 and area averaging), so that training and tracking see the same pixels.
@@ -6,15 +6,12 @@ and area averaging), so that training and tracking see the same pixels.
 
 from __future__ import annotations
 
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -22,12 +19,26 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from tracknet.data.background import evenly_spaced, median_background, sample_frames
+from tracknet.data.video_writer import VideoWriter
 from tracknet.errors import TrackNetError, nearest
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "FrameSource",
+    "ImageFolder",
+    "VideoFile",
+    "VideoInfo",
+    "VideoWriter",
+    "count_frames",
+    "median_background",
+    "open_source",
+    "sample_frames",
+]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 LONG_VIDEO = 3000  # frames; the background of a longer video is taken from its keyframes
 FALLBACK_FPS = 30.0
-BACKGROUND_SAMPLES = 64  # frames that vote on the background, in training as in tracking
 
 _IMAGE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp"}
 
@@ -302,179 +313,6 @@ def open_source(path: Path | str) -> FrameSource:
 def count_frames(source: FrameSource) -> int:
     """Count the frames of a source exactly, without decoding where that is safe."""
     return source.count()
-
-
-def evenly_spaced(frames: int, samples: int) -> list[int]:
-    """Choose the frames that a background is made of.
-
-    Args:
-        frames: Number of frames there are.
-        samples: Number of frames wanted.
-
-    Returns:
-        At most ``samples`` distinct frame numbers in rising order, the first and the last frame among them.
-
-    Example:
-        >>> evenly_spaced(9, 3)
-        [0, 4, 8]
-    """
-    return [int(i) for i in np.linspace(0, frames - 1, min(frames, samples)).round()]
-
-
-def sample_frames(
-    source: FrameSource, size: tuple[int, int] | None, samples: int = BACKGROUND_SAMPLES
-) -> np.ndarray:
-    """Read frames spread evenly over a source, in constant memory.
-
-    A video of more than 3000 frames is not decoded whole: the keyframes before evenly spaced times are taken,
-    provided that at least ``samples / 2`` different ones are found.
-
-    Args:
-        source: Where the frames come from.
-        size: ``(height, width)`` to resize to; None keeps the source's size.
-        samples: Number of frames wanted, at least 1.
-
-    Returns:
-        uint8 ``[n, height, width, 3]`` with ``n <= samples``, in rising order.
-
-    Raises:
-        TrackNetError: A frame cannot be decoded.
-    """
-    return np.stack(source.sample(size, samples))
-
-
-def median_background(
-    source: FrameSource, size: tuple[int, int] | None, samples: int = BACKGROUND_SAMPLES
-) -> np.ndarray:
-    """Compute the background of a static camera: the median of evenly spaced frames.
-
-    Args:
-        source: Where the frames come from.
-        size: ``(height, width)`` to resize to; None keeps the source's size.
-        samples: Number of frames that vote.
-
-    Returns:
-        uint8 ``[height, width, 3]``.
-
-    Raises:
-        TrackNetError: A frame cannot be decoded.
-    """
-    return median_of(source.sample(size, samples))
-
-
-def median_of(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Compute the median of each pixel over some frames.
-
-    Equal to ``numpy.median(frames, axis=0)`` rounded down, faster and without a copy of all frames.
-
-    Args:
-        frames: At least one uint8 array, all of one shape.
-
-    Returns:
-        uint8 array of that shape.
-    """
-    # The k-th smallest value is the largest one that at most k values lie below: find its bits from the top.
-    below_half = (len(frames) - 1) // 2
-    counter = np.min_scalar_type(len(frames))
-    lower: np.ndarray = np.zeros_like(frames[0])
-    for bit in (128, 64, 32, 16, 8, 4, 2, 1):
-        candidate = lower | np.uint8(bit)
-        smaller = np.zeros(lower.shape, counter)
-        for frame in frames:
-            smaller += frame < candidate
-        lower = np.where(smaller <= below_half, candidate, lower)
-    if len(frames) % 2:
-        return lower
-    # The median of an even number is the mean of the middle two: find the smallest value above the lower one.
-    upper = np.full_like(lower, 255)
-    not_above = np.zeros(lower.shape, counter)
-    for frame in frames:
-        above = frame > lower
-        not_above += ~above
-        np.minimum(upper, np.where(above, frame, np.uint8(255)), out=upper)
-    upper = np.where(not_above > below_half + 1, lower, upper)
-    middle: np.ndarray = lower + (upper - lower) // 2
-    return middle
-
-
-class VideoWriter:
-    """Writes an H.264 video that players and browsers show; a context manager.
-
-    The video appears under its name when the block ends without an error, and not at all otherwise. Frames of
-    an odd width or height get their last column or row twice, because H.264 stores colour in blocks of 2 x 2
-    pixels.
-
-    Args:
-        path: The video to write, with a suffix such as ``.mp4`` or ``.mkv``; missing folders are made.
-        size: ``(height, width)`` of the frames.
-        fps: Frames per second.
-        quality: Constant rate factor of x264, 0 (lossless, largest) to 51 (worst).
-
-    Example:
-        >>> with VideoWriter(folder / "clip.mp4", (64, 96), fps=30) as video:
-        ...     video.write(np.zeros((64, 96, 3), np.uint8))
-    """
-
-    def __init__(self, path: Path | str, size: tuple[int, int], fps: float, quality: int = 23) -> None:
-        self.path = Path(path)
-        self._size = size
-        self._odd = (size[0] % 2, size[1] % 2)
-        self._rate = Fraction(fps).limit_denominator(1001)
-        self._quality = quality
-        self._part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
-        self._written = 0
-
-    def __enter__(self) -> VideoWriter:
-        """Open the file that becomes the video."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._container = av.open(str(self._part), "w")
-        except (av.error.FFmpegError, ValueError) as error:
-            raise TrackNetError(
-                f"{self.path}: cannot be written as a video ({error}); try a name in .mp4"
-            ) from error
-        self._stream = self._container.add_stream("libx264", rate=self._rate)
-        self._stream.height, self._stream.width = (side + side % 2 for side in self._size)
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": str(self._quality), "preset": "veryfast"}
-        self._reformatter = VideoReformatter()
-        return self
-
-    def write(self, frame: np.ndarray) -> None:
-        """Append one frame.
-
-        Args:
-            frame: RGB, uint8 ``[height, width, 3]`` of the size told at the start.
-
-        Raises:
-            ValueError: The frame has another shape or type.
-        """
-        if frame.shape != (*self._size, 3) or frame.dtype != np.uint8:
-            raise ValueError(f"expected a uint8 frame of {(*self._size, 3)}, got {frame.dtype} {frame.shape}")
-        if any(self._odd):
-            frame = np.pad(frame, ((0, self._odd[0]), (0, self._odd[1]), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts = self._written
-        picture.time_base = 1 / self._rate
-        self._written += 1
-        self._container.mux(self._stream.encode(picture))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Finish the video and give it its name; after an error remove what was written."""
-        try:
-            if error is None:
-                if not self._written:
-                    raise TrackNetError(f"{self.path}: not written, because there was not a single frame")
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
-            if error is None:
-                with self._part.open("rb+") as file:
-                    os.fsync(file.fileno())
-                self._part.replace(self.path)
-        finally:
-            self._part.unlink(missing_ok=True)
 
 
 class _Resizer:
