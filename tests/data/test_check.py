@@ -58,7 +58,7 @@ def test_a_sound_data_set(flat, capsys):
     assert (counts.seconds, counts.sizes, counts.fps) == (0.32, {(48, 64): 2}, {25.0: 2})
     report.fail_if_errors(masked=False)
     assert report.render() == (
-        f"{flat}: layout flat (NAME.mp4 beside NAME.csv)\n"
+        f"{flat}: layout flat ([train|val|test/]NAME.mp4 beside NAME.csv)\n"
         "  2 clips: 8 frames, 0:00 minutes, 64x48, 25 fps\n"
         "  8 frames labelled (6 with a ball, 2 without), 0 not labelled\n"
         "\n"

@@ -140,7 +140,7 @@ def test_an_unknown_layout_lists_what_is_expected(tree):
         detect_layout(root)
     message = str(caught.value)
     assert "the folder inner in it has one of them" in message
-    for expected in ("flat: NAME.mp4 beside NAME.csv", "tennis: game*/Clip*/", "shuttlecock: "):
+    for expected in ("flat: [train|val|test/]NAME.mp4 beside NAME.csv", "tennis: game*/Clip*/", "shuttlecock: "):
         assert f"\n  {expected}" in message
 
 
@@ -150,3 +150,16 @@ def test_what_is_no_folder_is_told(tree):
         detect_layout(root / "gone")
     with pytest.raises(TrackNetError, match=r"file\.txt: is not a folder"):
         detect_layout(root / "file.txt")
+
+
+def test_flat_clips_may_lie_in_parts(tmp_path):
+    for part in ("train", "val", "test"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "match1_a.mp4").touch()
+        (tmp_path / part / "match1_a.csv").touch()
+    clips, faults = FlatVideo().find(tmp_path)
+    assert [(clip.name, clip.group) for clip in clips] == [
+        (f"{part}/match1_a", f"{part}/match1") for part in ("train", "val", "test")
+    ]
+    assert faults == []
+    assert FlatVideo().recognises(tmp_path)

@@ -65,31 +65,42 @@ class Layout(ABC):
 
 
 class FlatVideo(Layout):
-    """``NAME.mp4`` beside ``NAME.csv``; a prefix ``gameN_`` or ``matchN_`` of the name is the group."""
+    """``NAME.mp4`` beside ``NAME.csv``; a prefix ``gameN_`` or ``matchN_`` of the name is the group.
+
+    The files may lie in parts, the folders ``train``, ``val`` and ``test``, which then begin the names of the
+    clips.
+    """
 
     name = "flat"
-    expects = "NAME.mp4 beside NAME.csv"
+    expects = "[train|val|test/]NAME.mp4 beside NAME.csv"
 
     def recognises(self, root: Path) -> bool:
-        """Tell whether the folder holds a video file."""
-        return any(_is_video(path) for path in _entries(root))
+        """Tell whether the folder, or a part of it, holds a video file."""
+        return any(_is_video(path) for folder in self._parts(root) for path in _entries(folder))
 
     def find(self, root: Path) -> tuple[list[Clip], list[Fault]]:
         """Find the clips, see `Layout.find`."""
-        entries = _entries(root)
-        videos = [path for path in entries if _is_video(path)]
-        tables = {path.stem: path for path in entries if path.suffix.lower() == ".csv"}
-        clips = []
-        for video in videos:
-            group = re.match(r"((?:game|match)\d+)_", video.stem, re.IGNORECASE)
-            labels = tables.get(video.stem)
-            clips.append(Clip(video.stem, group[1] if group else "", video, labels))
-        stems = {video.stem for video in videos}
-        orphans = [path for stem, path in tables.items() if stem not in stems]
+        clips: list[Clip] = []
+        orphans: list[Path] = []
+        for folder in self._parts(root):
+            prefix = "" if folder == root else f"{folder.name}/"
+            entries = _entries(folder)
+            videos = [path for path in entries if _is_video(path)]
+            tables = {path.stem: path for path in entries if path.suffix.lower() == ".csv"}
+            for video in videos:
+                match = re.match(r"((?:game|match)\d+)_", video.stem, re.IGNORECASE)
+                group = f"{prefix}{match[1]}" if match else ""
+                clips.append(Clip(f"{prefix}{video.stem}", group, video, tables.get(video.stem)))
+            stems = {video.stem for video in videos}
+            orphans += [path for stem, path in tables.items() if stem not in stems]
         return clips, [
             *_without_labels(clips, "{stem}.csv beside it"),
             *(_without_video(path, f"{path.stem}.mp4 beside it") for path in orphans),
         ]
+
+    @staticmethod
+    def _parts(root: Path) -> list[Path]:
+        return [root, *(root / part for part in ("train", "val", "test") if (root / part).is_dir())]
 
 
 class TrackNetTennis(Layout):
