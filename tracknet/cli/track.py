@@ -1,0 +1,236 @@
+"""`tracknet track`: find the ball in a video."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
+
+from tracknet.errors import TrackNetError, UsageError, nearest
+from tracknet.tracking.trajectory import (
+    HEADER,
+    TrajectoryInterrupted,
+    TrajectorySummary,
+    read_trajectory,
+    write_trajectory,
+)
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tracknet track``.
+
+    Args:
+        argv: The words after ``track``.
+
+    Returns:
+        Exit code, see `track_video`.
+
+    Raises:
+        UsageError: A wrong option.
+        TrackNetError: Video or checkpoint cannot be used, or a result cannot be written.
+    """
+    parser = ArgumentParser(
+        prog="tracknet track",
+        description="Find the ball in every frame of a video; write one CSV row a frame.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="Video file, or folder of images in order.")
+    parser.add_function_arguments(track_video, as_group=False, skip={"video", "overlay"})
+    parser.add_argument(
+        "--overlay",
+        nargs="?",
+        const=Path(),
+        type=Path,
+        metavar="MP4",
+        help="Video to write with the ball drawn in, or a folder for it; "
+        "without a value VIDEO_overlay.mp4 in the current folder.",
+    )
+    try:
+        options = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise UsageError(_usage(str(error), argv, parser)) from error
+    return track_video(**vars(options))
+
+
+def track_video(
+    video: Path,
+    ckpt: Path,
+    output: Path | None = None,
+    overlay: Path | None = None,
+    batch_size: PositiveInt = 4,
+    device: Device = "auto",
+    threshold: ClosedUnitInterval | None = None,
+    trail: NonNegativeInt = 12,
+) -> int:
+    """Find the ball in every frame of a video, write what was found and say where it lies.
+
+    Args:
+        video: Video file, or folder of images.
+        ckpt: Checkpoint of `tracknet fit`.
+        output: CSV to write, or a folder for it; default VIDEO_ball.csv in the current folder.
+        overlay: Video to write with the ball drawn in, or a folder for it; default none.
+        batch_size: Windows of frames that the network is given at once; smaller needs less memory.
+        device: Where the network runs; auto takes a GPU where there is one.
+        threshold: Confidence from which a ball counts as visible; default that of the checkpoint.
+        trail: Frames of the trail in the overlay; 0 for none.
+
+    Returns:
+        Exit code: 0, or 130 after a Ctrl-C that left something behind.
+
+    Raises:
+        TrackNetError: Video or checkpoint cannot be used, or a result cannot be written.
+    """
+    from tracknet.data.video import open_source
+
+    source = open_source(video)
+    name = video.resolve().name if video.is_dir() else video.stem
+    output = _csv_path(output, name)
+    if overlay is not None:
+        overlay = _overlay_path(overlay, name, video)
+
+    import torch
+
+    from tracknet.tracking.overlay import render_overlay
+    from tracknet.tracking.tracker import track
+    from tracknet.training.checkpoints import load_tracker
+
+    place = choose_device(device)
+    tracker = load_tracker(ckpt, place)
+    if threshold is not None:
+        tracker.decoder.threshold = threshold
+
+    started = time.monotonic()
+    try:
+        with closing(track(source, tracker, batch_size=batch_size, device=place)) as rows:
+            summary = write_trajectory(output, rows)
+    except TrajectoryInterrupted as stop:
+        print(f"stopped; the {stop.summary.frames} frames before are in {stop.path}", file=sys.stderr)
+        return INTERRUPTED
+    except torch.OutOfMemoryError as error:
+        raise TrackNetError(
+            f"no memory left on {place} with --batch_size {batch_size}: use a smaller one"
+        ) from error
+    _report(summary, time.monotonic() - started, tracker.threshold)
+    print(f"trajectory: {output}", flush=True)
+
+    if overlay is None:
+        print(f"to see it:  tracknet track {_quoted(video)} --ckpt {_quoted(ckpt)} --overlay")
+        return 0
+    try:
+        render_overlay(source, read_trajectory(output), overlay, trail)
+    except KeyboardInterrupt:
+        print(f"stopped; there is no overlay, the trajectory is whole: {output}", file=sys.stderr)
+        return INTERRUPTED
+    print(f"overlay:    {overlay}")
+    return 0
+
+
+def choose_device(name: Device) -> str:
+    """Find out whether there is the device that was asked for.
+
+    Args:
+        name: ``auto`` takes CUDA, then MPS, where there is one, else the CPU.
+
+    Returns:
+        The name of the device for PyTorch.
+
+    Raises:
+        TrackNetError: This machine, or this PyTorch, has no such device.
+    """
+    import torch
+
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(kind for kind, available in here.items() if available)
+    if not here[name]:
+        found = ", ".join(kind for kind, available in here.items() if available)
+        raise TrackNetError(
+            f"no {name} device that PyTorch {torch.__version__} can use; found {found}: use --device auto"
+        )
+    return name
+
+
+def _csv_path(output: Path | None, name: str) -> Path:
+    """Say where the trajectory goes; never over a file that is something else, such as labels."""
+    path = _within(output or Path(), f"{name}_ball.csv")
+    if path.suffix.lower() != ".csv":
+        raise UsageError(f"--output {path}: expected a name in .csv, or a folder that exists")
+    if path.exists():
+        with path.open("rb") as file:
+            first = file.readline(200)
+        if first.strip() != ",".join(HEADER).encode():
+            raise TrackNetError(
+                f"{path}: exists and was not written by `tracknet track` (it may be labels); "
+                "it is left alone: choose another --output"
+            )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackNetError(f"{path.parent}: the folder cannot be made: {error.strerror}") from error
+    return path
+
+
+def _overlay_path(overlay: Path, name: str, video: Path) -> Path:
+    """Say where the overlay goes, before the long work."""
+    path = _within(overlay, f"{name}_overlay.mp4")
+    if path.suffix.lower() not in OVERLAY_SUFFIXES:
+        raise UsageError(
+            f"--overlay {path}: expected a name in {', '.join(OVERLAY_SUFFIXES)}, or a folder that exists"
+        )
+    if path.resolve() == video.resolve():
+        raise UsageError(f"--overlay {path}: is the video itself; choose another name")
+    return path
+
+
+def _within(path: Path, name: str) -> Path:
+    return path / name if path.is_dir() else path
+
+
+def _report(summary: TrajectorySummary, seconds: float, threshold: float) -> None:
+    rate = summary.frames / max(seconds, 1e-6)
+    share = summary.visible / summary.frames
+    print(f"{summary.frames} frames, {rate:.1f} frames/s, ball in {summary.visible} ({share:.1%})")
+    if not summary.visible:
+        print(
+            f"no ball found: the highest confidence is {summary.best:.2f}, the threshold {threshold:.2f}. "
+            "Lower --threshold, or train on videos like this one."
+        )
+
+
+def _usage(message: str, argv: Sequence[str], parser: ArgumentParser) -> str:
+    """Make one message of what is wrong with the words."""
+    if message.startswith("unrecognized arguments: "):
+        word = message.split()[2]
+        message = (
+            f"unknown argument {word!r}{nearest(word, [f'--{name}' for name in vars(parser.get_defaults())])}"
+        )
+    elif message.endswith("required: video") and "--overlay" in argv:
+        message = "no VIDEO; write it before --overlay, which takes the word after it"
+    elif option := re.match(
+        r'Parser key "([^"]+)".*?((?:Not of type|Expected a) [^\n]*)', message, re.DOTALL
+    ):
+        choices, _, value = option[2].partition("Got value: ")
+        hint = nearest(value, re.findall("'([^']+)'", choices))
+        message = f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
+    return f"{message} (see tracknet track --help)"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

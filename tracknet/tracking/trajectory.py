@@ -1,0 +1,207 @@
+"""The table that tracking gives: one row a frame, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from tracknet.errors import TrackNetError, nearest
+
+HEADER = ("Frame", "Visibility", "X", "Y", "Confidence")
+"""Columns of a trajectory file."""
+
+REQUIRED = HEADER[:4]
+"""Columns without which a file is no trajectory; label files of the field have these four."""
+
+
+class TrajectoryRow(NamedTuple):
+    """Where the ball is in one frame.
+
+    Attributes:
+        frame: Number of the frame, from 0.
+        visible: Whether there is a ball.
+        x: Column in pixels of the source, the centre of pixel k being k; 0 where there is no ball.
+        y: Row in pixels of the source; 0 where there is no ball.
+        confidence: Confidence in 0..1 that there is a ball, whether or not it passed the threshold.
+    """
+
+    frame: int
+    visible: bool
+    x: float
+    y: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class TrajectorySummary:
+    """What was written.
+
+    Attributes:
+        frames: Rows.
+        visible: Rows with a ball.
+        best: Highest confidence, 0 without rows.
+    """
+
+    frames: int = 0
+    visible: int = 0
+    best: float = 0.0
+
+    def with_row(self, row: TrajectoryRow) -> TrajectorySummary:
+        """Give the summary of one row more."""
+        return TrajectorySummary(
+            self.frames + 1, self.visible + int(row.visible), max(self.best, row.confidence)
+        )
+
+
+class TrajectoryInterrupted(KeyboardInterrupt):
+    """Ctrl-C while rows were written; the rows so far are kept in a file of their own.
+
+    Args:
+        path: The file of the rows so far, ``NAME.partial.csv``.
+        summary: What it holds.
+    """
+
+    def __init__(self, path: Path, summary: TrajectorySummary) -> None:
+        super().__init__(str(path))
+        self.path = path
+        self.summary = summary
+
+
+def partial_path(path: Path) -> Path:
+    """Say where the rows of an unfinished trajectory go: ``rally.csv`` -> ``rally.partial.csv``."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def write_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> TrajectorySummary:
+    """Write a trajectory as CSV, row by row as they come.
+
+    The rows go to a hidden file beside, which takes the place of `path` when the last one is on disk. When
+    the rows end early (Ctrl-C, or a `TrackNetError` in the middle of a video), those so far become
+    ``NAME.partial.csv`` and `path` stays as it was.
+
+    Args:
+        path: The CSV; columns ``Frame,Visibility,X,Y,Confidence``, positions with 2 decimals, confidence
+            with 4.
+        rows: One row a frame, in order.
+
+    Returns:
+        Number of rows and of balls.
+
+    Raises:
+        TrajectoryInterrupted: Ctrl-C after at least one row.
+        TrackNetError: The file cannot be written, or `rows` raised it.
+    """
+    summary = TrajectorySummary()
+    partial = partial_path(path)
+    with _file_beside(path) as (part, file):
+        file.write(",".join(HEADER) + "\n")
+        try:
+            for row in rows:
+                file.write(_line(row))
+                summary = summary.with_row(row)
+        except (KeyboardInterrupt, TrackNetError) as reason:
+            if summary.frames == 0:
+                raise
+            _finish(part, file, partial)
+            if isinstance(reason, TrackNetError):
+                kept = f"the trajectory of the {summary.frames} frames before is in {partial}"
+                raise TrackNetError(f"{reason}; {kept}") from reason
+            raise TrajectoryInterrupted(partial, summary) from reason
+        _finish(part, file, path)
+    return summary
+
+
+def read_trajectory(path: Path) -> list[TrajectoryRow]:
+    """Read a trajectory from CSV.
+
+    Columns are found by name, in any order, and others are passed over. Without a column ``Confidence``, as
+    in label files, it is 1 where there is a ball and 0 elsewhere.
+
+    Args:
+        path: The CSV.
+
+    Returns:
+        One row a frame; row k is frame k.
+
+    Raises:
+        TrackNetError: No such file, a missing column, a field that is no number, a frame missing or out of
+            order.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(_rows(path, csv.DictReader(file, restval="")))
+    except FileNotFoundError:
+        siblings = [p.name for p in path.parent.glob(f"*{path.suffix}")]
+        raise TrackNetError(f"{path}: no such trajectory{nearest(path.name, siblings)}") from None
+    except OSError as error:
+        raise TrackNetError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TrackNetError(f"{path}: not a CSV file: {error}") from error
+
+
+def _rows(path: Path, table: csv.DictReader[str]) -> Iterator[TrajectoryRow]:
+    names = list(table.fieldnames or ())
+    for column in REQUIRED:
+        if column not in names:
+            raise TrackNetError(
+                f"{path}:1: no column {column!r}{nearest(column, names)}; "
+                f"found {','.join(names) or 'nothing'}, expected {','.join(HEADER)}"
+            )
+    for expected, fields in enumerate(table):
+        place = f"{path}:{table.line_num}"
+        frame = _number(place, "Frame", fields)
+        if frame != expected:
+            raise TrackNetError(
+                f"{place}: frame {frame:g} where {expected} was expected (one row a frame, from 0)"
+            )
+        visible = _number(place, "Visibility", fields)
+        if visible not in (0, 1):
+            raise TrackNetError(f"{place}: Visibility is {visible:g}, expected 0 or 1")
+        yield TrajectoryRow(
+            frame=expected,
+            visible=bool(visible),
+            x=_number(place, "X", fields),
+            y=_number(place, "Y", fields),
+            confidence=_number(place, "Confidence", fields) if "Confidence" in names else visible,
+        )
+
+
+def _number(place: str, column: str, fields: dict[str, str]) -> float:
+    try:
+        value = float(fields[column])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise TrackNetError(f"{place}: {column} is {fields[column]!r}, expected a number")
+    return value
+
+
+def _line(row: TrajectoryRow) -> str:
+    x, y = (row.x, row.y) if row.visible else (0.0, 0.0)
+    return f"{row.frame},{int(row.visible)},{x:.2f},{y:.2f},{row.confidence:.4f}\n"
+
+
+@contextmanager
+def _file_beside(path: Path) -> Iterator[tuple[Path, TextIO]]:
+    """Open a hidden file in the folder of `path`, gone afterwards unless it was renamed."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield part, file
+    except OSError as error:
+        raise TrackNetError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _finish(part: Path, file: TextIO, path: Path) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    os.replace(part, path)
