@@ -228,7 +228,7 @@ class FrameCache:
         threads = max(1, _cores() // workers)
         stop = threading.Event()
         faults: dict[str, str] = {}
-        total = sum(source.estimate() for source in todo.values())
+        total = sum(source.estimate() for source in todo.values()) or None
         with (
             track_progress(total, "frames", "frame cache", progress) as shown,
             ThreadPoolExecutor(workers) as pool,

@@ -179,18 +179,19 @@ class VideoFile(FrameSource):
             if len(keyframes) >= samples / 2:
                 return keyframes
         # Packets are nearly always as many as frames; where not, the first decoding finds the true number.
-        expected, total = self._packets(), -1
-        kept: list[np.ndarray] = []
-        while total != expected:
-            wanted, total = set(evenly_spaced(expected, samples)), 0
-            kept = []
-            for frame in self.frames(size):
-                if total in wanted:
-                    kept.append(frame)
-                total += 1
-            if total != expected:
-                expected, total = total, -1
-        return kept
+        kept, total = self._decode_evenly(size, samples, packets := self._packets())
+        return kept if total == packets else self._decode_evenly(size, samples, total)[0]
+
+    def _decode_evenly(
+        self, size: tuple[int, int] | None, samples: int, expected: int
+    ) -> tuple[list[np.ndarray], int]:
+        """Keep evenly spaced ones of ``expected`` frames; also returns how many there really are."""
+        wanted, kept, total = set(evenly_spaced(expected, samples)), [], 0
+        for frame in self.frames(size):
+            if total in wanted:
+                kept.append(frame)
+            total += 1
+        return kept, total
 
     def _packets(self) -> int:
         with self._opened() as (container, stream):
