@@ -1,0 +1,249 @@
+"""From heatmaps to ball positions.
+
+A position is refined to below a cell by `centre_of_mass`: the point that is the centre of mass of the window
+around itself. Unlike the plain centroid of a window around the highest cell, or of the cells above a
+threshold, it does not lean towards the cell it started from, so that a symmetric peak of any width decodes to
+its middle.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
+from scipy import ndimage
+from torch import Tensor, nn
+
+from tracknet.data.geometry import resize_xy
+from tracknet.errors import UsageError
+
+_STEPS = 10
+# A window moves by more than its centre of mass: plain steps crawl on peaks wider than the window.
+_OVERSHOOT = 1.5
+_WINDOW = 5
+_LARGEST_WINDOW = 33
+# Half a window, in cells, below which it does not shrink at the border: it must see some of the next cell.
+_LEAST_ROOM = 0.75
+
+
+class Detections(NamedTuple):
+    """Balls found in heatmaps, one for each.
+
+    Attributes:
+        xy: Positions in input pixels, float32 ``[..., 2]``.
+        confidence: Peak probability of the chosen candidate, float32 ``[...]`` in 0..1; 0 where there is
+        nothing.
+    """
+
+    xy: Tensor
+    confidence: Tensor
+
+
+class HeatmapDecoder(nn.Module, ABC):
+    """Finds one ball in each heatmap.
+
+    A position is given for every heatmap, however low its confidence, so that confidences can be ranked;
+    whoever asks calls the ball visible when ``confidence >= decoder.threshold``.
+
+    Args:
+        threshold: Confidence from which a ball counts as visible.
+    """
+
+    def __init__(self, threshold: ClosedUnitInterval = 0.5) -> None:
+        super().__init__()
+        self.threshold: float = threshold
+
+    def forward(self, heatmaps: Tensor, input_size: tuple[int, int]) -> Detections:
+        """Find the balls.
+
+        Args:
+            heatmaps: Ball probabilities, float ``[N, h, w]``.
+            input_size: Height and width of the network's input.
+
+        Returns:
+            Positions in input pixels, ``[N, 2]``, and confidences, ``[N]``, on the device of the heatmaps.
+        """
+        if len(heatmaps) == 0:
+            return Detections(heatmaps.new_zeros((0, 2)).float(), heatmaps.new_zeros(0).float())
+        cells, confidence = self.locate(heatmaps.detach())
+        size = (heatmaps.shape[-2], heatmaps.shape[-1])
+        xy = resize_xy(cells.float(), size, input_size)
+        return Detections(xy, confidence.float().nan_to_num(0.0).clamp(0.0, 1.0))
+
+    @abstractmethod
+    def locate(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the balls in cells of the heatmap.
+
+        Args:
+            heatmaps: Ball probabilities, float ``[N, h, w]``, N at least 1.
+
+        Returns:
+            Positions ``(x, y)`` in heatmap cells, ``[N, 2]``, and confidences, ``[N]``.
+        """
+
+
+class PeakDecoder(HeatmapDecoder):
+    """Highest cell, refined by the centre of mass around it; runs wholly on the device of the heatmaps.
+
+    Args:
+        threshold: Confidence from which a ball counts as visible.
+        window: Width of the window for the centre of mass, odd, in heatmap cells; 1 gives the centre of the
+            highest cell.
+
+    Raises:
+        UsageError: The window is even.
+
+    Example:
+        >>> decoder = PeakDecoder(window=3)
+        >>> decoder(torch.tensor([[[0.0, 0.4, 0.8, 0.4, 0.0]]]), (2, 10))  # cells of 2x2 pixels
+        Detections(xy=tensor([[4.5000, 0.5000]]), confidence=tensor([0.8000]))
+    """
+
+    def __init__(self, threshold: ClosedUnitInterval = 0.5, window: PositiveInt = _WINDOW) -> None:
+        super().__init__(threshold)
+        if window % 2 == 0:
+            raise UsageError(f"PeakDecoder: window is {window}; expected an odd number of cells")
+        self.window: int = window
+
+    def locate(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the balls in cells of the heatmap; arguments as in `HeatmapDecoder.locate`."""
+        cells, confidence = highest_cells(heatmaps)
+        if self.window == 1:
+            return cells, confidence
+        return centre_of_mass(heatmaps, cells, torch.full_like(cells, self.window / 2)), confidence
+
+
+class ComponentDecoder(HeatmapDecoder):
+    """Largest connected component above the threshold, as TrackNetV2, TrackNetV3 and WASB decode.
+
+    Cells that reach the threshold and touch, diagonally too, form a candidate. Where no cell reaches the
+    threshold, the highest cell stands in, with its low confidence.
+
+    Args:
+        threshold: Probability from which a cell belongs to a candidate, and confidence from which a ball
+            counts as visible.
+        select: ``area``: the candidate of the most cells (TrackNetV2, TrackNetV3), of the highest sum on a
+            tie. ``score``: the candidate of the highest sum of probabilities (WASB).
+        centre: ``weighted``: centre of mass around the candidate, within its bounding box and two cells more.
+            ``box``: centre of its bounding box (TrackNetV2, TrackNetV3), not rounded.
+
+    Example:
+        >>> decoder = ComponentDecoder(centre="box")
+        >>> decoder(torch.tensor([[[0.9, 0.0, 0.6, 0.7, 0.0]]]), (1, 5))
+        Detections(xy=tensor([[2.5000, 0.0000]]), confidence=tensor([0.7000]))
+    """
+
+    def __init__(
+        self,
+        threshold: ClosedUnitInterval = 0.5,
+        select: Literal["area", "score"] = "area",
+        centre: Literal["weighted", "box"] = "weighted",
+    ) -> None:
+        super().__init__(threshold)
+        self.select: Literal["area", "score"] = select
+        self.centre: Literal["weighted", "box"] = centre
+
+    def locate(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the balls in cells of the heatmap; arguments as in `HeatmapDecoder.locate`."""
+        cells, confidence = highest_cells(heatmaps)
+        start, half = cells.cpu().numpy(), np.full((len(heatmaps), 2), _WINDOW / 2, dtype=np.float32)
+        peak = confidence.cpu().numpy().copy()
+        # A few hundred cells reach the threshold: only they travel to the processor.
+        above = (heatmaps >= max(self.threshold, torch.finfo(heatmaps.dtype).tiny)).nonzero()
+        places = above.cpu().numpy()
+        values = heatmaps[above.unbind(dim=1)].float().cpu().numpy()
+        ends = np.searchsorted(places[:, 0], np.arange(len(heatmaps) + 1))
+        for n in np.flatnonzero(np.diff(ends)):
+            own = slice(ends[n], ends[n + 1])
+            chosen = self._choose(places[own, 1:], values[own])
+            at, weight = places[own][chosen, 2:0:-1], values[own][chosen]
+            low, high = at.min(axis=0), at.max(axis=0)
+            start[n] = (low + high) / 2 if self.centre == "box" else weight @ at / weight.sum()
+            half[n] = (high - low + _WINDOW) / 2
+            peak[n] = weight.max()
+        found = torch.from_numpy(start).to(heatmaps.device)
+        if self.centre == "weighted":
+            found = centre_of_mass(heatmaps, found, torch.from_numpy(half).to(heatmaps.device))
+        return found, torch.from_numpy(peak).to(heatmaps.device)
+
+    def _choose(self, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Say which cells ``(row, column)`` of one heatmap belong to the chosen candidate, bool ``[K]``."""
+        rows, columns = (places - places.min(axis=0)).T
+        mask = np.zeros((rows.max() + 1, columns.max() + 1), dtype=bool)
+        mask[rows, columns] = True
+        labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
+        if count == 1:
+            return np.ones(len(places), dtype=bool)
+        label = labels[rows, columns] - 1
+        area, score = np.bincount(label), np.bincount(label, weights=values)
+        order = np.lexsort((score, area) if self.select == "area" else (area, score))
+        return np.asarray(label == order[-1])
+
+
+def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the highest cell of each heatmap.
+
+    Args:
+        heatmaps: Float ``[N, h, w]``.
+
+    Returns:
+        Cells ``(x, y)``, float32 ``[N, 2]``, and their values, ``[N]``.
+    """
+    value, index = heatmaps.flatten(1).max(dim=1)
+    width = heatmaps.shape[-1]
+    return torch.stack([index % width, index.div(width, rounding_mode="floor")], dim=1).float(), value.float()
+
+
+def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor) -> Tensor:
+    """Move points to where they are the centre of mass of the window around themselves.
+
+    Each heatmap is taken as constant within a cell, and cells that the window covers in part weigh in part.
+    At the border the window shrinks on both sides alike, so that the missing half of a peak hardly pushes the
+    point inwards (by up to half a cell along each axis). Points move by no more than half a window.
+
+    Args:
+        heatmaps: Ball probabilities, float ``[N, h, w]``.
+        start: Points ``(x, y)`` in cells, float32 ``[N, 2]``.
+        half: Half the width and the height of the windows in cells, float32 ``[N, 2]``.
+
+    Returns:
+        The points moved, float32 ``[N, 2]``; those in an empty window stay where they are.
+    """
+    count, height, width = heatmaps.shape
+    half = half.clamp(max=_LARGEST_WINDOW / 2)
+    # A point may move by half a window, and sees half a window from there.
+    reach = 2 * int(half.max().ceil()) + 1
+    offsets = torch.arange(-reach, reach + 1, device=heatmaps.device)
+    columns = start[:, 0, None].round().long() + offsets
+    rows = start[:, 1, None].round().long() + offsets
+    n = torch.arange(count, device=heatmaps.device)[:, None, None]
+    patch = heatmaps[
+        n, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]
+    ].float()
+    last = start.new_tensor([width - 0.5, height - 0.5])
+    xy = start
+    for _ in range(_STEPS):
+        room = torch.minimum(half, torch.minimum(xy + 0.5, last - xy)).clamp(min=_LEAST_ROOM)
+        share_x, middle_x = _covered(columns, xy[:, 0, None], room[:, 0, None], last[0])
+        share_y, middle_y = _covered(rows, xy[:, 1, None], room[:, 1, None], last[1])
+        along_x = (patch * share_y[:, :, None]).sum(dim=1)
+        along_y = (patch * share_x[:, None, :]).sum(dim=2)
+        mass = (along_x * share_x).sum(dim=1)
+        moments = torch.stack(
+            [(along_x * share_x * middle_x).sum(dim=1), (along_y * share_y * middle_y).sum(dim=1)], dim=1
+        )
+        step = (moments / mass[:, None] - xy) * _OVERSHOOT
+        moved = xy + torch.where(step.isfinite(), step, torch.zeros_like(step))
+        moved = torch.maximum(torch.minimum(moved, start + half), start - half)
+        xy = torch.maximum(torch.minimum(moved, last - 0.5), torch.zeros_like(moved))
+    return xy
+
+
+def _covered(cells: Tensor, point: Tensor, room: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """Length of each cell within ``point +- room``, and the middle of that piece, along one axis."""
+    low = torch.maximum(cells - 0.5, point - room).clamp(min=-0.5)
+    high = torch.minimum(torch.minimum(cells + 0.5, point + room), end)
+    return (high - low).clamp(min=0.0), (low + high) / 2
