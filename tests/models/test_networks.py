@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tracknet.models import CompactTrackNet, HeatmapNetwork, TrackNetV2, input_channels, stack_frames
+from tracknet.models.compact import LIGHT, MEAN_LIGHT, MOTION
 from tracknet.models.network import BackgroundMode
 
 MODES: list[BackgroundMode] = ["none", "subtract", "subtract_concat", "concat"]
@@ -64,12 +65,25 @@ def test_float_frames_are_not_scaled_again():
     assert torch.equal(stack_frames(frames, None, "none"), frames.flatten(1, 2))
 
 
-def test_compact_treats_all_frames_alike():
-    # The stem and the head are shared: a still window must give stem features that do not depend on the frame.
-    net = CompactTrackNet(frames=3, background="none").eval()
-    still = torch.rand(1, 1, 3, 32, 32).expand(1, 3, 3, 32, 32)
-    by_frame = net._by_frame(stack_frames(still, None, "none"))
-    assert torch.equal(by_frame[0], by_frame[2])
-    background = torch.rand(1, 3, 32, 32)
-    concat = CompactTrackNet(frames=3, background="concat")._by_frame(stack_frames(still, background, "concat"))
-    assert torch.allclose(concat[1, 3:], still[0, 0] - background[0])
+def test_compact_sees_each_frame_beside_its_difference_from_the_background():
+    frames, background = torch.rand(2, 3, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    net = CompactTrackNet(frames=3, background="concat")
+    by_frame = net._by_frame(stack_frames(frames, background, "concat")).reshape(2, 3, 6, 16, 16)
+    assert torch.allclose(by_frame[1, 2, :3] * LIGHT + MEAN_LIGHT, frames[1, 2], atol=1e-6)
+    assert torch.allclose(by_frame[1, 2, 3:] * MOTION, frames[1, 2] - background[1], atol=1e-6)
+
+
+def test_compact_learns_one_still_ball():
+    torch.manual_seed(0)
+    net = CompactTrackNet(frames=2, background="none", stem=4, widths=(8, 8, 8))
+    x = torch.zeros(1, 6, 32, 32)
+    x[:, :, 10:13, 20:23] = 1
+    target = torch.zeros(1, 2, 16, 16)
+    target[:, :, 5, 10] = 1
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(net(x), target)
+        loss.backward()
+        optimizer.step()
+    assert net(x).sigmoid().flatten(2).argmax(-1).tolist() == [[5 * 16 + 10] * 2]

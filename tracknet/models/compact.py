@@ -8,22 +8,26 @@ from torch import Tensor, nn
 
 from tracknet.models.network import BackgroundMode, HeatmapNetwork
 
+MEAN_LIGHT = 0.45
+LIGHT = 0.25
+MOTION = 0.08
+"""Mean and spread of light in broadcast pictures, and spread of its difference from the background."""
+
 
 class CompactTrackNet(HeatmapNetwork):
-    """A U-Net that works at a quarter of the resolution and looks at each frame closely at both ends.
+    """A U-Net that works at a quarter of the resolution and sees each frame once at the full one.
 
     What costs in a TrackNet is the full-resolution convolutions over all frames at once. Here a stem shared
-    by all frames halves the picture, the window is then fused at a quarter of the resolution, where motion
-    is found with a wide view, and a head shared by all frames combines that with the frame's own stem
-    features into a heatmap at half the resolution. With ``concat`` the stem sees each frame beside its signed
-    difference from the background, not the background again and again.
+    by all frames halves the picture, the window is then fused at a quarter of the resolution, where motion is
+    found with a wide view, and a sub-pixel convolution (Shi et al., 2016) gives heatmaps at half the
+    resolution. With ``concat`` the stem sees each frame beside its signed difference from the background, not
+    the background again and again. At 288x512 with 8 frames: 1.56 M parameters, 0.3 GMAC a frame.
 
     Args:
         frames: Frames per window, L; also the number of heatmaps.
         background: What the network sees of the median background.
         stem: Channels a frame after the stem.
         widths: Channels at 1/4, 1/8 and 1/16 of the resolution.
-        head: Channels a frame that the trunk hands to the head, and of the head itself.
     """
 
     def __init__(
@@ -32,7 +36,6 @@ class CompactTrackNet(HeatmapNetwork):
         background: BackgroundMode = "concat",
         stem: PositiveInt = 8,
         widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 96, 128),
-        head: PositiveInt = 8,
     ) -> None:
         super().__init__(frames, background, outputs=frames)
         a, b, c = widths
@@ -43,35 +46,42 @@ class CompactTrackNet(HeatmapNetwork):
         self.down3 = nn.Sequential(_conv(b, c, stride=2), _Residual(c), _Residual(c))  # [B, c, H/16, W/16]
         self.up2 = nn.Sequential(_conv(c + b, b), _Residual(b))
         self.up1 = nn.Sequential(_conv(b + a, a), _Residual(a))
-        self.spread = nn.Sequential(_conv(a, frames * head * 4, kernel=1), nn.PixelShuffle(2))
-        self.head = _conv(head + stem, head)
-        self.predictor = nn.Conv2d(head, 1, kernel_size=1)
+        self.predictor = nn.Conv2d(a, frames * 4, kernel_size=1)  # 2x2 cells of each heatmap
+        self.shuffle = nn.PixelShuffle(2)
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
-        # A ball covers some 20 of 36,864 cells: start where nearly every cell says no.
+        # A ball covers some 5 of 36,864 cells: start where nearly every cell says no.
         nn.init.constant_(self.predictor.bias, -5.0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; H and W divisible by 16."""
         batch, _, height, width = x.shape
-        stem = self.stem(self._by_frame(x))  # [B*L, stem, H/2, W/2]
-        h, w = height // 2, width // 2
-        y1 = self.down1(_channels_last(stem.reshape(batch, -1, h, w)))
+        y = self.stem(self._by_frame(x))  # [B*L, stem, H/2, W/2]
+        y1 = self.down1(_channels_last(y.reshape(batch, -1, height // 2, width // 2)))
         y2 = self.down2(y1)
         y3 = self.down3(y2)
         y2 = self.up2(torch.cat([self.upsample(y3), y2], dim=1))
         y1 = self.up1(torch.cat([self.upsample(y2), y1], dim=1))
-        trunk = self.spread(y1).reshape(batch * self.frames, -1, h, w)  # [B*L, head, H/2, W/2]
-        y = self.head(_channels_last(torch.cat([trunk, stem], dim=1)))
-        logits: Tensor = self.predictor(y)
-        return logits.reshape(batch, self.frames, h, w)
+        logits: Tensor = self.shuffle(self.predictor(y1))
+        return logits
 
     def _by_frame(self, x: Tensor) -> Tensor:
-        """Give each frame its own channels: ``[B, C_in, H, W] -> [B*L, C, H, W]``."""
+        """Give each frame its own channels, of like size: ``[B, C_in, H, W] -> [B*L, C, H, W]``.
+
+        A passing ball changes a pixel by a tenth of what separates light from dark; unscaled, the first
+        layers take long to notice it.
+        """
         batch, _, height, width = x.shape
-        if self.background != "concat":
-            return _channels_last(x.reshape(batch * self.frames, -1, height, width))
-        background, frames = x[:, None, :3], x[:, 3:].reshape(batch, self.frames, 3, height, width)
-        return _channels_last(torch.cat([frames, frames - background], dim=2).flatten(0, 1))
+        if self.background == "concat":
+            background, frames = x[:, None, :3], x[:, 3:].reshape(batch, self.frames, 3, height, width)
+            parts = [(frames - MEAN_LIGHT) / LIGHT, (frames - background) / MOTION]
+            return _channels_last(torch.cat(parts, dim=2).flatten(0, 1))
+        y = x.reshape(batch * self.frames, -1, height, width)
+        if self.background == "none":
+            return _channels_last((y - MEAN_LIGHT) / LIGHT)
+        difference = y[:, -1:] / MOTION
+        if self.background == "subtract":
+            return _channels_last(difference)
+        return _channels_last(torch.cat([(y[:, :3] - MEAN_LIGHT) / LIGHT, difference], dim=1))
 
 
 class _Residual(nn.Module):
