@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
 from tracknet.data.progress import track_progress
@@ -31,7 +32,7 @@ from tracknet.errors import TrackNetError
 CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
 
 # What reading a file that is missing, cut short or overwritten ends in.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError)
 _HEADER = 128  # bytes of the header of frames.npy, the same for every number of frames
 _CHUNK = 1 << 20
 _MOVE = "choose another folder with TRACKNET_CACHE or the option for the root of the cache"
@@ -288,7 +289,7 @@ class FrameCache:
                 _sync(file)
             if self.key(source) != key:
                 raise TrackNetError(f"{source.path}: changed while it was read; build the cache again")
-            written = np.load(part / "frames.npy", mmap_mode="r")
+            written = open_memmap(part / "frames.npy", mode="r")
             voters = [np.asarray(written[i]) for i in evenly_spaced(frames, BACKGROUND_SAMPLES)]
             with (part / "background.npy").open("wb") as file:
                 np.save(file, median_of(voters))
@@ -353,7 +354,9 @@ class _Stopped(Exception):  # noqa: N818
 
 
 def _load(folder: Path) -> CachedClip:
-    return CachedClip(np.load(folder / "frames.npy", mmap_mode="r"), np.load(folder / "background.npy"))
+    # Unlike numpy.load, this reads nothing but plain arrays, whatever the file has become.
+    frames, background = (open_memmap(folder / name, mode="r") for name in ("frames.npy", "background.npy"))
+    return CachedClip(frames, np.array(background))
 
 
 def _try_lock(path: Path) -> int | None:
