@@ -48,7 +48,15 @@ class Report(Callback):
         data = getattr(trainer, "datamodule", None)
         self._by_clip = None
         if isinstance(pl_module, HeatmapTracker) and isinstance(data, RallyDataModule):
-            self._by_clip = pl_module.test_metrics.grouped(len(data.clip_names("test"))).to(pl_module.device)
+            judge = pl_module.test_metrics
+            self._by_clip = BallMetrics(
+                judge.preset,
+                judge.tolerance,
+                judge.space,
+                judge.strict,
+                judge.recall,
+                groups=len(data.clip_names("test")),
+            ).to(pl_module.device)
 
     def on_test_batch_end(
         self,
@@ -79,7 +87,8 @@ class Report(Callback):
         if self._by_clip is None:
             return
         total = {name: float(value) for name, value in self._by_clip.compute().items()}
-        clips = self._by_clip.per_group()
+        with self._by_clip.sync_context():
+            clips = self._by_clip.per_group()
         label = self._by_clip.label
         self._by_clip = None
         if not trainer.is_global_zero or trainer.log_dir is None:
