@@ -17,6 +17,7 @@ from tracknet.data.augmentation import Augmentation
 from tracknet.data.cache import FrameCache
 from tracknet.data.check import CheckedClip, DatasetReport, check_dataset
 from tracknet.data.clips import Clip, FlatVideo, Layout, ShuttlecockTrajectory, TrackNetTennis
+from tracknet.data.crops import RandomCrop
 from tracknet.data.generate import Sport, generate_rallies
 from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, hold_out, select
 from tracknet.data.video import open_source
@@ -24,6 +25,14 @@ from tracknet.data.windows import EvaluationSampler, LabelledClip, Sample, Windo
 from tracknet.errors import TrackNetError, UsageError, nearest
 
 Part = Literal["train", "val", "test"]
+
+STAGES: dict[str, tuple[Part, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("test",),
+}
+"""The parts that each of Lightning's stages needs."""
 
 
 class RallyDataModule(LightningDataModule):
@@ -45,6 +54,7 @@ class RallyDataModule(LightningDataModule):
         batch_size: Windows per batch (of each process).
         num_workers: Processes that read windows; 0 reads in the training process.
         cache_dir: Folder of the frame cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
+        crop: Random crops of training windows, on the device; default whole pictures.
         augmentation: Random changes of training windows, on the device.
         faults: ``refuse`` stops before training when the labels or videos have faults; ``mask`` leaves faulty
             rows and unusable clips out.
@@ -69,6 +79,7 @@ class RallyDataModule(LightningDataModule):
         batch_size: PositiveInt = 4,
         num_workers: NonNegativeInt = 0,
         cache_dir: Path | None = None,
+        crop: RandomCrop | None = None,
         augmentation: Augmentation | None = None,
         faults: Literal["refuse", "mask"] = "refuse",
         frames: PositiveInt = 3,
@@ -83,6 +94,7 @@ class RallyDataModule(LightningDataModule):
         self.step = step
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.crop = crop
         self.augmentation = augmentation
         self.faults = faults
         self.frames = frames
@@ -101,22 +113,15 @@ class RallyDataModule(LightningDataModule):
         """Check the labels and the videos, and decode into the frame cache what is not there yet."""
         report = self._report()
         report.fail_if_errors(masked=self.faults == "mask")
-        parts = self._split(report)
+        stage = self.trainer.state.fn if self.trainer is not None else None
+        parts = self._split(report, STAGES[stage.value] if stage else ("train", "val", "test"))
         used = {clip.clip.name: clip for clips in parts.values() for clip in clips}
         self.cache.build([open_source(clip.clip.video) for clip in used.values()])
 
     def setup(self, stage: str) -> None:
         """Open the cached clips of the parts that the stage needs."""
-        wanted: dict[str, tuple[Part, ...]] = {
-            "fit": ("train", "val"),
-            "validate": ("val",),
-            "test": ("test",),
-            "predict": ("test",),
-        }
-        parts = self._split(self._report())
-        for part in wanted[stage]:
-            if part not in self.parts:
-                self.parts[part] = [self._open(clip) for clip in parts[part]]
+        for part, clips in self._split(self._report(), STAGES[stage]).items():
+            self.parts[part] = [self._open(clip) for clip in clips]
         # Probing is done; the report holds the labels of every clip of the data set.
         self._checked = None
         if stage == "fit":
@@ -144,10 +149,11 @@ class RallyDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
-        """Augment training batches on the device."""
-        if self.augmentation is not None and self.trainer is not None and self.trainer.training:
-            augmented: dict[str, Tensor] = self.augmentation(batch)
-            return augmented
+        """Crop and augment training batches on the device."""
+        if self.trainer is not None and self.trainer.training:
+            for change in (self.crop, self.augmentation):
+                if change is not None:
+                    batch = change(batch)
         return batch
 
     def _chosen_split(self, name: str | None, named: Split) -> Split:
@@ -166,17 +172,17 @@ class RallyDataModule(LightningDataModule):
             self._checked = check_dataset(self.root, self.layout())
         return self._checked
 
-    def _split(self, report: DatasetReport) -> dict[Part, list[CheckedClip]]:
+    def _split(self, report: DatasetReport, wanted: Sequence[Part]) -> dict[Part, list[CheckedClip]]:
         usable = {checked.clip.name: checked for checked in report.checked if checked.labels is not None}
         clips = [checked.clip for checked in usable.values()]
         chosen = choose_clips(clips, self.split, self.holdout)
-        empty = [part for part, names in chosen.items() if not names]
+        empty = [part for part in wanted if not chosen[part]]
         if empty:
             raise TrackNetError(
                 f"{self.root}: no clips for {' and '.join(empty)} among the {len(clips)} usable ones; "
                 "name them with --data.train, --data.val and --data.test, or raise --data.holdout"
             )
-        return {part: [usable[clip.name] for clip in picked] for part, picked in chosen.items()}
+        return {part: [usable[clip.name] for clip in chosen[part]] for part in wanted}
 
     def _open(self, checked: CheckedClip) -> LabelledClip:
         cached = self.cache.open(open_source(checked.clip.video))
@@ -255,6 +261,7 @@ class GeneratedDataModule(RallyDataModule):
         batch_size: Windows per batch (of each process).
         num_workers: Processes that read windows; 0 reads in the training process.
         cache_dir: Folder of the frame cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
+        crop: Random crops of training windows, on the device; default whole pictures.
         augmentation: Random changes of training windows, on the device.
         frames: Frames per window (linked to the network).
         outputs: Frames that the network speaks of, L or 1 (linked to the network).
@@ -277,6 +284,7 @@ class GeneratedDataModule(RallyDataModule):
         batch_size: PositiveInt = 4,
         num_workers: NonNegativeInt = 0,
         cache_dir: Path | None = None,
+        crop: RandomCrop | None = None,
         augmentation: Augmentation | None = None,
         frames: PositiveInt = 3,
         outputs: PositiveInt = 3,
@@ -289,6 +297,7 @@ class GeneratedDataModule(RallyDataModule):
             batch_size=batch_size,
             num_workers=num_workers,
             cache_dir=cache_dir,
+            crop=crop,
             augmentation=augmentation,
             frames=frames,
             outputs=outputs,
