@@ -98,7 +98,7 @@ class Augmentation(nn.Module):
         return changed
 
     def _draw(self, windows: int) -> list[_Change]:
-        # Always the same number of draws, on the processor: settings and devices do not shift those that follow.
+        # Always as many draws, and on the processor: settings and devices do not shift those that follow.
         changes = []
         for flip, light, haze, red, green, blue, zoom, left, top in torch.rand(windows, 9).tolist():
             contrast = 1 + self.contrast * (2 * haze - 1)
