@@ -91,7 +91,7 @@ def test_the_csv_lies_in_the_current_folder(here, fake, capsys):
     assert "7 frames" in out
     assert "ball in 7 (100.0%)" in out
     assert "trajectory: rally_ball.csv\n" in out
-    assert "tracknet track ../videos/rally.mp4 --ckpt best.ckpt --overlay\n" in out
+    assert out.endswith("to see it:  the same command with --overlay\n")
 
 
 def test_overlay_without_a_value_lies_in_the_current_folder(here, fake, capsys):

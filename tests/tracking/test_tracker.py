@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracknet.data.video import FrameSource, VideoInfo, VideoWriter, open_source
+from tracknet.data.geometry import resize_xy
+from tracknet.data.video import FrameSource, VideoInfo, VideoWriter, median_background, open_source
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import Detections
 from tracknet.tracking.tracker import BATCHES_AHEAD, track
@@ -76,6 +78,7 @@ def tracked(source, detector, **options):
     return list(track(source, detector, progress=False, **options))
 
 
+@settings(deadline=None)
 @given(
     count=st.integers(1, 40),
     length=st.integers(1, 9),
@@ -89,6 +92,13 @@ def test_each_frame_has_its_own_position_once_and_in_order(count, length, shares
     # x = n at half the size lies at (n + 0.5) * 2 - 0.5 in the source.
     assert [row.x for row in rows] == [2 * n + 0.5 for n in range(count)]
     assert {row.y for row in rows} == {0.5}
+
+
+@pytest.mark.parametrize("length", range(1, 6))
+def test_all_lengths_of_short_videos(length):
+    for outputs, count, batch_size in product(range(1, length + 1), range(1, 12), (1, 3)):
+        rows = tracked(NumberedFrames(count), NumberReader(length, outputs), batch_size=batch_size)
+        assert [(row.frame, row.x) for row in rows] == [(n, 2 * n + 0.5) for n in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +199,33 @@ def test_closing_early_ends_the_thread():
 def test_progress_is_told(capsys):
     list(track(NumberedFrames(7), NumberReader(3)))
     assert "tracking: 7 frames" in capsys.readouterr().err
+
+
+def test_a_tracker_of_the_training_room_is_a_detector(tmp_path):
+    from tracknet.models import CompactTrackNet
+    from tracknet.training.lightning_module import HeatmapTracker
+
+    values = np.random.default_rng(0).integers(0, 256, (7, 64, 96, 3), dtype=np.uint8)
+    with VideoWriter(tmp_path / "noise.mp4", (64, 96), fps=30) as video:
+        for frame in values:
+            video.write(frame)
+    torch.manual_seed(0)
+    network = CompactTrackNet(frames=3, background="concat", stem=2, widths=(4, 4, 4))
+    detector = HeatmapTracker(network, input_size=(32, 48)).eval()
+    detector.decoder.threshold = 0.0
+    source = open_source(tmp_path / "noise.mp4")
+    rows = tracked(source, detector, batch_size=2)
+
+    frames = torch.from_numpy(np.stack(list(source.frames((32, 48))))).permute(0, 3, 1, 2)
+    background = torch.from_numpy(median_background(source, (32, 48))).permute(2, 0, 1)
+    windows = torch.stack([frames[0:3], frames[3:6], frames[4:7]])
+    found = detector.detect(windows, background.expand(3, -1, -1, -1))
+    xy = resize_xy(found.xy, (32, 48), (64, 96))
+    assert [row.frame for row in rows] == list(range(7))
+    expected = [*xy[0].tolist(), *xy[1].tolist(), xy[2, 2].tolist()]
+    assert np.array([[row.x, row.y] for row in rows]) == pytest.approx(np.array(expected), abs=1e-2)
+    expected = [*found.confidence[0].tolist(), *found.confidence[1].tolist(), float(found.confidence[2, 2])]
+    assert [row.confidence for row in rows] == pytest.approx(expected, abs=1e-5)
 
 
 class Brightest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -131,7 +130,7 @@ def track_video(
     print(f"trajectory: {output}", flush=True)
 
     if overlay is None:
-        print(f"to see it:  tracknet track {_quoted(video)} --ckpt {_quoted(ckpt)} --overlay")
+        print("to see it:  the same command with --overlay")
         return 0
     try:
         render_overlay(source, read_trajectory(output), overlay, trail)
@@ -230,7 +229,3 @@ def _usage(message: str, argv: Sequence[str], parser: ArgumentParser) -> str:
         hint = nearest(value, re.findall("'([^']+)'", choices))
         message = f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
     return f"{message} (see tracknet track --help)"
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
