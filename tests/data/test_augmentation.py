@@ -253,6 +253,16 @@ def test_a_zoom_that_is_known_by_hand(monkeypatch):
     assert centroids(zoomed["frames"])[0, 0].tolist() == pytest.approx(zoomed["xy"][0, 0].tolist(), abs=0.1)
 
 
+def test_a_zoom_blends_between_pixels_and_rounds():
+    ramp = (3 * torch.arange(W)).to(torch.uint8).expand(1, 1, 3, H, W).contiguous()
+    batch = {"frames": ramp, "xy": torch.zeros(1, 1, 2), "visible": torch.tensor([[False]])}
+    torch.manual_seed(0)
+    zoomed = Augmentation(**STILL, scale=(2.0, 2.0))(batch)
+    corner = zoomed["xy"][0, 0, 0]  # where the old (0, 0) went
+    expected = 3 * (torch.arange(W) - corner) / 2
+    assert (zoomed["frames"][0, 0, 0, 5] - expected).abs().max() <= 0.5 + 1e-3
+
+
 def test_balls_that_leave_the_picture_stay_labelled():
     batch = random_batch(windows=30)
     changed = Augmentation(scale=(3.0, 3.0))(batch)

@@ -258,6 +258,11 @@ def test_the_centre_of_mass_by_hand():
     assert centre_of_mass(row, torch.tensor([[1.0, 0.0]]), half)[0].tolist() == pytest.approx(
         [1.5, 0.0], abs=1e-3
     )
+    # A window at the border holds 1.5 cells at least: it sees the second one, and stops once it is whole.
+    edge = torch.tensor([[[0.5, 0.5, 0.0, 0.0, 0.0]]])
+    assert centre_of_mass(edge, torch.tensor([[0.0, 0.0]]), half)[0, 0].item() == pytest.approx(
+        0.25, abs=1e-3
+    )
     # It never leaves half a window, and an empty window leaves the point alone.
     slope = torch.arange(-49.0, 1.0).mul(2).exp().reshape(1, 1, 50)
     assert centre_of_mass(slope, torch.tensor([[20.0, 0.0]]), half)[0].tolist() == pytest.approx([21.5, 0.0])

@@ -126,6 +126,13 @@ def test_the_recall_of_every_preset(preset, recall):
     assert found["f1"].item() == pytest.approx(2 * 0.6 * recall / (0.6 + recall))
 
 
+def test_small_errors_are_not_rounded_away():
+    metric = BallMetrics()
+    metric.update(*batch("ttt", distance=0.125))
+    metric.update(*batch("t", distance=0.5))
+    assert metric.compute()["rmse"].item() == pytest.approx(math.sqrt((3 / 64 + 1 / 4) / 4), rel=1e-5)
+
+
 def test_rmse_is_over_the_hits_in_pixels_of_the_space():
     for preset, factor in [("tracknetv2", 1.0), ("tracknetv1", 2.5), ("v5", 2.5)]:
         metric = BallMetrics(preset, tolerance=20.0)
@@ -202,14 +209,16 @@ def test_groups_are_counted_apart():
     one, two = batch("tt1"), batch("f2n", distance=2.0)
     metric.update(*one, torch.tensor([0]))
     metric.update(*two, torch.tensor([2]))
+    metric.update(*batch("t", distance=3.0), torch.tensor([2]))
     metric.update(*batch("ttt", distance=2.0), torch.tensor([0]))
     groups = metric.per_group()
-    assert [g["tp"] for g in groups] == [5, 0, 0]
+    assert [g["tp"] for g in groups] == [5, 0, 1]
     assert groups[0]["precision"] == pytest.approx(5 / 6)
     assert groups[0]["rmse"] == pytest.approx(math.sqrt((2 * 1 + 3 * 4) / 5))
     assert groups[1] == dict.fromkeys(groups[1], 0)
     assert (groups[2]["fn"], groups[2]["fp2"], groups[2]["tn"]) == (1, 1, 1)
-    assert sum(metric.compute()[n] for n in ("tp", "fp1", "fp2", "tn", "fn")) == 9
+    assert groups[2]["rmse"] == pytest.approx(3.0)
+    assert sum(metric.compute()[n] for n in ("tp", "fp1", "fp2", "tn", "fn")) == 10
 
 
 def test_windows_of_one_batch_may_share_a_group():

@@ -27,6 +27,7 @@ PLAIN = [
         FocalLoss(1.5, 0.25),
         lambda p, y: -(0.25 * (1 - p) ** 1.5 * y * math.log(p) + 0.75 * p**1.5 * (1 - y) * math.log(1 - p)),
     ),
+    (FocalLoss(2.0, 0.0), lambda p, y: -(p**2) * (1 - y) * math.log(1 - p)),
     (FocalLoss(0.0), lambda p, y: -(y * math.log(p) + (1 - y) * math.log(1 - p))),
     (
         QualityFocalLoss(2.0),

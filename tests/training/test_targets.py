@@ -114,6 +114,14 @@ def test_a_ball_outside_the_picture_does_not_set_the_nearest_cell():
     assert draw(DiscTarget(2.5), 12.0, 3.0).count_nonzero() > 0  # its disc still reaches in
 
 
+def test_the_picture_ends_half_a_pixel_beyond_the_outer_centres():
+    dot = DiscTarget(0.1)
+    for x, y in [(-0.45, 3.4), (11.45, 3.4), (4.4, -0.45), (4.4, 7.45)]:
+        assert draw(dot, x, y).sum() == 1
+    for x, y in [(-0.55, 3.4), (11.55, 3.4), (4.4, -0.55), (4.4, 7.55)]:
+        assert draw(dot, x, y).sum() == 0
+
+
 def test_a_peak_with_floor_one_is_the_disc():
     assert torch.equal(draw(PeakTarget(2.5, 1.0), 5.3, 3.1), draw(DiscTarget(2.5), 5.3, 3.1))
 
