@@ -48,7 +48,8 @@ def demo(folder: Path, config: str) -> int:
     run = folder / time.strftime("run-%Y%m%d-%H%M%S")
     best = run / "checkpoints" / "best.ckpt"
     logger = [f"--trainer.logger.save_dir={folder}", "--trainer.logger.name="]
-    fit = ["fit", "--config", config, f"--data.root={rallies}", *logger, f"--trainer.logger.version={run.name}"]
+    logger += [f"--trainer.logger.version={run.name}"]
+    fit = ["fit", "--config", config, f"--data.root={rallies}", *logger]
     code = _step("1/4 generate rallies and train on them", fit)
     if code:
         return code

@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
@@ -16,8 +17,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
+from tracknet.cli.usage import TrackNetParser
 from tracknet.configs import find_config
 from tracknet.data.datamodules import RallyDataModule
+from tracknet.errors import UsageError
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
 
@@ -51,6 +54,7 @@ class TrackNetCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=42,
+            parser_class=TrackNetParser,
             args=args,
             run=run,
         )
@@ -68,6 +72,7 @@ class TrackNetCLI(LightningCLI):
         """Parse, with ``--config NAME`` also finding the packaged YAML."""
         if isinstance(args, (list, type(None))):
             args = with_found_configs(sys.argv[1:] if args is None else args)
+            refuse_linked(args)
             self.config = parser.parse_args(args)
         else:
             super().parse_arguments(parser, args)
@@ -128,6 +133,31 @@ def with_found_configs(words: Sequence[str]) -> list[str]:
     return found
 
 
+def refuse_linked(words: Sequence[str]) -> None:
+    """Refuse values that follow the model, which would otherwise be passed over without a word.
+
+    Args:
+        words: Words of the command line, as `with_found_configs` gives them.
+
+    Raises:
+        UsageError: An option or a configuration file sets such a value.
+    """
+    for attribute, parameter in LINKS.items():
+        at = {"input_size": "model.input_size", "needs_background": "model.network.background"}
+        mend = f"it follows the model; set {at.get(attribute, 'model.network.frames')} instead"
+        flags = {f"--data.{parameter}", f"--data.init_args.{parameter}"}
+        for place, word in enumerate(words):
+            if word.partition("=")[0] in flags:
+                raise UsageError(f"{word.partition('=')[0]}: {mend}")
+            path = words[place + 1] if word in ("--config", "-c") and place + 1 < len(words) else ""
+            path = word.removeprefix("--config=") if word.startswith("--config=") else path
+            content = yaml.safe_load(Path(path).read_text()) if path else None
+            data = content.get("data") if isinstance(content, dict) else None
+            given = data.get("init_args") if isinstance(data, dict) else None
+            if isinstance(given, dict) and parameter in given:
+                raise UsageError(f"{path}: data.init_args.{parameter}: {mend}")
+
+
 def main(argv: Sequence[str]) -> int:
     """Run a training command.
 
@@ -154,5 +184,6 @@ def _silence_known_noise() -> None:
         r".*is an instance of `nn.Module` and is already saved during checkpointing.*",
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Checkpoint directory .* exists and is not empty.*",
+        r".*Experiment logs directory .* exists and is not empty.*",  # TensorBoard's half of our own logger
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from tracknet.errors import UsageError, nearest
 
 
@@ -32,11 +34,11 @@ def find_config(name: str) -> Path:
         The path of an existing file.
 
     Raises:
-        UsageError: There is no such file here or in the package.
+        UsageError: There is no such file here or in the package, or it is not YAML.
     """
     own = Path(name).expanduser()
     if own.is_file():
-        return own
+        return _well_formed(own)
     inside = own.relative_to("configs") if own.parts[:1] == ("configs",) else own
     packaged = library() / inside
     if not own.is_absolute() and packaged.is_file():
@@ -46,3 +48,16 @@ def find_config(name: str) -> Path:
         f"--config: no file {name!r} here or among the packaged configs{nearest(name, known)} "
         f"(packaged: {', '.join(known)})"
     )
+
+
+def _well_formed(path: Path) -> Path:
+    try:
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"{path}:{line}: not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid YAML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    return path

@@ -72,8 +72,8 @@ class HeatmapTracker(LightningModule):
         self.decoder = decoder or ComponentDecoder()
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.mixup = mixup
-        self.val_metrics = metrics or BallMetrics()
-        self.test_metrics = self.val_metrics.clone()
+        self.val_metrics: BallMetrics = metrics or BallMetrics()
+        self.test_metrics: BallMetrics = self.val_metrics.clone()
         self.val_loss = MeanMetric()
         self.test_loss = MeanMetric()
         self.save_hyperparameters()

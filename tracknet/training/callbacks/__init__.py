@@ -1,6 +1,6 @@
 """Callbacks that watch, time and record training."""
 
 from tracknet.training.callbacks.experiment import Report
-from tracknet.training.callbacks.monitoring import HeatmapImages
+from tracknet.training.callbacks.monitoring import HeatmapImages, ProgressLines
 
-__all__ = ["HeatmapImages", "Report"]
+__all__ = ["HeatmapImages", "ProgressLines", "Report"]
