@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Literal, TypedDict
 
 import torch
@@ -73,7 +74,7 @@ class HeatmapTracker(LightningModule):
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.mixup = mixup
         self.val_metrics: BallMetrics = metrics or BallMetrics()
-        self.test_metrics: BallMetrics = self.val_metrics.clone()
+        self.test_metrics: BallMetrics = deepcopy(self.val_metrics)
         self.val_loss = MeanMetric()
         self.test_loss = MeanMetric()
         self.save_hyperparameters()
