@@ -31,9 +31,10 @@ class WarmupCosine(LambdaLR):
         floor: ClosedUnitInterval = 0.01,
         total_steps: PositiveInt | None = None,
     ) -> None:
-        self.warmup = warmup
-        self.floor = floor
-        self.total_steps = total_steps
+        # Plain numbers: these go into checkpoints, which hold no classes of ours or of jsonargparse.
+        self.warmup = float(warmup)
+        self.floor = float(floor)
+        self.total_steps = None if total_steps is None else int(total_steps)
         super().__init__(optimizer, self._share)
 
     def _share(self, step: int) -> float:
