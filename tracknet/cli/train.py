@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -187,3 +188,6 @@ def _silence_known_noise() -> None:
         r".*Experiment logs directory .* exists and is not empty.*",  # TensorBoard's half of our own logger
     ):
         warnings.filterwarnings("ignore", message=message)
+    # An advertisement, printed at the start of every run.
+    announcements = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    announcements.addFilter(lambda record: "litlogger" not in record.getMessage())
