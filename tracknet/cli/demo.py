@@ -53,7 +53,7 @@ def demo(folder: Path, config: str) -> int:
     code = _step("1/4 generate rallies and train on them", fit)
     if code:
         return code
-    test = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(best)]
+    test = ["test", "--ckpt_path", str(best)]
     code = _step("2/4 test on unseen courts", [*test, f"--trainer.logger.version={run.name}/test"])
     if code:
         return code

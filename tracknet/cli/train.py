@@ -21,7 +21,7 @@ from typing_extensions import override
 from tracknet.cli.usage import TrackNetParser
 from tracknet.configs import find_config
 from tracknet.data.datamodules import RallyDataModule
-from tracknet.errors import UsageError
+from tracknet.errors import UsageError, nearest
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
 
@@ -72,11 +72,17 @@ class TrackNetCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, with ``--config NAME`` also finding the packaged YAML."""
         if isinstance(args, (list, type(None))):
-            args = with_found_configs(sys.argv[1:] if args is None else args)
+            args = with_found_configs(with_run_config(sys.argv[1:] if args is None else args))
             refuse_linked(args)
             self.config = parser.parse_args(args)
         else:
             super().parse_arguments(parser, args)
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        # Lightning lets the checkpoint's settings override those of the command line without a word. Here the
+        # run's config.yaml gives them (`with_run_config`), and the command line comes last as everywhere.
+        return
 
     @staticmethod
     @override
@@ -104,11 +110,42 @@ class TrackNetCLI(LightningCLI):
             f"run:        {folder}",
             f"best:       {best}" + (f"  (F1 {float(score):.4f}; {metric})" if score is not None else ""),
             f"curves:     tensorboard --logdir {folder}",
-            f"test:       tracknet test --config {Path(folder) / 'config.yaml'} --ckpt_path {best}",
+            f"test:       tracknet test --ckpt_path {best}",
             f"track:      tracknet track VIDEO --ckpt {best}",
             f"repeat:     tracknet fit --config {Path(folder) / 'config.yaml'}",
         ]
         print("\n" + "\n".join(shown))
+
+
+def with_run_config(words: Sequence[str]) -> list[str]:
+    """Name the configuration of the run that a checkpoint comes from, where no configuration is named.
+
+    ``test --ckpt_path RUN/checkpoints/best.ckpt`` becomes ``test --config RUN/config.yaml --ckpt_path ...``.
+
+    Args:
+        words: Words of the command line, the command first.
+
+    Returns:
+        The words.
+
+    Raises:
+        UsageError: There is no such checkpoint.
+    """
+    named = [word for word in words if word.partition("=")[0] in ("--config", "-c")]
+    for place, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if flag != "--ckpt_path" or not (value or place + 1 < len(words)):
+            continue
+        path = Path(value or words[place + 1])
+        if path.suffix != ".ckpt":
+            continue  # "best", "last", "hpc" and addresses are Lightning's to find
+        if not path.is_file():
+            near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
+            raise UsageError(f"--ckpt_path: no file {str(path)!r}{nearest(str(path), near)}")
+        config = path.parent.parent / "config.yaml"
+        if not named and config.is_file():
+            return [*words[:1], "--config", str(config), *words[1:]]
+    return list(words)
 
 
 def with_found_configs(words: Sequence[str]) -> list[str]:
