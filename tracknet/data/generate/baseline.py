@@ -13,10 +13,10 @@ THRESHOLD = 30
 def background_difference_baseline(
     frames: NDArray[np.uint8], background: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Look for the ball without learning: the largest small round thing that is not in the background.
+    """Look for the ball without learning: the small round thing that differs most from the background.
 
-    Pixels that differ from the background are joined into components. Those as large as a ball or its streak
-    are kept, and the one with the greatest product of area and roundness is taken.
+    Pixels that differ from the background are joined into components. Of those that are as large as a ball or
+    its streak, and not longer than a streak, the one with the greatest contrast is taken.
 
     Args:
         frames: RGB, uint8 ``[N, H, W, 3]``.
@@ -29,23 +29,25 @@ def background_difference_baseline(
     xy = np.zeros((len(frames), 2), dtype=np.float32)
     confidence = np.zeros(len(frames), dtype=np.float32)
     for index, frame in enumerate(frames):
-        found = _roundest(np.abs(frame.astype(np.int16) - background).max(axis=-1))
+        found = _clearest(np.abs(frame.astype(np.int16) - background).max(axis=-1))
         if found is not None:
             xy[index], confidence[index] = found
     return xy, confidence
 
 
-def _roundest(difference: NDArray[np.int16]) -> tuple[tuple[float, float], float] | None:
+def _clearest(difference: NDArray[np.int16]) -> tuple[tuple[float, float], float] | None:
     """Centre and confidence of the best component of a difference image, if there is one."""
     parts, count = ndimage.label(difference > THRESHOLD, structure=np.ones((3, 3)))
     scale = difference.shape[0] / 360
     area = np.bincount(parts.ravel(), minlength=count + 1)
     best, best_score = None, 0.0
     for label, place in enumerate(ndimage.find_objects(parts), start=1):
-        if not 5 * scale**2 <= area[label] <= 160 * scale**2:
+        if not 4 * scale**2 <= area[label] <= 60 * scale**2:
             continue
         longer = max(place[0].stop - place[0].start, place[1].stop - place[1].start)
-        score = float(area[label]) * float(area[label]) / longer**2
+        if area[label] < 0.2 * longer**2:
+            continue
+        score = float(difference[place][parts[place] == label].max())
         if score > best_score:
             best, best_score = (label, place), score
     if best is None:

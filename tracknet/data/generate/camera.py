@@ -46,7 +46,8 @@ class Camera:
         """
         seen = (points - self.position) @ self.axes.T
         depth = np.maximum(seen[..., 2], 0.1)
-        return seen[..., :2] * (self.focal / depth[..., None]) + self.centre, depth
+        pixels: Array = seen[..., :2] * (self.focal / depth[..., None]) + self.centre
+        return pixels, depth
 
     def scale(self, depth: Array) -> Array:
         """Pixels per metre at a depth."""
@@ -64,7 +65,8 @@ class Camera:
         x = (np.arange(left, left + width) - self.centre[0]) / self.focal
         y = (np.arange(top, top + height) - self.centre[1]) / self.focal
         right, down, forward = self.axes
-        return x[None, :, None] * right + y[:, None, None] * down + forward
+        directions: Array = x[None, :, None] * right + y[:, None, None] * down + forward
+        return directions
 
 
 def watch(
@@ -125,7 +127,7 @@ def sway(frames: int, rng: np.random.Generator, *, shake: float, pan: float) -> 
             phase = rng.uniform(0, 2 * np.pi, 2)
             moved += shake * 0.7 * np.sin(2 * np.pi * time[:, None] / period + phase)
     if pan:
-        period, phase = rng.uniform(140, 320), rng.uniform(0, 2 * np.pi)
-        moved[:, 0] += pan * np.sin(2 * np.pi * time / period + phase)
-        moved[:, 1] += 0.2 * pan * np.sin(2 * np.pi * time / (1.3 * period) + phase)
+        turn = 2 * np.pi * (time / rng.uniform(140, 320) + rng.uniform())
+        moved[:, 0] += pan * np.sin(turn)
+        moved[:, 1] += 0.2 * pan * np.sin(turn / 1.3)
     return moved

@@ -34,7 +34,16 @@ class Grid:
     height: int
     width: int
 
-    def meet(self, origin: Array, along: Array, up: Array) -> tuple[Array, Array]:
+    def cut(self, other: Grid) -> Grid | None:
+        """The part that lies within another block, or None where too little does."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom = min(self.top + self.height, other.top + other.height)
+        right = min(self.left + self.width, other.left + other.width)
+        if bottom - top < 2 or right - left < 2:
+            return None
+        return Grid(self.camera, top, left, bottom - top, right - left)
+
+    def meet(self, origin: Array, along: Array, up: Array) -> tuple[Field, Field]:
         """Where the rays meet a plane.
 
         Args:
@@ -43,8 +52,7 @@ class Grid:
             up: Another one, square to the first.
 
         Returns:
-            Coordinates on the plane in these directions, metres, each ``[height, width]``; far away where a
-            ray leaves without meeting it.
+            Coordinates on the plane in these directions; far away where a ray leaves without meeting it.
         """
         rays = self.camera.rays(self.top, self.left, self.height, self.width)
         normal = np.cross(along, up)
@@ -54,7 +62,7 @@ class Grid:
         offset = self.camera.position - origin
         u = float(offset @ along) + distance * (rays @ along)
         v = float(offset @ up) + distance * (rays @ up)
-        return np.where(distance > 0, u, 1e4), np.where(distance > 0, v, 1e4)
+        return _field(np.where(distance > 0, u, 1e4)), _field(np.where(distance > 0, v, 1e4))
 
 
 @dataclass(frozen=True)
@@ -90,15 +98,32 @@ class Panel:
         return Layer(self.top, self.left, self.opacity, colour)
 
 
-def slab(value: Array, low: float, high: float) -> Array:
-    """Share of each pixel that lies within ``low <= value <= high``, for a smooth field ``[h, w]``."""
+@dataclass(frozen=True)
+class Field:
+    """A coordinate of a plane, seen through the pixels of a block.
+
+    Attributes:
+        value: The coordinate at the middle of each pixel, metres, ``[h, w]``.
+        step: How much it changes across a pixel, metres.
+    """
+
+    value: Array
+    step: Array
+
+    def within(self, low: float, high: float) -> Array:
+        """Share of each pixel that lies between two values: ``[h, w]``, 0 to 1."""
+        near = np.minimum(high, self.value + self.step / 2) - np.maximum(low, self.value - self.step / 2)
+        share: Array = np.maximum(near, 0) / self.step
+        return share
+
+
+def _field(value: Array) -> Field:
     rows, columns = np.gradient(value)
-    step = np.hypot(rows, columns) + 1e-6
-    return np.clip(np.minimum(high, value + step / 2) - np.maximum(low, value - step / 2), 0, None) / step
+    return Field(value, np.hypot(rows, columns) + 1e-6)
 
 
-def ground(grid: Grid) -> tuple[Array, Array]:
-    """``x`` and ``y`` of the floor under each pixel, metres, each ``[height, width]``."""
+def ground(grid: Grid) -> tuple[Field, Field]:
+    """``x`` and ``y`` of the floor under each pixel."""
     return grid.meet(np.zeros(3), np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
 
 
@@ -114,32 +139,25 @@ def paint_floor(canvas: Canvas, grid: Grid, venue: Venue, rng: np.random.Generat
     game = venue.game
     x, y = ground(grid)
     side, back = game.half_width + game.runoff[0], game.half_length + game.runoff[1]
-    light = _mottled(x, y, rng) * venue.light
-    floor = slab(x, -side, side) * slab(y, -1e3, back)
+    light = _mottled(x.value, y.value, rng) * venue.light
+    floor = x.within(-side, side) * y.within(-1e3, back)
     _lay(canvas, floor, _lit(venue.floor, light))
     if not game.table:
         rim = 0.0 if game.name == "tennis" else 0.35
-        inside = slab(x, -game.half_width - rim, game.half_width + rim)
-        inside *= slab(y, -game.half_length - rim, game.half_length + rim)
+        inside = x.within(-game.half_width - rim, game.half_width + rim)
+        inside *= y.within(-game.half_length - rim, game.half_length + rim)
         _lay(canvas, inside, _lit(venue.court, light))
         for line in game.lines:
-            cover = slab(x, line.left, line.right) * slab(y, line.near, line.far)
+            cover = x.within(line.left, line.right) * y.within(line.near, line.far)
             _lay(canvas, 0.92 * cover, _lit(venue.lines, 0.5 + 0.5 * light))
-    word = SPONSORS[int(rng.integers(len(SPONSORS)))]
     tall = 0.04 * game.half_length + 0.2
-    for middle in (-game.half_length - 0.45 * game.runoff[1], game.half_length + 0.4 * game.runoff[1]):
-        _letter(canvas, x, y, word, (0.0, middle), tall, _lit(venue.lines, light))
+    ends = 0.45 * game.runoff[1] + game.half_length
+    spots = [(0.0, -ends, tall), (0.0, ends, tall)]
     if not game.table and rng.random() < 0.6:
-        spot = (float(rng.uniform(-0.4, 0.4)) * game.half_width, -0.25 * game.half_length)
-        _letter(
-            canvas,
-            x,
-            y,
-            SPONSORS[int(rng.integers(len(SPONSORS)))],
-            spot,
-            0.7 * tall,
-            _lit(venue.lines, light),
-        )
+        spots.append((float(rng.uniform(-0.4, 0.4)) * game.half_width, -0.25 * game.half_length, 0.7 * tall))
+    for left, middle, height in spots:
+        word = SPONSORS[int(rng.integers(len(SPONSORS)))]
+        _letter(canvas, grid, word, (left, middle), height, np.array(venue.lines) * venue.light)
 
 
 def paint_boards(canvas: Canvas, grid: Grid, venue: Venue, rng: np.random.Generator) -> list[Panel]:
@@ -157,7 +175,7 @@ def paint_boards(canvas: Canvas, grid: Grid, venue: Venue, rng: np.random.Genera
     game = venue.game
     side, back = game.half_width + game.runoff[0], game.half_length + game.runoff[1]
     tall = board_height(game)
-    length = max(2.0, back / 5)
+    length = max(2.4, back / 3)
     runs = [
         (np.array([-side, back, 0.0]), np.array([1.0, 0.0, 0.0]), 2 * side),
         (np.array([-side, -back, 0.0]), np.array([0.0, 1.0, 0.0]), 2 * back),
@@ -193,14 +211,14 @@ def net_layer(camera: Camera, venue: Venue) -> Layer:
     )
     x, z = block.meet(np.zeros(3), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0]))
     tape = 0.02 if game.table else 0.075
-    inside = slab(x, -half, half)
-    mesh = inside * slab(z, low, high) * (0.45 if game.table or game.name == "tennis" else 0.26)
-    band = inside * slab(z, high - tape, high)
+    inside = x.within(-half, half)
+    mesh = inside * z.within(low, high) * (0.45 if game.table or game.name == "tennis" else 0.26)
+    band = inside * z.within(high - tape, high)
     if game.name == "volleyball":
-        band = np.maximum(band, inside * slab(z, low, low + 0.05))
+        band = np.maximum(band, inside * z.within(low, low + 0.05))
     foot = game.surface.height if game.table else 0.0
-    posts = np.maximum(slab(x, -half - 0.06, -half + 0.02), slab(x, half - 0.02, half + 0.06))
-    posts = posts * slab(z, foot, high)
+    posts = np.maximum(x.within(-half - 0.06, -half + 0.02), x.within(half - 0.02, half + 0.06))
+    posts = posts * z.within(foot, high)
     opacity = 1 - (1 - mesh) * (1 - 0.9 * band) * (1 - posts)
     weight = np.maximum(opacity, 1e-6)[..., None]
     light = min(1.0, venue.light)
@@ -219,26 +237,24 @@ def table_layer(camera: Camera, venue: Venue) -> Layer:
     corners = [[x, y, z] for x in (-half, half) for y in (-end, end) for z in (0.0, top)]
     block = _block(camera, np.array(corners))
     canvas = Canvas(np.zeros((block.height, block.width, 3), dtype=np.float32))
-    opacity = np.zeros((block.height, block.width))
-    dark = np.array([35.0, 38.0, 45.0])
-    for x in (-0.6 * half, 0.6 * half):
-        for y in (0.75 * end, -0.75 * end):
-            ends, depth = camera.project(np.array([[x, y, 0.0], [x, y, top]]))
+    legs = Canvas(np.zeros_like(canvas.pixels))
+    for leg_x in (-0.6 * half, 0.6 * half):
+        for leg_y in (0.75 * end, -0.75 * end):
+            ends, depth = camera.project(np.array([[leg_x, leg_y, 0.0], [leg_x, leg_y, top]]))
             ends = ends - (block.left, block.top)
-            wide = 0.035 * float(camera.scale(depth[0]))
-            cover = Canvas(np.zeros((block.height, block.width, 3), dtype=np.float32))
-            cover.capsule(_pair(ends[0]), _pair(ends[1]), wide, (1.0, 1.0, 1.0))
-            opacity = np.maximum(opacity, cover.pixels[..., 0])
-    _lay(canvas, np.ones_like(opacity), dark)
+            radius = 0.035 * float(camera.scale(depth[0]))
+            legs.capsule(_pair(ends[0]), _pair(ends[1]), radius, (1.0, 1.0, 1.0))
+    opacity = legs.pixels[..., 0].astype(np.float64)
+    _lay(canvas, np.ones_like(opacity), np.array([35.0, 38.0, 45.0]))
+    # The side of the top shows as a darker rim below it.
     for offset, shade in ((-0.05, 0.45), (0.0, 1.0)):
         x, y = block.meet(np.array([0.0, 0.0, top + offset]), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
-        cover = slab(x, -half, half) * slab(y, -end, end)
-        _lay(canvas, cover, np.array(venue.court) * shade * venue.light)
-        opacity = np.maximum(opacity, cover)
-        if offset == 0.0:
-            for line in game.lines:
-                mark = slab(x, line.left, line.right) * slab(y, line.near, line.far)
-                _lay(canvas, 0.92 * mark, np.array(venue.lines) * (0.5 + 0.5 * venue.light))
+        plate = x.within(-half, half) * y.within(-end, end)
+        _lay(canvas, plate, np.array(venue.court) * shade * venue.light)
+        opacity = np.maximum(opacity, plate)
+    for line in game.lines:
+        mark = x.within(line.left, line.right) * y.within(line.near, line.far)
+        _lay(canvas, 0.92 * mark, np.array(venue.lines) * (0.5 + 0.5 * venue.light))
     return Layer(block.top, block.left, opacity.astype(np.float32), canvas.pixels)
 
 
@@ -268,13 +284,9 @@ def _board(
     corners = np.array([start + u * along + v * up for u in (0, extent[0]) for v in (0, extent[1])])
     if (((corners - camera.position) @ camera.axes[2]) < 1.0).any():
         return None
-    block = _block(camera, corners)
-    top, left = max(block.top, grid.top), max(block.left, grid.left)
-    bottom = min(block.top + block.height, grid.top + grid.height)
-    right = min(block.left + block.width, grid.left + grid.width)
-    if bottom - top < 2 or right - left < 2:
+    block = _block(camera, corners).cut(grid)
+    if block is None:
         return None
-    block = Grid(camera, top, left, bottom - top, right - left)
     u, v = block.meet(start, along, up)
     _, depth = camera.project(corners.mean(axis=0))
     density = float(camera.scale(depth))
@@ -283,11 +295,11 @@ def _board(
     bright = np.array([235.0, 235.0, 230.0]) if colour.sum() < 420 else np.array([30.0, 30.0, 40.0])
     strip = (colour * (1 - ink) + bright * ink) * min(1.0, 0.4 + 0.6 * venue.light)
     return Panel(
-        top,
-        left,
-        (slab(u, 0, extent[0]) * slab(v, 0, extent[1])).astype(np.float32),
-        np.clip((u * columns / extent[0]).astype(np.int64), 0, columns - 1),
-        np.clip(((1 - v / extent[1]) * rows).astype(np.int64), 0, rows - 1),
+        block.top,
+        block.left,
+        (u.within(0, extent[0]) * v.within(0, extent[1])).astype(np.float32),
+        np.clip((u.value * columns / extent[0]).astype(np.int64), 0, columns - 1),
+        np.clip(((1 - v.value / extent[1]) * rows).astype(np.int64), 0, rows - 1),
         strip.astype(np.float32),
         speed if moves and scrolls else 0.0,
         period if moves and not scrolls else 0.0,
@@ -295,23 +307,29 @@ def _board(
 
 
 def _letter(
-    canvas: Canvas, x: Array, y: Array, word: str, middle: tuple[float, float], tall: float, colour: Array
+    canvas: Canvas, grid: Grid, word: str, middle: tuple[float, float], tall: float, colour: Array
 ) -> None:
-    """Write on the floor, upright for the camera."""
+    """Write on the floor, upright for the camera; letters are drawn out to look straight from there."""
     dots = banner(word, 4 * len(word) + 3, 7)
-    size = tall / 5
-    columns = (x - middle[0]) / size + dots.shape[1] / 2
-    rows = dots.shape[0] / 2 - (y - middle[1]) / size / 1.6
-    ink = np.zeros_like(x)
+    dot, deep = tall / 5, 1.6 * tall / 5
+    wide, long = dots.shape[1] * dot / 2, dots.shape[0] * deep / 2
+    corners = [[middle[0] + a * wide, middle[1] + b * long, 0.0] for a in (-1, 1) for b in (-1, 1)]
+    block = _block(grid.camera, np.array(corners)).cut(grid)
+    if block is None:
+        return
+    x, y = ground(block)
+    columns = (x.value - middle[0]) / dot + dots.shape[1] / 2
+    rows = dots.shape[0] / 2 - (y.value - middle[1]) / deep
+    ink = np.zeros_like(columns)
     # A few samples a pixel: the letters are small and would sparkle.
-    step_x, step_y = np.gradient(columns, axis=1), np.gradient(rows, axis=0)
     for shift_x in (-0.25, 0.25):
         for shift_y in (-0.25, 0.25):
-            column = np.floor(columns + shift_x * step_x)
-            row = np.floor(rows + shift_y * step_y)
+            column = np.floor(columns + shift_x * x.step / dot)
+            row = np.floor(rows + shift_y * y.step / deep)
             inside = (column >= 0) & (column < dots.shape[1]) & (row >= 0) & (row < dots.shape[0])
             ink[inside] += dots[row[inside].astype(int), column[inside].astype(int)] / 4
-    _lay(canvas, 0.8 * ink, colour)
+    opacity = (0.8 * ink).astype(np.float32)
+    canvas.lay(block.top - grid.top, block.left - grid.left, opacity, colour.astype(np.float32))
 
 
 def _mottled(x: Array, y: Array, rng: np.random.Generator) -> Array:

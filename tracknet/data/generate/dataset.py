@@ -138,7 +138,7 @@ def generate_rallies(
             _write_all(root, settings, rallies, workers, progress)
     except OSError as error:
         raise TrackNetError(
-            f"{root}: rallies cannot be written: {error.strerror or error}; expected a folder on a disk with room"
+            f"{root}: cannot be written: {error.strerror or error}; expected a folder on a disk with room"
         ) from error
     return root
 
@@ -153,8 +153,8 @@ def _check_folder(root: Path, settings: Settings) -> None:
     if not table.exists():
         if any(not path.name.startswith(".") for path in root.iterdir()):
             raise UsageError(
-                f"{root}: holds other files and no rallies.json; expected an empty folder or one with rallies of"
-                " the same settings"
+                f"{root}: holds other files and no rallies.json; expected an empty folder, or one with"
+                " rallies of the same settings"
             )
         return
     try:

@@ -96,7 +96,8 @@ class Film:
         """What the camera makes of a painted picture."""
         venue, pixels = self.venue, canvas.pixels
         lamp = 1 + venue.flicker * math.sin(2 * math.pi * frame * 0.37)
-        pixels *= np.array(venue.gain, dtype=np.float32) * np.float32(lamp)
+        lines = pixels.reshape(canvas.height, -1)
+        lines *= np.tile(np.array(venue.gain, dtype=np.float32) * np.float32(lamp), canvas.width)
         begin = int(chance.integers(len(self._noise) - pixels.size + 1))
         flat = pixels.reshape(-1)
         flat += self._noise[begin : begin + pixels.size]
@@ -154,7 +155,7 @@ class _Scene:
     ) -> None:
         """Paint shadows, players, net and ball over the scenery, the farthest first."""
         canvas.forget_ball()
-        x, y, z = self._ball_world[frame]
+        y = float(self._ball_world[frame, 1])
         for player in range(len(self._looks)):
             foot = self._feet[frame, player]
             scale = float(self._feet_scale[frame, player])
@@ -179,7 +180,7 @@ class _Scene:
     ) -> None:
         """Paint the players of one side of the net, and the ball among them, by distance."""
         pelvis = self._depths[frame, :, Joint.PELVIS]
-        items = [(float(pelvis[p]), p) for p in np.flatnonzero(self._far_side[frame] == far)]
+        items = [(float(pelvis[p]), int(p)) for p in np.flatnonzero(self._far_side[frame] == far)]
         if ball:
             items.append((float(self._ball_depth[frame]), -1))
         for depth, player in sorted(items, reverse=True):
@@ -224,19 +225,19 @@ def plan_cuts(frames: int, fps: float, rng: np.random.Generator) -> list[tuple[i
         rng: Whether and when.
 
     Returns:
-        First frame, and the frame after the last, of each view without a ball: about one in six seconds, some
-        0.4 s long; at least a second of play around each.
+        First frame, and the frame after the last, of each view without a ball: about one in five seconds,
+        0.4 to 0.9 s long, with at least half a second of play before and after.
     """
     cuts: list[tuple[int, int]] = []
-    second = max(1, round(fps))
-    frame = second
-    while frame < frames - 2 * second:
-        if rng.random() < 1 / (6 * fps):
-            length = max(1, round(float(rng.uniform(0.27, 0.55)) * fps))
-            cuts.append((frame, frame + length))
-            frame += length + second
-        frame += 1
-    return cuts
+    apart = max(1, round(fps / 2))
+    frame = apart
+    while True:
+        frame += int(rng.exponential(3.5 * fps))
+        length = max(1, round(float(rng.uniform(0.4, 0.9)) * fps))
+        if frame + length + apart > frames:
+            return cuts
+        cuts.append((frame, frame + length))
+        frame += length + 5 * apart
 
 
 def _exposures(frames: int, fps: float, shutter: float, moments: int) -> Array:
@@ -255,4 +256,5 @@ def _children(seed: np.random.SeedSequence, count: int) -> list[np.random.SeedSe
 def _noise_bank(sigma: float, size: int, rng: np.random.Generator) -> Pixels:
     """Noise for any frame, to be read from a random place on; half a grey level is added for rounding."""
     noise = rng.standard_normal(size + 65536, dtype=np.float32)
-    return noise * np.float32(sigma) + np.float32(0.5)
+    bank: Pixels = noise * np.float32(sigma) + np.float32(0.5)
+    return bank

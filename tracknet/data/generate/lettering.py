@@ -84,17 +84,18 @@ def letters(text: str, scale: int = 1) -> NDArray[np.float32]:
 
 
 def banner(text: str, length: int, height: int) -> NDArray[np.float32]:
-    """A strip with the text in its middle, scaled to fill some 60 % of its height.
+    """A strip with the text in its middle, as large as fits into half of its height and 0.9 of its length.
 
     Args:
         text: Capital letters, digits and spaces.
-        length: Columns of the strip; a text that is too long is cut off.
+        length: Columns of the strip; a text that is too long even with the smallest letters is cut off.
         height: Rows of the strip.
 
     Returns:
         1 where there is ink, else 0: ``[height, length]``.
     """
-    ink = letters(text, max(1, round(0.6 * height / 5)))[:height, :length]
+    scale = min(round(0.5 * height / 5), int(0.9 * length / (4 * len(text) - 1)))
+    ink = letters(text, max(1, scale))[:height, :length]
     strip = np.zeros((height, length), dtype=np.float32)
     top, left = (height - ink.shape[0]) // 2, (length - ink.shape[1]) // 2
     strip[top : top + ink.shape[0], left : left + ink.shape[1]] = ink

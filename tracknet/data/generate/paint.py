@@ -43,8 +43,16 @@ class Layer:
 
 def blend_shift(pixels: Pixels, x: float, y: float) -> Pixels:
     """Move pixels right and down by shares of a pixel: ``[h, w, ...] -> [h - 1, w - 1, ...]``."""
-    rows = pixels[1:] if y == 0 else pixels[1:] * np.float32(1 - y) + pixels[:-1] * np.float32(y)
-    return rows[:, 1:] if x == 0 else rows[:, 1:] * np.float32(1 - x) + rows[:, :-1] * np.float32(x)
+    rows = pixels[1:]
+    if y:
+        rows = rows * np.float32(1 - y)
+        rows += pixels[:-1] * np.float32(y)
+    if not x:
+        still: Pixels = rows[:, 1:]
+        return still
+    columns: Pixels = rows[:, 1:] * np.float32(1 - x)
+    columns += rows[:, :-1] * np.float32(x)
+    return columns
 
 
 class Canvas:

@@ -159,9 +159,9 @@ def _body(
         out[:, hand] = _within(out[:, shoulder], spot_hand, arm)
         outward = frame.world(np.array([0.5 * sign, -0.2, -0.7]))
         out[:, elbow] = _bend(out[:, shoulder], out[:, hand], 0.51 * arm, outward)
-    hand = out[:, Joint.HAND_R]
-    out[:, Joint.RACKET_NECK] = hand + racket.shaft * swing_tip
-    out[:, Joint.RACKET_TIP] = hand + (racket.shaft + racket.length) * swing_tip
+    grip = out[:, Joint.HAND_R]
+    out[:, Joint.RACKET_NECK] = grip + racket.shaft * swing_tip
+    out[:, Joint.RACKET_TIP] = grip + (racket.shaft + racket.length) * swing_tip
     return out
 
 
@@ -226,14 +226,16 @@ def _through(since: Array, places: tuple[Array, ...]) -> Array:
     index = np.clip(np.searchsorted(_SWING, since) - 1, 0, len(_SWING) - 2)
     share = np.clip((since - _SWING[index]) / (_SWING[index + 1] - _SWING[index]), 0, 1)[:, None]
     stack, row = np.stack(places), np.arange(len(since))
-    return stack[index, row] * (1 - share) + stack[index + 1, row] * share
+    passed: Array = stack[index, row] * (1 - share) + stack[index + 1, row] * share
+    return passed
 
 
 def _within(root: Array, end: Array, length: float) -> Array:
     """Pull an end to within a limb's length of its root."""
     offset = end - root
     distance = np.linalg.norm(offset, axis=1, keepdims=True)
-    return root + offset * np.minimum(1, length / np.maximum(distance, 1e-6))
+    pulled: Array = root + offset * np.minimum(1, length / np.maximum(distance, 1e-6))
+    return pulled
 
 
 def _bend(root: Array, end: Array, half: float, outward: Array) -> Array:

@@ -18,7 +18,7 @@ from tracknet.data.generate.court import (
 )
 from tracknet.data.generate.lettering import letters
 from tracknet.data.generate.paint import Canvas, Layer, Pixels, Point, blend_shift
-from tracknet.data.generate.stands import Spectator, courtside, paint_stands
+from tracknet.data.generate.stands import Glint, Spectator, courtside, glints, paint_stands
 from tracknet.data.generate.venue import Venue
 
 
@@ -30,6 +30,7 @@ class Scenery:
         picture: Everything that stands still, float32 ``[H + 2 * margin, W + 2 * margin, 3]``.
         margin: Pixels around the picture that the camera may turn to.
         stands: People in the stands who move.
+        lights: Lights in the stands that could be taken for a ball.
         panels: Boards whose pictures move.
         courtside: People beside the court.
         heads: Places in the stands where a flash may go off, pixels, ``[n, 2]``.
@@ -41,6 +42,7 @@ class Scenery:
     picture: Pixels
     margin: int
     stands: list[Spectator]
+    lights: list[Glint]
     panels: list[Panel]
     courtside: list[Spectator]
     heads: NDArray[np.float64]
@@ -60,15 +62,20 @@ class Scenery:
         x, y = offset
         whole_x, whole_y = math.floor(x), math.floor(y)
         top, left = self.margin - whole_y, self.margin - whole_x
-        block = self.picture[top - 1 : top + canvas.height, left - 1 : left + canvas.width]
-        canvas.pixels[:] = blend_shift(block, x - whole_x, y - whole_y)
+        if x == 0 and y == 0:
+            canvas.pixels[:] = self.picture[top : top + canvas.height, left : left + canvas.width]
+        else:
+            block = self.picture[top - 1 : top + canvas.height, left - 1 : left + canvas.width]
+            canvas.pixels[:] = blend_shift(block, x - whole_x, y - whole_y)
         for person in self.stands:
             person.paint(canvas, frame, offset)
+        for light in self.lights:
+            light.paint(canvas, frame, offset)
         for panel in self.panels:
             canvas.layer(panel.at(frame).shifted(x, y))
         for person in self.courtside:
             person.paint(canvas, frame, offset)
-        if rng.random() < 0.05 and len(self.heads):
+        if rng.random() < 0.1 and len(self.heads):
             head = self.heads[int(rng.integers(len(self.heads)))]
             place = (float(head[0]) + x, float(head[1]) + y)
             canvas.capsule(
@@ -98,6 +105,7 @@ def build_scenery(venue: Venue, margin: int, rng: np.random.Generator) -> Scener
         picture=canvas.pixels,
         margin=margin,
         stands=stands,
+        lights=glints(heads, (height, width), fixed),
         panels=panels,
         courtside=courtside(grid, venue, fixed),
         heads=heads,
@@ -110,7 +118,7 @@ def build_scenery(venue: Venue, margin: int, rng: np.random.Generator) -> Scener
 def _score(venue: Venue, fixed: np.random.Generator, rng: np.random.Generator) -> Layer:
     """A box with names and points in a corner."""
     height, width = venue.camera.size
-    dot = max(1, round(height / 360))
+    dot = max(1, round(height / 190))
     rows = []
     for _ in range(2):
         name = "".join(chr(65 + int(fixed.integers(26))) for _ in range(3))

@@ -73,7 +73,7 @@ class View:
     Attributes:
         distance: Metres from the net.
         height: Metres above the floor.
-        azimuth: Radians from the middle line.
+        azimuth: Radians from the middle line, to either side.
         near: Share of the picture's height at which the near end of the court appears.
         far: The same for the far end.
     """
@@ -177,14 +177,14 @@ BADMINTON = Game(
     net=(0.79, 1.55, 3.05),
     surface=_FLOOR,
     air=Aerodynamics(drag=9.81 / 6.8**2, restitution=0.0, grip=0.0),
-    diameter=0.09,
-    least_pixels=3.0,
+    diameter=0.1,
+    least_pixels=3.6,
     balls=((250.0, 250.0, 245.0), (252.0, 248.0, 225.0)),
     homes=((0.0, 3.6),),
     serve_from=(1.0, 2.4, 1.0),
     shots=(
         Shot("serve", (1.2, 1.5), (5.0, 6.2), (2.1, 2.6), (("smash", 0.4), ("clear", 0.3), ("drop", 0.3))),
-        Shot("clear", (1.25, 1.6), (5.2, 6.4), (2.0, 2.7), (("clear", 0.3), ("drop", 0.3), ("smash", 0.4))),
+        Shot("clear", (1.3, 1.65), (5.2, 6.4), (2.0, 2.7), (("clear", 0.3), ("drop", 0.3), ("smash", 0.4))),
         Shot("drop", (0.85, 1.1), (1.0, 2.2), (0.4, 1.2), (("lift", 0.6), ("net", 0.4))),
         Shot(
             "smash",
@@ -197,11 +197,11 @@ BADMINTON = Game(
         Shot("drive", (0.5, 0.65), (3.0, 5.0), (1.0, 1.7), (("drive", 0.4), ("block", 0.3), ("lift", 0.3))),
         Shot("block", (0.7, 0.95), (0.9, 2.0), (0.5, 1.3), (("lift", 0.55), ("net", 0.45))),
         Shot("net", (0.75, 1.0), (0.6, 1.5), (0.5, 1.2), (("lift", 0.6), ("net", 0.4))),
-        Shot("lift", (1.2, 1.55), (5.0, 6.4), (2.1, 2.7), (("smash", 0.5), ("drop", 0.3), ("clear", 0.2))),
+        Shot("lift", (1.3, 1.7), (5.0, 6.4), (2.1, 2.7), (("smash", 0.5), ("drop", 0.3), ("clear", 0.2))),
     ),
     bounce=None,
     racket=Racket(0.36, 0.26, 0.11),
-    view=View((20.5, 25.0), (7.0, 9.5), (-0.05, 0.05), (0.84, 0.92), (0.37, 0.44)),
+    view=View((20.5, 25.0), (7.0, 9.5), (0.0, 0.05), (0.84, 0.92), (0.37, 0.44)),
     runoff=(2.6, 2.2),
 )
 
@@ -218,8 +218,8 @@ TENNIS = Game(
     net=(0.0, 1.0, 6.4),
     surface=_FLOOR,
     air=Aerodynamics(drag=0.02, restitution=0.74, grip=0.72),
-    diameter=0.12,
-    least_pixels=3.0,
+    diameter=0.15,
+    least_pixels=3.6,
     balls=((222.0, 240.0, 90.0), (228.0, 238.0, 120.0)),
     homes=((0.0, 12.4),),
     serve_from=(1.5, 12.0, 2.7),
@@ -255,7 +255,7 @@ TENNIS = Game(
     ),
     bounce=Bounce(least=(0.3, 0.5), beyond=(12.2, 14.0), low=(0.5, 1.0)),
     racket=Racket(0.33, 0.35, 0.13),
-    view=View((25.0, 31.0), (8.5, 12.0), (-0.04, 0.04), (0.70, 0.80), (0.22, 0.29)),
+    view=View((25.0, 31.0), (8.5, 12.0), (0.0, 0.04), (0.70, 0.80), (0.22, 0.29)),
     runoff=(3.8, 6.0),
     outdoors=True,
 )
@@ -272,8 +272,8 @@ TABLE_TENNIS = Game(
     net=(0.76, 0.9125, 0.915),
     surface=Surface(0.76, 0.7625, 1.37),
     air=Aerodynamics(drag=0.126, restitution=0.88, grip=0.85),
-    diameter=0.048,
-    least_pixels=3.2,
+    diameter=0.054,
+    least_pixels=3.8,
     balls=((252.0, 250.0, 240.0), (250.0, 165.0, 50.0)),
     homes=((0.0, 2.15),),
     serve_from=(0.5, 1.75, 1.0),
@@ -317,7 +317,7 @@ TABLE_TENNIS = Game(
     ),
     bounce=Bounce(least=(0.1, 0.22), beyond=(1.5, 2.3), low=(0.85, 1.0)),
     racket=Racket(0.1, 0.08, 0.075, solid=True),
-    view=View((6.8, 8.2), (3.3, 4.4), (-0.45, 0.45), (0.68, 0.76), (0.42, 0.48)),
+    view=View((6.8, 8.2), (3.8, 5.0), (0.2, 0.42), (0.7, 0.78), (0.46, 0.52)),
     runoff=(3.2, 4.5),
     table=True,
 )
@@ -333,8 +333,8 @@ VOLLEYBALL = Game(
     net=(1.43, 2.43, 4.75),
     surface=_FLOOR,
     air=Aerodynamics(drag=0.022, restitution=0.7, grip=0.8),
-    diameter=0.21,
-    least_pixels=3.4,
+    diameter=0.23,
+    least_pixels=4.0,
     balls=((245.0, 225.0, 70.0), (250.0, 250.0, 250.0)),
     homes=((-2.9, 2.3), (0.3, 1.6), (2.9, 2.3), (-2.8, 6.4), (0.0, 7.4), (2.8, 6.4)),
     serve_from=(3.5, 9.3, 2.7),
@@ -356,7 +356,7 @@ VOLLEYBALL = Game(
     ),
     bounce=None,
     racket=None,
-    view=View((17.0, 20.5), (6.5, 9.0), (-0.1, 0.1), (0.88, 0.95), (0.40, 0.47)),
+    view=View((17.0, 20.5), (6.5, 9.0), (0.0, 0.1), (0.88, 0.95), (0.40, 0.47)),
     runoff=(3.5, 4.0),
 )
 

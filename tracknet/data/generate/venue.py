@@ -107,7 +107,7 @@ def draw_venue(game: Game, size: tuple[int, int], seed: np.random.SeedSequence) 
         size,
         distance=between(rng, view.distance),
         height=between(rng, view.height),
-        azimuth=between(rng, view.azimuth),
+        azimuth=between(rng, view.azimuth) * (1 if rng.random() < 0.5 else -1),
         near=(-game.half_length, between(rng, view.near)),
         far=(game.half_length, between(rng, view.far)),
     )
