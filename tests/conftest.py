@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from tracknet.data.labels import Labels, write_labels
+from tracknet.data.video import VideoWriter
+
+SIZE = (64, 96)
+"""Height and width of the tiny rallies."""
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +28,82 @@ def real_data() -> Path:
     if not (root / "badminton").is_dir():
         pytest.skip(f"no real rallies under {root} (set TRACKNET_TEST_DATA)")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep every test's frame cache out of the home folder; clips are found in it by their content alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACKNET_CACHE", str(tmp_path_factory.mktemp("frame-cache")))
+        yield
+
+
+def draw_dot(xy: tuple[float, float], size: tuple[int, int] = SIZE, sigma: float = 1.6) -> np.ndarray:
+    """A dark grey picture with a bright dot whose middle is exactly at a place; uint8 ``[h, w, 3]``."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    light = np.exp(-((columns - xy[0]) ** 2 + (rows - xy[1]) ** 2) / (2 * sigma**2))
+    return np.repeat((30 + 210 * light).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def make_rally(
+    folder: Path,
+    name: str,
+    frames: int,
+    size: tuple[int, int] = SIZE,
+    hidden: tuple[int, ...] = (),
+    unlabelled: tuple[int, ...] = (),
+    phase: float = 0.0,
+    sigma: float = 1.6,
+) -> Labels:
+    """Write a clip ``NAME.mp4`` of a dot on a curve, and ``NAME.csv`` with exactly where it is."""
+    t = np.arange(frames) / max(frames - 1, 1)
+    x = size[1] * (0.12 + 0.75 * t)
+    y = size[0] * (0.5 + 0.33 * np.sin(6 * t + phase))
+    seen = np.ones(frames, bool)
+    seen[list(hidden)] = False
+    labelled = np.ones(frames, bool)
+    labelled[list(unlabelled)] = False
+    with VideoWriter(folder / f"{name}.mp4", size, fps=30, quality=4) as video:
+        for n in range(frames):
+            video.write(draw_dot((x[n], y[n]), size, sigma) if seen[n] else np.full((*size, 3), 30, np.uint8))
+    labels = Labels(np.stack([x, y], axis=1).astype(np.float32), seen & labelled, labelled)
+    write_labels(folder / f"{name}.csv", labels, "trajectory", size)
+    return labels
+
+
+@pytest.fixture(scope="session")
+def tiny_rallies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four flat clips, 64x96, of 21, 19, 20 and 17 frames; some frames without a ball or without a label."""
+    root = tmp_path_factory.mktemp("tiny")
+    make_rally(root, "a", 21, phase=0.0, hidden=(4, 5))
+    make_rally(root, "b", 19, phase=1.0)
+    make_rally(root, "c", 20, phase=2.0, hidden=(0, 9), unlabelled=(12, 13))
+    make_rally(root, "d", 17, phase=3.0, hidden=(16,))
+    return root
+
+
+@pytest.fixture(scope="session")
+def write_rally() -> Callable[..., Labels]:
+    """The function that writes a clip of a dot, for rallies of a test's own; see `make_rally`."""
+    return make_rally
+
+
+@pytest.fixture(scope="session")
+def dot() -> Callable[..., np.ndarray]:
+    """The function that draws one picture of a dot; see `draw_dot`."""
+    return draw_dot
+
+
+@pytest.fixture(scope="session")
+def bright_network() -> type[Any]:
+    """The class `BrightNetwork`, which finds the dot without training; importable as ``bright_network``."""
+    if "bright_network" not in sys.modules:
+        path = Path(__file__).with_name("bright_network.py")
+        spec = importlib.util.spec_from_file_location("bright_network", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["bright_network"] = module
+        spec.loader.exec_module(module)
+    found: type[Any] = sys.modules["bright_network"].BrightNetwork
+    return found

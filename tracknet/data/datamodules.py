@@ -279,7 +279,7 @@ class GeneratedDataModule(RallyDataModule):
         val_rallies: PositiveInt = 3,
         test_rallies: PositiveInt = 4,
         rally_frames: PositiveInt = 120,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         step: PositiveInt = 1,
         batch_size: PositiveInt = 4,
         num_workers: NonNegativeInt = 0,

@@ -38,6 +38,8 @@ class CompactTrackNet(HeatmapNetwork):
         widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 96, 128),
     ) -> None:
         super().__init__(frames, background, outputs=frames)
+        self._stem = stem
+        self.widths = widths
         a, b, c = widths
         per_frame = {"none": 3, "subtract": 1, "subtract_concat": 4, "concat": 6}[background]
         self.stem = _conv(per_frame, stem, stride=2)  # [B*L, stem, H/2, W/2]

@@ -69,7 +69,8 @@ class HeatmapNetwork(nn.Module, ABC):
     """A network from stacked frames to one heatmap a frame.
 
     A subclass is chosen by its class name in YAML; its input needs are attributes, which the command line
-    links to the data, so that they are written once.
+    links to the data, so that they are written once. Its other parameters are kept as attributes too (with an
+    underscore before the name where a layer has it): checkpoints tell from them how to build it again.
 
     Args:
         frames: Frames per window, L.

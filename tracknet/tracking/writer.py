@@ -28,6 +28,12 @@ class TrajectoryWriter(Callback):
         self.folder = folder
         self._rows: dict[int, dict[int, TrajectoryRow]] = defaultdict(dict)
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew, whatever an interrupted run has left."""
+        if not isinstance(getattr(trainer, "datamodule", None), RallyDataModule):
+            raise TrackNetError("TrajectoryWriter needs a RallyDataModule, which names the clips")
+        self._rows.clear()
+
     def on_predict_batch_end(
         self,
         trainer: Trainer,
@@ -62,13 +68,12 @@ class TrajectoryWriter(Callback):
                 for clip, rows in part.items():
                     clips[clip].update(rows)
         self._rows.clear()
+        # Asked for in all processes: Lightning tells it from the first to the others.
+        run = trainer.log_dir or trainer.default_root_dir
         if not trainer.is_global_zero:
             return
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, RallyDataModule):
-            raise TrackNetError("TrajectoryWriter needs a RallyDataModule, which names the clips")
-        folder = self.folder or Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
-        names = data.clip_names("test")
+        folder = self.folder or Path(run) / "predictions"
+        names = trainer.datamodule.clip_names("test")  # type: ignore[attr-defined]
         for clip, rows in sorted(clips.items()):
             path = folder / f"{names[clip]}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)

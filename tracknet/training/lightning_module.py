@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -15,6 +16,7 @@ from tracknet.data.geometry import resize_xy
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models.network import HeatmapNetwork, stack_frames
+from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
 from tracknet.training.targets import DiscTarget, HeatmapTarget
 
@@ -77,7 +79,7 @@ class HeatmapTracker(LightningModule):
         self.test_metrics: BallMetrics = deepcopy(self.val_metrics)
         self.val_loss = MeanMetric()
         self.test_loss = MeanMetric()
-        self.save_hyperparameters()
+        self._save_recipe()
 
     @property
     def frames(self) -> int:
@@ -178,6 +180,34 @@ class HeatmapTracker(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test set."""
         self._log_figures("test", self.test_metrics, self.test_loss)
+
+    def _save_recipe(self) -> None:
+        """Put what builds this tracker again into its checkpoints, as class names and plain values."""
+        components = {
+            "network": self.network,
+            "loss": self.loss,
+            "target": self.target,
+            "decoder": self.decoder,
+            "metrics": self.val_metrics,
+        }
+        self.save_hyperparameters(ignore=list(components))
+        if "_instantiator" in self.hparams:
+            # The command line has given its configuration.
+            self.save_hyperparameters()
+            return
+        cls = type(self)
+        recipe: dict[str, Any] = {
+            "_instantiator": "lightning.pytorch.cli.instantiate_module",
+            "_class_path": f"{cls.__module__}.{cls.__qualname__}",
+        }
+        try:
+            recipe |= {name: plain(value) for name, value in self.hparams.items()}
+            recipe |= {name: describe(component) for name, component in components.items()}
+        except ValueError as error:
+            self.hparams.clear()
+            rank_zero_warn(f"Checkpoints of this tracker will not say how to build it: {error}.")
+            return
+        self.save_hyperparameters(recipe)
 
     def _evaluate(self, batch: Batch, metrics: BallMetrics, losses: MeanMetric) -> Detections:
         logits = self(batch["frames"], batch.get("background")).float()

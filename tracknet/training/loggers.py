@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ class RunLogger(TensorBoardLogger):
     """TensorBoard files and a plain ``metrics.csv`` in one folder for each run: ``SAVE_DIR/NAME/version_N``.
 
     Lightning's TensorBoard and CSV loggers each count versions on their own, so that the two together spread
-    one run over two folders.
+    one run over two folders. In the folder of an earlier run, the figures are added to its own.
 
     Args:
         save_dir: Folder of all runs.
@@ -54,8 +55,18 @@ class RunLogger(TensorBoardLogger):
 
     def _table(self) -> CSVLogger:
         if self._csv is None:
+            # Lightning's writer deletes a table that is there: its rows are written once more.
+            earlier = _rows(Path(self.log_dir) / "metrics.csv")
             self._csv = CSVLogger(save_dir=self.log_dir, name="", version="", flush_logs_every_n_steps=50)
+            self._csv.experiment.metrics.extend(earlier)
         return self._csv
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    if not table.is_file():
+        return []
+    with table.open(newline="") as file:
+        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def log_image(loggers: Iterable[Logger], tag: str, image: np.ndarray, step: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from torch.optim import Optimizer
@@ -36,6 +37,14 @@ class WarmupCosine(LambdaLR):
         self.floor = float(floor)
         self.total_steps = None if total_steps is None else int(total_steps)
         super().__init__(optimizer, self._share)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state, with the length of the run that goes on.
+
+        Args:
+            state_dict: What `state_dict` gave.
+        """
+        super().load_state_dict({**state_dict, "total_steps": self.total_steps})
 
     def _share(self, step: int) -> float:
         if self.total_steps is None:

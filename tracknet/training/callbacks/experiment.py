@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
 from tracknet.data.datamodules import RallyDataModule
@@ -30,14 +29,17 @@ class Report(Callback):
     def __init__(self) -> None:
         self._by_clip: BallMetrics | None = None
 
-    @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the curves."""
-        table = Path(trainer.log_dir or "") / "metrics.csv"
-        if trainer.log_dir is None or not table.is_file():
+        # Asked for in all processes: Lightning tells it from the first to the others.
+        folder = trainer.log_dir
+        if folder is None or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
             logger.save()
+        table = Path(folder) / "metrics.csv"
+        if not table.is_file():
+            return
         label = pl_module.val_metrics.label if isinstance(pl_module, HeatmapTracker) else ""
         figure = draw_curves(table, label)
         if figure is not None:
@@ -86,15 +88,16 @@ class Report(Callback):
         """Write the tables and the picture."""
         if self._by_clip is None:
             return
-        total = {name: float(value) for name, value in self._by_clip.compute().items()}
+        total = {name: value.item() for name, value in self._by_clip.compute().items()}
         with self._by_clip.sync_context():
             clips = self._by_clip.per_group()
         label = self._by_clip.label
         self._by_clip = None
-        if not trainer.is_global_zero or trainer.log_dir is None:
+        run = trainer.log_dir
+        if not trainer.is_global_zero or run is None:
             return
         names = trainer.datamodule.clip_names("test")  # type: ignore[attr-defined]
-        folder = Path(trainer.log_dir)
+        folder = Path(run)
         folder.mkdir(parents=True, exist_ok=True)
         report = {"metric": label, "clips": len(names), **total}
         (folder / "test.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -106,7 +109,7 @@ class Report(Callback):
         draw_clips(names, clips, label).savefig(folder / "test.png", dpi=120)
         print(f"\ntest figures ({label}):")
         print("  " + "  ".join(f"{name} {total[name]:.4f}" for name in FIGURES))
-        print("  " + "  ".join(f"{name} {int(total[name])}" for name in COUNTS))
+        print("  " + "  ".join(f"{name} {total[name]}" for name in COUNTS))
         print(f"  by clip: {folder / 'test_clips.csv'}, {folder / 'test.png'}")
 
 

@@ -83,7 +83,7 @@ class ProgressLines(Callback):
 
 
 class HeatmapImages(Callback):
-    """Logs a picture of heatmaps over frames, with the labelled and the found ball, after validation.
+    """Logs a picture of heatmaps over frames, with the labelled and the found ball, at validation.
 
     Lightning logs numbers only. The same windows are drawn each time, so that progress can be watched; they
     are spread over the validation set. The picture goes to every logger that takes pictures, as
@@ -98,8 +98,21 @@ class HeatmapImages(Callback):
         self.windows = windows
         self.every_n_epochs = every_n_epochs
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and log the picture."""
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw and log the picture before the first batch.
+
+        Averaged weights are in place then, whichever callback comes first; when validation has ended they may
+        be gone.
+        """
+        if batch_idx or dataloader_idx:
+            return
         due = trainer.sanity_checking is False and trainer.current_epoch % self.every_n_epochs == 0
         if not (due and trainer.is_global_zero and trainer.loggers and isinstance(pl_module, HeatmapTracker)):
             return
