@@ -221,6 +221,7 @@ def _silence_known_noise() -> None:
         r".*The number of training batches.*is smaller than the logging interval.*",
         r".*is an instance of `nn.Module` and is already saved during checkpointing.*",
         r".*isinstance\(treespec, LeafSpec\).*",
+        r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*Experiment logs directory .* exists and is not empty.*",  # TensorBoard's half of our own logger
     ):
