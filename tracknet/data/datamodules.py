@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from tracknet.data.augmentation import Augmentation
 from tracknet.data.cache import FrameCache
@@ -134,7 +136,13 @@ class RallyDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled training windows."""
         dataset = self._dataset("train", self.step)
-        return self._loader(dataset, shuffle=True, drop_last=len(dataset) >= self.batch_size)
+        processes, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        # Shuffles by seed and epoch, also in one process: a run that is resumed does not repeat an order.
+        seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
+        sampler: DistributedSampler[int] = DistributedSampler(
+            dataset, processes, rank, shuffle=True, seed=seed
+        )
+        return self._loader(dataset, sampler, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Windows that count each validation frame once."""
@@ -151,6 +159,7 @@ class RallyDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         """Crop and augment training batches on the device."""
         if self.trainer is not None and self.trainer.training:
+            _seed_step(self.trainer)
             for change in (self.crop, self.augmentation):
                 if change is not None:
                     batch = change(batch)
@@ -197,20 +206,15 @@ class RallyDataModule(LightningDataModule):
         trainer = self.trainer
         if trainer is not None and trainer.world_size > 1:
             sampler = EvaluationSampler(dataset, trainer.world_size, trainer.global_rank, shuffle=False)
-            return self._loader(dataset, sampler=sampler)
+            return self._loader(dataset, sampler)
         return self._loader(dataset)
 
     def _loader(
-        self,
-        dataset: WindowDataset,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        sampler: EvaluationSampler | None = None,
+        self, dataset: WindowDataset, sampler: DistributedSampler[int] | None = None, drop_last: bool = False
     ) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            shuffle=shuffle,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
@@ -349,6 +353,19 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
     if not val:
         train, val = hold_out(train, holdout)
     return {"train": train, "val": val, "test": test or val}
+
+
+def _seed_step(trainer: Trainer) -> None:
+    """Make the draws of a training step depend on the run's seed and the step alone.
+
+    A run that is resumed then crops, augments and mixes as it would have without the interruption, and the
+    processes of a run draw differently. Without a seed for the run, draws are left as they are.
+    """
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    if seed is not None:
+        # The index is that of the step before.
+        key = (int(seed), trainer.fit_loop.epoch_loop.total_batch_idx + 1, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _tuple(names: list[str] | None) -> tuple[str, ...]:
