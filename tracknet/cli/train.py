@@ -10,7 +10,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
@@ -18,10 +17,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
-from tracknet.cli.usage import TrackNetParser
-from tracknet.configs import find_config
+from tracknet.cli.usage import SettingError, TrackNetParser
+from tracknet.cli.words import LINKS, refuse_linked, with_found_configs, with_run_config, written_at
 from tracknet.data.datamodules import RallyDataModule
-from tracknet.errors import UsageError, nearest
+from tracknet.errors import UsageError
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
 
@@ -29,14 +28,6 @@ from tracknet.training.schedules import WarmupCosine
 import tracknet.models  # isort: skip
 import tracknet.tracking.writer  # isort: skip
 import tracknet.training.callbacks  # isort: skip  # noqa: F401
-
-LINKS = {
-    "frames": "frames",
-    "outputs": "outputs",
-    "needs_background": "background",
-    "input_size": "size",
-}
-"""Attribute of the module -> parameter of the data: written once, at the model."""
 
 
 class TrackNetCLI(LightningCLI):
@@ -74,7 +65,11 @@ class TrackNetCLI(LightningCLI):
         if isinstance(args, (list, type(None))):
             args = with_found_configs(with_run_config(sys.argv[1:] if args is None else args))
             refuse_linked(args)
-            self.config = parser.parse_args(args)
+            try:
+                self.config = parser.parse_args(args)
+            except SettingError as error:
+                place = written_at(error.key, args)
+                raise UsageError(f"{place}: {error}" if place else str(error)) from error
         else:
             super().parse_arguments(parser, args)
 
@@ -117,85 +112,6 @@ class TrackNetCLI(LightningCLI):
         print("\n" + "\n".join(shown))
 
 
-def with_run_config(words: Sequence[str]) -> list[str]:
-    """Name the configuration of the run that a checkpoint comes from, where no configuration is named.
-
-    ``test --ckpt_path RUN/checkpoints/best.ckpt`` becomes ``test --config RUN/config.yaml --ckpt_path ...``.
-
-    Args:
-        words: Words of the command line, the command first.
-
-    Returns:
-        The words.
-
-    Raises:
-        UsageError: There is no such checkpoint.
-    """
-    named = [word for word in words if word.partition("=")[0] in ("--config", "-c")]
-    for place, word in enumerate(words):
-        flag, _, value = word.partition("=")
-        if flag != "--ckpt_path" or not (value or place + 1 < len(words)):
-            continue
-        path = Path(value or words[place + 1])
-        if path.suffix != ".ckpt":
-            continue  # "best", "last", "hpc" and addresses are Lightning's to find
-        if not path.is_file():
-            near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
-            raise UsageError(f"--ckpt_path: no file {str(path)!r}{nearest(str(path), near)}")
-        config = path.parent.parent / "config.yaml"
-        if not named and config.is_file():
-            return [*words[:1], "--config", str(config), *words[1:]]
-    return list(words)
-
-
-def with_found_configs(words: Sequence[str]) -> list[str]:
-    """Replace the names after ``--config`` by the files that `find_config` finds.
-
-    Args:
-        words: Words of the command line.
-
-    Returns:
-        The words with paths of existing files.
-
-    Raises:
-        UsageError: A configuration file is nowhere to be found.
-    """
-    found: list[str] = []
-    for place, word in enumerate(words):
-        if place and words[place - 1] in ("--config", "-c"):
-            found.append(str(find_config(word)))
-        elif word.startswith("--config="):
-            found.append(f"--config={find_config(word.removeprefix('--config='))}")
-        else:
-            found.append(word)
-    return found
-
-
-def refuse_linked(words: Sequence[str]) -> None:
-    """Refuse values that follow the model, which would otherwise be passed over without a word.
-
-    Args:
-        words: Words of the command line, as `with_found_configs` gives them.
-
-    Raises:
-        UsageError: An option or a configuration file sets such a value.
-    """
-    for attribute, parameter in LINKS.items():
-        at = {"input_size": "model.input_size", "needs_background": "model.network.background"}
-        mend = f"it follows the model; set {at.get(attribute, 'model.network.frames')} instead"
-        flags = {f"--data.{parameter}", f"--data.init_args.{parameter}"}
-        for place, word in enumerate(words):
-            if word.partition("=")[0] in flags:
-                raise UsageError(f"{word.partition('=')[0]}: {mend}")
-            path = words[place + 1] if word in ("--config", "-c") and place + 1 < len(words) else ""
-            path = word.removeprefix("--config=") if word.startswith("--config=") else path
-            content = yaml.safe_load(Path(path).read_text()) if path else None
-            data = content.get("data") if isinstance(content, dict) else None
-            given = data.get("init_args") if isinstance(data, dict) else None
-            if isinstance(given, dict) and parameter in given:
-                raise UsageError(f"{path}: data.init_args.{parameter}: {mend}")
-
-
 def main(argv: Sequence[str]) -> int:
     """Run a training command.
 
@@ -222,6 +138,7 @@ def _silence_known_noise() -> None:
         r".*is an instance of `nn.Module` and is already saved during checkpointing.*",
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
+        r".*The dirpath has changed from .*",  # test results have a folder of their own
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*Experiment logs directory .* exists and is not empty.*",  # TensorBoard's half of our own logger
     ):

@@ -5,25 +5,63 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
+from tracknet.cli.words import LINKS
 from tracknet.errors import UsageError, nearest
 
 _KEY = re.compile(r'(?:Parser key|Key) "([^"]+)"')
-_CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
+_CLASS = re.compile(r"(?:- )?Problem with given class_path '([\w.]+)'")
 _OPTION = re.compile(r"Option '([^']+)' is not accepted")
-_STRANGER = re.compile(r"(?:does not accept option|[Uu]nrecognized arguments?:|Key) '?\"?-*([\w.]+)")
-_NO_CLASS = re.compile(
-    r"Expected a dot import path string: (\S+)|Import path (\S+)|No module named '([^']+)'"
+_STRANGER = re.compile(r"(?:does not accept option '|[Uu]nrecognized arguments?: )(-*)([^\s'=]+)")
+_REQUIRED = re.compile(r"the following arguments are required: (.*)")
+_NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)|Import path (\S+)")
+_NO_MODULE = re.compile(r"No module named|has no attribute|[Uu]nable to import")
+_EXPECTED = re.compile(
+    r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[(.*?)\]|(tuple with \d+ elements))"
 )
-_EXPECTED = re.compile(r"Expected an? <class '([\w.]+)'>")
-_NESTED = re.compile(r"NestedArg\(key='[^']*', val='(.*)'\)")
-_FOUND = re.compile(r"Given value(?: type)?: (.*)")
+_RESTRICTED = re.compile(r"Not of type (\w+)")
+_NESTED = re.compile(r"NestedArg\(key='[^']*', val=(.*)\)$")
+_GIVEN = re.compile(r"Given value: (.*)")
+_GOT = re.compile(r"Got value: (.*)|Not of type \w+: (?:(\S+) does not|.*'(.*)')")
+_UNLOADABLE = re.compile(r"Unable to load config '(.*)'")
+_SUBTYPE = re.compile(r"[\w.]+\.\w+")
+
+_IN_WORDS = {
+    "NoneType": "null",
+    "bool": "true or false",
+    "tuple": "a list",
+    "list": "a list",
+    "collections.abc.Iterable": "a list",
+    "PositiveInt": "a whole number above 0",
+    "NonNegativeInt": "a whole number from 0",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number from 0",
+    "ClosedUnitInterval": "a number from 0 to 1",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+}
+_NOT_SETTABLE = {"optimizer": ("params",), "lr_scheduler": ("optimizer",), "data": tuple(LINKS.values())}
+
+
+class SettingError(UsageError):
+    """A key that does not exist, or that has a wrong value.
+
+    Args:
+        key: The key, such as ``trainer.max_epochs``; empty where the report names none.
+        message: What is wrong with it.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class TrackNetParser(LightningArgumentParser):
@@ -37,6 +75,7 @@ class TrackNetParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("prog", "tracknet")
         super().__init__(*args, **kwargs)
 
     @override
@@ -48,53 +87,71 @@ class TrackNetParser(LightningArgumentParser):
             ex: What it came from.
 
         Raises:
-            UsageError: Always.
+            SettingError: Always.
         """
         if not self.exit_on_error:
             # A parser for one class inside another: the outermost one reports.
             super().error(message, ex)
-        raise UsageError(explain(message, option_names(self), class_names())) from ex
+        raise SettingError(*explain(message, option_names(self), class_names())) from ex
 
 
-def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> str:
+def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tuple[str, str]:
     """Condense a report of jsonargparse.
+
+    The report is a tree of what was tried and failed; where a class was found, what is wrong lies in it.
 
     Args:
         message: The report, of one or many lines.
         options: Keys that would have been valid.
-        classes: Class names that would have been valid.
+        classes: Class names that would have been valid, where the report does not tell.
 
     Returns:
-        Key, what was found, what was expected and the nearest valid name, as far as the report tells; reports
-        of another form are passed on.
+        The key, and what was found, what was expected and the nearest valid name, as far as the report tells;
+        reports of another form are passed on.
     """
-    where = ".".join(_KEY.findall(message))
-    owners = _CLASS.findall(message)
-    prefix = f"{where}: " if where else ""
-    if option := _OPTION.search(message):
-        owner = owners[-1].rpartition(".")[2] if owners else "the class"
-        known = _parameters(owners[-1]) if owners else []
-        taken = f" (it takes {', '.join(known)})" if known else ""
-        return f"{prefix}{owner} has no option {option[1]!r}{nearest(option[1], known)}{taken}"
     if stranger := _STRANGER.search(message):
-        return f"no option {stranger[1]!r}{nearest(stranger[1], options)}"
-    if missing := _NO_CLASS.search(message):
-        name = next(group for group in missing.groups() if group)
-        return f"{prefix}no class {name!r}{nearest(name.rpartition('.')[2], classes)}"
-    expected = list(dict.fromkeys(_EXPECTED.findall(message)))
-    found = _FOUND.findall(message)
-    if expected and found:
-        kinds = " or ".join("null" if kind == "NoneType" else kind for kind in expected)
-        value = nested[1] if (nested := _NESTED.match(found[-1])) else found[-1]
-        return f"{prefix}expected {kinds}, found {value!r}"
-    return message
+        dashes, word = stranger.groups()
+        if "nrecognized" in message and not dashes:
+            return "", f"unexpected {word!r}; options begin with --"
+        return word, f"no option {word!r}{nearest(word, options)}"
+    keys, owners, leaf = _innermost(message.splitlines())
+    key = ".".join(keys)
+    prefix = f"{key}: " if key else ""
+    reasons = "\n".join(leaf)
+    if option := _OPTION.search(reasons):
+        known = [name for name in _parameters(owners[-1]) if name not in _NOT_SETTABLE.get(key, ())]
+        taken = f" (it takes {', '.join(known)})" if known else ""
+        wrong = f"{_short(owners[-1])} has no option {option[1]!r}{nearest(option[1], known)}{taken}"
+        return f"{key}.{option[1]}", f"{prefix}{wrong}"
+    if missing := _REQUIRED.search(reasons):
+        return key, f"{prefix}{_missing(missing[1], owners)}"
+    if owners and (fault := _NO_MODULE.search(reasons)):
+        return key, f"{prefix}no class {owners[-1]!r}: {_line_of(reasons, fault.start())}"
+    if unloadable := _UNLOADABLE.search(reasons):
+        return key, f"{prefix}{unloadable[1]!r} is neither a YAML file nor a mapping"
+    expected, choices = _expectations(reasons)
+    if (no_class := _NO_CLASS.search(reasons)) and not {"a number", "a whole number", "text"} & set(expected):
+        return key, f"{prefix}{_no_class(no_class[1] or no_class[2], reasons, list(classes))}"
+    value = _value(reasons, message)
+    if expected:
+        found = f", found {value!r}{nearest(value, choices)}" if value else ""
+        return key, f"{prefix}expected {' or '.join(expected)}{found}"
+    return key, message.strip()
 
 
 def option_names(parser: ArgumentParser) -> list[str]:
-    """List the keys that a parser and its sub-commands take."""
+    """List the keys that a parser and its sub-commands take.
+
+    Args:
+        parser: The parser.
+
+    Returns:
+        Keys such as ``trainer.max_epochs``.
+    """
     names: list[str] = []
     for action in parser._actions:
-        names.append(action.dest)
+        if action.option_strings:
+            names.append(action.dest)
         if isinstance(action, argparse._SubParsersAction):
             for chosen in action.choices.values():
                 names += option_names(chosen)
@@ -118,17 +175,100 @@ def class_names() -> list[str]:
     return sorted({cls.__name__ for base in bases for cls in _family(base)})
 
 
-def _family(base: type) -> Iterable[type]:
+def _innermost(lines: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Follow the first class of each level; give the keys, the classes and the lines of the last level."""
+    keys: list[str] = []
+    owners: list[str] = []
+    while (at := next((n for n, line in enumerate(lines) if _CLASS.match(line.strip())), None)) is not None:
+        keys += _KEY.findall("\n".join(lines[:at]))
+        owners += _CLASS.findall(lines[at])
+        depth = _depth(lines[at])
+        body = lines[at + 1 :]
+        end = next((n for n, line in enumerate(body) if line.strip() and _depth(line) <= depth), len(body))
+        lines = body[:end]
+    keys += _KEY.findall("\n".join(lines))
+    return list(dict.fromkeys(keys)), owners, lines
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _line_of(text: str, place: int) -> str:
+    return text[text.rfind("\n", 0, place) + 1 :].splitlines()[0].strip("- ")
+
+
+def _missing(names: str, owners: list[str]) -> str:
+    if owners:
+        return f"{_short(owners[-1])} needs {names}"
+    words = [_short(name) for name in names.split(", ")]
+    return f"nothing says which {' and '.join(words)} to take; start from --config configs/base.yaml"
+
+
+def _expectations(reasons: str) -> tuple[list[str], list[str]]:
+    """Give what the lines expect, in words, and the values to choose from."""
+    expected: list[str] = []
+    choices: list[str] = []
+    for line in reasons.splitlines():
+        if restricted := _RESTRICTED.search(line):
+            expected.append(_IN_WORDS.get(restricted[1], restricted[1]))
+        elif kind := _EXPECTED.search(line):
+            name, literal, length = kind.groups()
+            if name:
+                expected.append(_IN_WORDS.get(name, _short(name)))
+            elif literal:
+                choices += [choice.strip("'") for choice in literal.split(", ")]
+            else:
+                expected.append(f"a list of {length.split()[2]}")
+    one_of = [f"one of {', '.join(dict.fromkeys(choices))}"] if choices else []
+    return one_of + list(dict.fromkeys(expected)), choices
+
+
+def _value(reasons: str, message: str) -> str:
+    """Find the value that was given: the innermost report of it, but all of a word rather than its number."""
+    given = [
+        value
+        for value in _GIVEN.findall(reasons)
+        if not value.startswith(("[", "{", "NestedArg", "Namespace"))
+    ]
+    got = [group for groups in _GOT.findall(reasons) for group in groups if group]
+    nested = [match[1] for value in _GIVEN.findall(message) if (match := _NESTED.match(value))]
+    value = str((given or got or nested or _GIVEN.findall(reasons) or [""])[-1])
+    return value[1:-1] if value[:1] == value[-1:] == "'" else value
+
+
+def _no_class(name: str, reasons: str, classes: list[str]) -> str:
+    """Say that there is no such class, or that it is of another kind than the one wanted."""
+    line = next((line for line in reasons.splitlines() if line.strip().startswith("Subtypes:")), "")
+    bases = [base for path in _SUBTYPE.findall(line) if isinstance(base := _load(path), type)]
+    known = {cls.__name__ for base in bases for cls in _family(base) if not inspect.isabstract(cls)}
+    if bases and (name in classes or _load(name) is not None):
+        return f"{name!r} is not a {bases[0].__name__}"
+    return f"no class {name!r}{nearest(_short(name), known or classes)}"
+
+
+def _family(base: type) -> Iterator[type]:
     yield base
     children: list[type] = base.__subclasses__()
     for child in children:
         yield from _family(child)
 
 
+def _short(class_path: str) -> str:
+    return class_path.rpartition(".")[2]
+
+
 def _parameters(class_path: str) -> list[str]:
-    module, _, name = class_path.rpartition(".")
+    cls = _load(class_path)
     try:
-        cls = getattr(__import__(module, fromlist=[name]), name)
-        return [parameter for parameter in inspect.signature(cls).parameters if parameter != "self"]
-    except (ImportError, AttributeError, ValueError, TypeError):
+        return list(inspect.signature(cls).parameters) if cls else []
+    except (ValueError, TypeError):
         return []
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name, None) if module else None
+    except ImportError:
+        return None

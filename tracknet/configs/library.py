@@ -34,7 +34,8 @@ def find_config(name: str) -> Path:
         The path of an existing file.
 
     Raises:
-        UsageError: There is no such file here or in the package, or it is not YAML.
+        UsageError: There is no such file here or in the package, or it is not a YAML mapping, or one of its
+            keys is there twice, of which YAML would take the last without a word.
     """
     own = Path(name).expanduser()
     if own.is_file():
@@ -44,15 +45,13 @@ def find_config(name: str) -> Path:
     if not own.is_absolute() and packaged.is_file():
         return packaged
     known = packaged_configs()
-    raise UsageError(
-        f"--config: no file {name!r} here or among the packaged configs{nearest(name, known)} "
-        f"(packaged: {', '.join(known)})"
-    )
+    mend = nearest(name, known) or f" (those are {', '.join(known)})"
+    raise UsageError(f"--config: no file {name!r} here or among the packaged ones{mend}")
 
 
 def _well_formed(path: Path) -> Path:
     try:
-        yaml.safe_load(path.read_text(encoding="utf-8"))
+        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}:{line}: not valid YAML: {error.problem}") from error
@@ -60,4 +59,22 @@ def _well_formed(path: Path) -> Path:
         raise UsageError(f"{path}: not valid YAML: {error}") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    if not isinstance(node, yaml.MappingNode):
+        found = "nothing" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "text"
+        raise UsageError(f"{path}: expected keys such as trainer and model, found {found}")
+    _refuse_repeated(path, node)
     return path
+
+
+def _refuse_repeated(path: Path, node: yaml.Node) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for one in node.value:
+            _refuse_repeated(path, one)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen and key.value != "<<":
+                raise UsageError(f"{path}:{line}: {key.value!r} is in line {seen[key.value]} already")
+            seen[str(key.value)] = line
+            _refuse_repeated(path, value)
