@@ -11,15 +11,17 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class WarmupCosine(LambdaLR):
-    """Rises linearly to the learning rate, then falls along half a cosine to the end of training.
+    """Rises linearly to the learning rate, then falls along half a cosine, once or in several cycles.
 
-    It steps with every optimizer step. PyTorch's own need the number of steps written down; here the trainer
+    Each cycle after the first begins at the full learning rate again (SGDR, Loshchilov and Hutter, 2017). It
+    steps with every optimizer step. PyTorch's own need the number of steps written down; here the trainer
     tells it.
 
     Args:
         optimizer: The optimizer.
         warmup: Share of the steps for the rise.
-        floor: Share of the learning rate that is left at the end.
+        floor: Share of the learning rate that is left at the end of each cycle.
+        cycles: Cycles of equal length; the rise is part of the first.
         total_steps: Optimizer steps of the whole training; default what the trainer expects.
     """
 
@@ -30,11 +32,13 @@ class WarmupCosine(LambdaLR):
         optimizer: Optimizer,
         warmup: ClosedUnitInterval = 0.1,
         floor: ClosedUnitInterval = 0.01,
+        cycles: PositiveInt = 1,
         total_steps: PositiveInt | None = None,
     ) -> None:
         # Plain numbers: these go into checkpoints, which hold no classes of ours or of jsonargparse.
         self.warmup = float(warmup)
         self.floor = float(floor)
+        self.cycles = int(cycles)
         self.total_steps = None if total_steps is None else int(total_steps)
         super().__init__(optimizer, self._share)
 
@@ -53,6 +57,9 @@ class WarmupCosine(LambdaLR):
         rise: float = self.warmup * self.total_steps
         if step < rise:
             return max(step / rise, 1e-3)
-        progress = min(1.0, (step - rise) / max(1.0, self.total_steps - rise))
+        length = self.total_steps / self.cycles
+        cycle = min(int(step / length), self.cycles - 1)
+        begin = max(rise, cycle * length)
+        progress = min(1.0, (step - begin) / max(1.0, (cycle + 1) * length - begin))
         share: float = self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
         return share
