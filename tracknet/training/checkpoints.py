@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import warnings
 import zipfile
 from importlib import import_module
 from pathlib import Path
@@ -36,7 +37,7 @@ def load_tracker(path: Path, device: torch.device | str = "cpu") -> HeatmapTrack
     Raises:
         TrackNetError: There is no such file, or it is not such a checkpoint.
     """
-    content = _read(path)
+    content = read_checkpoint(path)
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
         raise TrackNetError(
             f"{path}: not a checkpoint of `tracknet fit`: expected the keys state_dict and hyper_parameters, "
@@ -50,33 +51,49 @@ def load_tracker(path: Path, device: torch.device | str = "cpu") -> HeatmapTrack
         raise TrackNetError(f"{path}: the tracker cannot be built from it ({_in_short(error)})") from error
 
 
-def _read(path: Path) -> Any:
+def read_checkpoint(path: Path) -> Any:
+    """Read a checkpoint file: tensors and plain values only, never pickled code.
+
+    Args:
+        path: Checkpoint file.
+
+    Returns:
+        What is in it, a dictionary where Lightning wrote it; tensors on the CPU.
+
+    Raises:
+        TrackNetError: There is no such file, or it is damaged or not a checkpoint.
+    """
     if path.is_dir():
         raise TrackNetError(f"{path}: is a folder; expected a checkpoint file such as best.ckpt")
     if not path.is_file():
         near = [p.name for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
         raise TrackNetError(f"{path}: no such checkpoint{nearest(path.name, near)}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise TrackNetError(f"{path}: cannot be read: {error.strerror or error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise nearly anything
         raise TrackNetError(f"{path}: not a readable checkpoint: {_fault(path, error)}") from error
 
 
 def _fault(path: Path, error: Exception) -> str:
     """Say what is wrong with a file; PyTorch's own words advise to run what is in it."""
-    with path.open("rb") as file:
-        head = file.read(2)
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+    except OSError as reason:
+        return str(reason.strerror)
     if not head:
         return "it is empty"
-    if head not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return "it is not a file of PyTorch"
     if head == b"PK" and not zipfile.is_zipfile(path):
         return "it is cut short"
-    if isinstance(error, pickle.UnpicklingError):
+    if head == b"PK" and isinstance(error, pickle.UnpicklingError):
         return "it holds more than tensors and plain values, which could be code and is not opened"
-    return "it is damaged, or not a file of PyTorch"
+    if head == b"PK":
+        return "it is damaged, or not a file of PyTorch"
+    if head in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return "it is damaged, or a pickle, which could hold code and is not opened"
+    return "it is not a file of PyTorch"
 
 
 def _build(recipe: dict[str, Any]) -> HeatmapTracker:

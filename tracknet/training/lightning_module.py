@@ -208,6 +208,8 @@ class HeatmapTracker(LightningModule):
             rank_zero_warn(f"Checkpoints of this tracker will not say how to build it: {error}.")
             return
         self.save_hyperparameters(recipe)
+        # Lightning guesses by == which argument this was, and every metric of torchmetrics says that it is.
+        self._hparams_name = "kwargs"
 
     def _evaluate(self, batch: Batch, metrics: BallMetrics, losses: MeanMetric) -> Detections:
         logits = self(batch["frames"], batch.get("background")).float()
