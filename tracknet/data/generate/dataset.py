@@ -30,7 +30,7 @@ from tracknet.errors import TrackNetError, UsageError
 
 RallyLayout = Literal["flat", "tennis", "shuttlecock"]
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings give other rallies."""
 
 RALLIES_PER_VENUE = 2

@@ -201,12 +201,12 @@ def glints(heads: Array, size: tuple[int, int], rng: np.random.Generator) -> lis
         rng: Who has a light.
 
     Returns:
-        Up to 14 lights within the picture.
+        Up to 10 lights within the picture.
     """
     height, width = size
     unit = height / 360
     inside = heads[(heads > 0).all(axis=1) & (heads[:, 0] < width) & (heads[:, 1] < 0.8 * height)]
-    chosen = inside[rng.permutation(len(inside))[: int(rng.integers(8, 15))]]
+    chosen = inside[rng.permutation(len(inside))[: int(rng.integers(6, 11))]]
     return [
         Glint(
             (float(x) + 3 * unit, float(y)),
