@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -10,17 +11,28 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
 from tracknet.cli.usage import SettingError, TrackNetParser
-from tracknet.cli.words import LINKS, refuse_linked, with_found_configs, with_run_config, written_at
+from tracknet.cli.words import (
+    FOUND_BY_LIGHTNING,
+    LINKS,
+    refuse_linked,
+    with_found_configs,
+    with_run_config,
+    written_at,
+)
 from tracknet.data.datamodules import RallyDataModule
-from tracknet.errors import UsageError
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
 
@@ -28,6 +40,27 @@ from tracknet.training.schedules import WarmupCosine
 import tracknet.models  # isort: skip
 import tracknet.tracking.writer  # isort: skip
 import tracknet.training.callbacks  # isort: skip  # noqa: F401
+
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and after SIGTERM, as shells have them."""
+
+
+class StoppedError(TrackNetError):
+    """A training command was stopped from outside.
+
+    Args:
+        by: What stopped it.
+        exit_code: Exit code of the command.
+        checkpoint: Where the state of the moment is, if it was saved.
+    """
+
+    def __init__(self, by: str, exit_code: int, checkpoint: Path | None) -> None:
+        saved = "nothing was saved"
+        if checkpoint is not None:
+            saved = f"to go on: tracknet fit --ckpt_path {shlex.quote(str(checkpoint))}"
+        super().__init__(f"stopped by {by}; {saved}")
+        self.exit_code = exit_code
 
 
 class TrackNetCLI(LightningCLI):
@@ -39,17 +72,25 @@ class TrackNetCLI(LightningCLI):
     """
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
-        super().__init__(
-            model_class=LightningModule,
-            datamodule_class=RallyDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=42,
-            parser_class=TrackNetParser,
-            args=args,
-            run=run,
-        )
+        try:
+            super().__init__(
+                model_class=LightningModule,
+                datamodule_class=RallyDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_kwargs={"overwrite": True},
+                seed_everything_default=42,
+                parser_class=TrackNetParser,
+                args=args,
+                run=run,
+            )
+        except SystemExit as stop:
+            # Lightning ends with code 1 after Ctrl-C and, when a cluster takes the machine back, with code 0.
+            if isinstance(stop, SIGTERMException):
+                raise StoppedError("SIGTERM", TERMINATED, self._newest_checkpoint()) from stop
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise StoppedError("Ctrl-C", INTERRUPTED, self._newest_checkpoint()) from stop
+            raise
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -77,7 +118,36 @@ class TrackNetCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         # Lightning lets the checkpoint's settings override those of the command line without a word. Here the
         # run's config.yaml gives them (`with_run_config`), and the command line comes last as everywhere.
-        return
+        command = self.config.get("subcommand")
+        path = self.config[command].get("ckpt_path") if command else None
+        if command not in (None, "fit") and path in (None, *FOUND_BY_LIGHTNING):
+            raise UsageError(f"{command} needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt")
+        if path is not None and Path(path).is_file():
+            read_checkpoint(Path(path))
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        """Keep another command in a run's folder from overwriting the configuration that repeats the run."""
+        if self.subcommand not in (None, "fit"):
+            self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer; what it does not accept, such as an unknown accelerator, is a usage error.
+
+        Args:
+            kwargs: See `LightningCLI`.
+
+        Returns:
+            The trainer.
+
+        Raises:
+            UsageError: The trainer does not accept its options.
+        """
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            raise UsageError(f"trainer: {error}") from error
 
     @staticmethod
     @override
@@ -85,7 +155,7 @@ class TrackNetCLI(LightningCLI):
         lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
     ) -> Any:
         """Step schedules that follow the length of the run with every step, others with every epoch."""
-        if not isinstance(lr_scheduler, LRScheduler):
+        if not isinstance(lr_scheduler, LRScheduler) or isinstance(lr_scheduler, ReduceLROnPlateau):
             return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
         if isinstance(lr_scheduler, WarmupCosine) and lr_scheduler.total_steps is None:
             lr_scheduler.total_steps = int(lightning_module.trainer.estimated_stepping_batches)
@@ -111,6 +181,14 @@ class TrackNetCLI(LightningCLI):
         ]
         print("\n" + "\n".join(shown))
 
+    def _newest_checkpoint(self) -> Path | None:
+        if not hasattr(self, "trainer") or self.subcommand != "fit":
+            return None
+        named = (getattr(one, "dirpath", None) for one in self.trainer.checkpoint_callbacks)
+        folders = {Path(folder) for folder in named if folder}
+        files = [path for folder in folders for path in folder.glob("*.ckpt")]
+        return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+
 
 def main(argv: Sequence[str]) -> int:
     """Run a training command.
@@ -120,6 +198,10 @@ def main(argv: Sequence[str]) -> int:
 
     Returns:
         Exit code.
+
+    Raises:
+        UsageError: A wrong option or setting.
+        TrackNetError: The data, the memory or the disk does not allow it, or it was stopped.
     """
     # Lightning starts the other processes of a DDP run with this process's own command line.
     sys.argv[1:] = argv
@@ -128,6 +210,24 @@ def main(argv: Sequence[str]) -> int:
         TrackNetCLI()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except MisconfigurationException as error:
+        raise UsageError(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise TrackNetError("no memory left on the device; use a smaller --data.batch_size") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        raise TrackNetError(f"{place}{error.strerror}") from error
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        raise UsageError(
+            "--ckpt_path: the checkpoint holds another network than the configuration names; "
+            "without --config, the configuration of the checkpoint's own run is taken"
+        ) from error
     return 0
 
 

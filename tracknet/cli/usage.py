@@ -135,6 +135,8 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
     value = _value(reasons, message)
     if expected:
         found = f", found {value!r}{nearest(value, choices)}" if value else ""
+        if "text" in expected and value.replace(".", "", 1).isdigit():
+            found += " (quote text that looks like a number)"
         return key, f"{prefix}expected {' or '.join(expected)}{found}"
     return key, message.strip()
 

@@ -18,8 +18,10 @@ LINKS = {
 }
 """Attribute of the module -> parameter of the data: written once, at the model."""
 
+FOUND_BY_LIGHTNING = ("last", "hpc")
+"""Values of ``--ckpt_path`` that are no files: what a resumed training looks for in its own folder."""
+
 _SET_AT = {"input_size": "model.input_size", "needs_background": "model.network.background"}
-_LIGHTNINGS_OWN = ("best", "last", "hpc")
 _CONFIG_FLAGS = ("--config", "-c")
 
 
@@ -42,7 +44,7 @@ def with_run_config(words: Sequence[str]) -> list[str]:
         if flag != "--ckpt_path" or not (value or place + 1 < len(words)):
             continue
         name = value or words[place + 1]
-        if name in _LIGHTNINGS_OWN or "://" in name or name.startswith("registry:"):
+        if name in FOUND_BY_LIGHTNING or "://" in name or name.startswith("registry:"):
             continue
         path = Path(name)
         if not path.is_file():
