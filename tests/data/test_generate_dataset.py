@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,21 @@ def test_a_second_call_writes_only_what_is_missing(tmp_path):
     changed = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
     assert changed == [root / "val/match3_01.mp4"]
     assert (root / "val/match3_01.csv").read_bytes() == content
+
+
+def test_an_interrupt_ends_the_work_of_all_processes(tmp_path, monkeypatch):
+    """With far too many frames to wait for, the call must end early, and leave no part of a rally."""
+
+    def interrupted(jobs):
+        while not list(tmp_path.rglob("*.part.mp4")):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dataset, "as_completed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "rallies", workers=2, frames=3000)
+    assert set(files(tmp_path / "rallies")) == {".lock", "rallies.json"}
+    assert not (tmp_path / "rallies" / ".unfinished").exists()
 
 
 @pytest.mark.parametrize("layout", ["flat", "tennis", "shuttlecock"])

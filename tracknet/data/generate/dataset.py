@@ -20,7 +20,7 @@ import av
 import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from tracknet.data.generate.film import Film
+from tracknet.data.generate.film import Film, Shown
 from tracknet.data.generate.sports import Sport, game_of
 from tracknet.data.generate.venue import draw_venue
 from tracknet.data.labels import Labels, write_labels
@@ -36,6 +36,7 @@ VERSION = 2
 RALLIES_PER_VENUE = 2
 PARTS = ("train", "val", "test")
 LEAST_SIZE = (72, 128)
+_STOP = "stop"  # a file among the unfinished ones that ends the work of all processes
 
 
 @dataclass(frozen=True)
@@ -245,8 +246,8 @@ def _share_out(
                 job.result()
                 shown.advance(settings.frames)
         except BaseException:
-            # Rallies under way are finished, which takes seconds; the others are not begun.
-            pool.shutdown(wait=False, cancel_futures=True)
+            (staging / _STOP).touch()
+            pool.shutdown(cancel_futures=True)
             raise
 
 
@@ -277,7 +278,7 @@ def write_rally(settings: Settings, rally: _Rally, staging: Path) -> None:
     if settings.layout == "tennis":
         work.mkdir()
         jpeg = _JpegEncoder(settings.size)
-        for index, shown in enumerate(film):
+        for index, shown in enumerate(_until_stopped(film, staging)):
             (work / f"{index:04d}.jpg").write_bytes(jpeg.encode(shown.pixels))
             labels.xy[index], labels.visible[index] = shown.xy, shown.visible
         write_labels(work / "Label.csv", labels, "tennis", settings.size)
@@ -286,13 +287,25 @@ def write_rally(settings: Settings, rally: _Rally, staging: Path) -> None:
         return
     rally.video.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(work.with_suffix(".mp4"), settings.size, settings.fps) as video:
-        for index, shown in enumerate(film):
+        for index, shown in enumerate(_until_stopped(film, staging)):
             video.write(shown.pixels)
             labels.xy[index], labels.visible[index] = shown.xy, shown.visible
     write_labels(work.with_suffix(".csv"), labels, "trajectory", settings.size)
     # The labels come last: a rally with labels is finished.
     work.with_suffix(".mp4").replace(rally.video)
     work.with_suffix(".csv").replace(rally.labels)
+
+
+def _until_stopped(film: Film, staging: Path) -> Iterator[Shown]:
+    """The frames of a film, as long as the process that shares the work out wants them."""
+    for shown in film:
+        if (staging / _STOP).exists():
+            raise _Stopped
+        yield shown
+
+
+class _Stopped(Exception):  # noqa: N818
+    """Ends the work of a process after an interrupt or an error elsewhere."""
 
 
 class _JpegEncoder:
