@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -58,7 +59,9 @@ class RunLogger(TensorBoardLogger):
             # Lightning's writer deletes a table that is there: its rows are written once more.
             earlier = _rows(Path(self.log_dir) / "metrics.csv")
             self._csv = CSVLogger(save_dir=self.log_dir, name="", version="", flush_logs_every_n_steps=50)
-            self._csv.experiment.metrics.extend(earlier)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+                self._csv.experiment.metrics.extend(earlier)
         return self._csv
 
 
