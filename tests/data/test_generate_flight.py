@@ -109,9 +109,7 @@ def test_a_camera_shows_a_point_before_it_where_the_pinhole_says():
 
 @pytest.mark.parametrize("azimuth", [0.0, 0.4, -0.2])
 def test_watch_puts_both_ends_of_the_court_at_the_wanted_heights(azimuth):
-    camera = watch(
-        (360, 640), distance=23.0, height=8.0, azimuth=azimuth, near=(-6.7, 0.88), far=(6.7, 0.4)
-    )
+    camera = watch((360, 640), distance=23.0, height=8.0, azimuth=azimuth, near=(-6.7, 0.88), far=(6.7, 0.4))
     if azimuth == 0.0:
         pixels, _ = camera.project(np.array([[0.0, -6.7, 0.0], [0.0, 6.7, 0.0]]))
         np.testing.assert_allclose(pixels, [[319.5, 0.88 * 360], [319.5, 0.4 * 360]], atol=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, UsageError
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,11 +23,26 @@ def main(argv: Sequence[str]) -> int:
 
     Returns:
         Exit code.
+
+    Raises:
+        UsageError: A wrong option.
+        TrackNetError: A step left no result.
     """
-    parser = ArgumentParser(prog="tracknet demo", description=__doc__.partition(": ")[2] if __doc__ else "")
+    parser = ArgumentParser(
+        prog="tracknet demo",
+        description=__doc__.partition(": ")[2] if __doc__ else "",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="Where everything goes.")
     parser.add_argument("--config", default="configs/experiment/demo.yaml", help="What is trained, and how.")
-    options = parser.parse_args(list(argv))
+    try:
+        options = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        from tracknet.cli.usage import explain, option_names
+
+        _, wrong = explain(str(error), option_names(parser), ())
+        raise UsageError(f"{wrong} (see tracknet demo --help)") from error
     return demo(options.folder, options.config)
 
 

@@ -34,6 +34,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        # Here, and not when Python ends, it can be told that nobody reads.
+        sys.stdout.flush()
+        return code
+    except TrackNetError as error:
+        print(f"tracknet {words[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"tracknet {words[0]}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`tracknet ... | head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as stop:  # how jsonargparse ends after --help
+        if isinstance(stop.code, str):
+            raise
+        return stop.code or 0
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -48,19 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     room = COMMANDS[words[0]][0]
     module = import_module(f"tracknet.cli.{room}")
-    try:
-        # The four training commands share one parser, which reads the command too.
-        return int(module.main(words if room == "train" else words[1:]))
-    except TrackNetError as error:
-        print(f"tracknet {words[0]}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"tracknet {words[0]}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`tracknet ... | head`): nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    # The four training commands share one parser, which reads the command too.
+    return int(module.main(words if room == "train" else words[1:]))
 
 
 def run() -> None:

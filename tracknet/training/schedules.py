@@ -13,9 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 class WarmupCosine(LambdaLR):
     """Rises linearly to the learning rate, then falls along half a cosine; can begin a second fall.
 
-    A second fall suits a last stage on other pictures, such as whole ones after crops; it is a warm restart as
-    in SGDR (Loshchilov and Hutter, 2017). It steps with every optimizer step. PyTorch's own need the number of steps written down; here the trainer
-    tells it.
+    A second fall suits a last stage on other pictures, such as whole ones after crops; it is a warm restart
+    as in SGDR (Loshchilov and Hutter, 2017). It steps with every optimizer step. PyTorch's own need the number
+    of steps written down; here the trainer tells it.
 
     Args:
         optimizer: The optimizer.
@@ -61,11 +61,9 @@ class WarmupCosine(LambdaLR):
         if step < rise:
             return max(step / rise, 1e-3)
         turn = self.restart * self.total_steps
-        if step < turn:
-            return self._fall((step - rise) / max(1.0, turn - rise), 1.0)
-        if turn < self.total_steps:
+        if turn <= step and turn < self.total_steps:
             return self._fall((step - turn) / (self.total_steps - turn), self.restart_height)
-        return self.floor
+        return self._fall((step - rise) / max(1.0, turn - rise), 1.0)
 
     def _fall(self, progress: float, height: float) -> float:
         share: float = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
