@@ -14,8 +14,8 @@ class WarmupCosine(LambdaLR):
     """Rises linearly to the learning rate, then falls along half a cosine; can begin a second fall.
 
     A second fall suits a last stage on other pictures, such as whole ones after crops; it is a warm restart
-    as in SGDR (Loshchilov and Hutter, 2017). It steps with every optimizer step. PyTorch's own need the number
-    of steps written down; here the trainer tells it.
+    as in SGDR (Loshchilov and Hutter, 2017). It steps with every optimizer step. PyTorch's own need the
+    number of steps written down; here the trainer tells it.
 
     Args:
         optimizer: The optimizer.
