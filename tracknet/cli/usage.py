@@ -113,7 +113,11 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
         dashes, word = stranger.groups()
         if "nrecognized" in message and not dashes:
             return "", f"unexpected {word!r}; options begin with --"
-        return word, f"no option {word!r}{nearest(word, options)}"
+        known = [name for name in options if not name.endswith(".help")]
+        group, dot, rest = word.partition(".")
+        groups = {name.partition(".")[0] for name in known} if dot else set()
+        hint = nearest(word, known if group in groups else [*known, *(f"{name}.{rest}" for name in groups)])
+        return word, f"no option {word!r}{hint}"
     keys, owners, leaf = _innermost(message.splitlines())
     key = ".".join(keys)
     prefix = f"{key}: " if key else ""

@@ -1,0 +1,273 @@
+"""What a wrong option, key, class or value comes to: one message, exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tracknet.cli.main import main
+from tracknet.cli.train import TrackNetCLI
+from tracknet.cli.usage import SettingError, explain
+from tracknet.cli.words import refuse_linked, with_found_configs, with_run_config, written_at
+from tracknet.configs import library
+from tracknet.errors import UsageError
+
+CASES = sorted((Path(__file__).parent / "conf").glob("*.yaml"))
+LINES = {
+    "class_not_installed": 5,
+    "class_of_another_kind": 5,
+    "linked_background": 5,
+    "linked_frames": 6,
+    "linked_size": 5,
+    "missing_parameter": 2,
+    "not_a_choice": 8,
+    "numbers_for_text": 5,
+    "out_of_range": 5,
+    "repeated": 4,
+    "syntax": 4,
+    "unknown_callback": 3,
+    "unknown_class": 5,
+    "unknown_group": 5,
+    "unknown_option": 4,
+    "unknown_parameter": 8,
+    "unknown_parameter_in_a_list": 7,
+    "wrong_type": 3,
+}
+
+
+class OnlyParsing(TrackNetCLI):
+    """Builds and runs nothing."""
+
+    def instantiate_classes(self):
+        self.model = self.datamodule = self.trainer = None
+
+    def _run_subcommand(self, subcommand):
+        pass
+
+
+@pytest.fixture(scope="module")
+def cli():
+    return OnlyParsing(["fit", "--config", str(library() / "base.yaml")])
+
+
+@pytest.fixture
+def wrong(cli, tmp_path, monkeypatch):
+    """Parses words after ``fit --config configs/base.yaml`` in an empty folder and gives the complaint."""
+    monkeypatch.chdir(tmp_path)
+
+    def parse(*words):
+        with pytest.raises(UsageError) as error:
+            cli.parse_arguments(cli.parser, ["fit", "--config", "configs/base.yaml", *words])
+        return str(error.value)
+
+    return parse
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_a_wrong_file(case, wrong):
+    complaint = case.read_text().splitlines()[0].removeprefix("# ")
+    assert wrong("--config", str(case)) == f"{case}:{LINES[case.stem]}: {complaint}"
+
+
+def test_every_case_has_its_line():
+    assert {case.stem for case in CASES} == set(LINES)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--trainer.max_epoch 3", "no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
+        ("--trainer.max_epochz=3", "no option 'trainer.max_epochz'; did you mean 'trainer.max_epochs'?"),
+        ("--ckpt_pat x", "no option 'ckpt_pat'; did you mean 'ckpt_path'?"),
+        ("extra", "unexpected 'extra'; options begin with --"),
+        ("--trainer.max_epochs three", "trainer.max_epochs: expected a whole number or null, found 'three'"),
+        ("--seed_everything x", "seed_everything: expected true or false or a whole number, found 'x'"),
+        ("--data.holdout 1.5", "data.holdout: expected a number from 0 to 1, found '1.5'"),
+        ("--data.batch_size 1.5", "data.batch_size: expected a whole number above 0, found '1.5'"),
+        ("--data.num_workers=-1", "data.num_workers: expected a whole number from 0, found '-1'"),
+        (
+            "--data.faults maks",
+            "data.faults: expected one of refuse, mask, found 'maks'; did you mean 'mask'?",
+        ),
+        ("--data.val 0003", "data.val: expected a list or null, found '0003'"),
+        ("--data.augmentation.flip 2", "data.augmentation.flip: expected a number from 0 to 1, found '2'"),
+        ("--model.mixup=-1", "model.mixup: expected a number from 0, found '-1'"),
+        ("--model.input_size 64", "model.input_size: expected a list, found '64'"),
+        ("--model.input_size [64,96,3]", "model.input_size: expected a list of 2, found '[64, 96, 3]'"),
+        ("--model.input_size [64,wide]", "model.input_size: expected a whole number above 0, found 'wide'"),
+        ("--model.loss Fcal", "model.loss: no class 'Fcal'; did you mean 'FocalLoss'?"),
+        ("--model HeatmapTrackr", "model: no class 'HeatmapTrackr'; did you mean 'HeatmapTracker'?"),
+        ("--model.help HeatmapTrackr", "no class 'HeatmapTrackr'; did you mean 'HeatmapTracker'?"),
+        ("--data FlatVideo", "data: no class 'FlatVideo'; did you mean 'FlatVideoDataModule'?"),
+        ("--data HeatmapTracker", "data: 'HeatmapTracker' is not a RallyDataModule"),
+        (
+            "--data.augmentation Augment",
+            "data.augmentation: no class 'Augment'; did you mean 'Augmentation'?",
+        ),
+        ("--trainer.callbacks+=Reprot", "trainer.callbacks: no class 'Reprot'; did you mean 'Report'?"),
+        ("--trainer.logger RunLoger", "trainer.logger: no class 'RunLoger'; did you mean 'RunLogger'?"),
+        ("--optimizer AdmaW", "optimizer: no class 'AdmaW'; did you mean 'AdamW'?"),
+        ("--optimizer.lr abc", "optimizer.lr: expected a number, found 'abc'"),
+        ("--lr_scheduler WarmupCosin", "lr_scheduler: no class 'WarmupCosin'; did you mean 'WarmupCosine'?"),
+        ("--lr_scheduler.warmup 7", "lr_scheduler.warmup: expected a number from 0 to 1, found '7'"),
+        ("--lr_scheduler ReduceLROnPlateau", "lr_scheduler: ReduceLROnPlateau needs monitor"),
+        ("--data.frames 5", "--data.frames: it follows the model; set model.network.frames instead"),
+        ("--data.size=[64,96]", "--data.size: it follows the model; set model.input_size instead"),
+        (
+            "--data.init_args.outputs=1",
+            "--data.init_args.outputs: it follows the model; set model.network.frames instead",
+        ),
+        ("--data.root", "argument --data: expected one argument"),
+        ("--trainer nothing.yaml", "trainer: 'nothing.yaml' is neither a YAML file nor a mapping"),
+    ],
+)
+def test_a_wrong_word(words, complaint, wrong):
+    assert wrong(*words.split()) == complaint
+
+
+def test_what_a_class_takes_leaves_out_what_cannot_be_set(wrong):
+    assert wrong("--data.bach_size", "3") == (
+        "data: FlatVideoDataModule has no option 'bach_size'; did you mean 'batch_size'? "
+        "(it takes root, split, train, val, test, holdout, step, batch_size, num_workers, cache_dir, crop, "
+        "augmentation, faults)"
+    )
+    assert "(it takes lr, betas," in wrong("--optimizer.lrr", "3")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["fit"], "nothing says which data and model to take; start from --config configs/base.yaml"),
+        (["fit", "--data.root=x"], "nothing says which model to take; start from --config configs/base.yaml"),
+        (
+            ["test", "--config=base.yaml"],
+            "test needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt",
+        ),
+        (
+            ["validate", "--config", "base.yaml", "--ckpt_path=last"],
+            "validate needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt",
+        ),
+        (
+            ["fit", "--config", "configs/bse.yaml"],
+            "--config: no file 'configs/bse.yaml' here or among the packaged ones; "
+            "did you mean 'configs/base.yaml'?",
+        ),
+    ],
+)
+def test_through_the_entry_point(words, complaint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tracknet"])
+    assert main(words) == 2
+    assert capsys.readouterr() == ("", f"tracknet {words[0]}: {complaint}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_of_another_form_is_passed_on():
+    assert explain("something new", ["a"], ["B"]) == ("", "something new")
+
+
+def test_a_class_whose_module_does_not_have_it():
+    report = "\n".join(
+        [
+            'Parser key "model":',
+            "  Problem with given class_path 'tracknet.models.Net':",
+            "    module 'tracknet.models' has no attribute 'Net'",
+        ]
+    )
+    said = "model: no class 'tracknet.models.Net': module 'tracknet.models' has no attribute 'Net'"
+    assert explain(report, [], []) == ("model", said)
+
+
+def test_a_parser_inside_another_leaves_the_report_to_it(cli):
+    from jsonargparse import Namespace
+
+    with pytest.raises(SettingError) as error:
+        cli.parser.parse_object({"fit": {"model": {"class_path": "Nothing"}}}, Namespace(cli.config))
+    assert str(error.value) == "model: no class 'Nothing'"
+    assert error.value.key == "model"
+
+
+class TestWords:
+    @pytest.fixture
+    def run_folder(self, tmp_path):
+        run = tmp_path / "run"
+        (run / "checkpoints").mkdir(parents=True)
+        (run / "config.yaml").write_text("model: {init_args: {mixup: 0.5}}\n")
+        (run / "checkpoints" / "best.ckpt").write_text("")
+        return run
+
+    @pytest.mark.parametrize("joined", [False, True])
+    def test_the_run_of_a_checkpoint_gives_the_config(self, run_folder, joined):
+        best = str(run_folder / "checkpoints" / "best.ckpt")
+        words = [f"--ckpt_path={best}"] if joined else ["--ckpt_path", best]
+        config = ["--config", str(run_folder / "config.yaml")]
+        assert with_run_config(["test", *words, "--data.root=x"]) == [
+            "test",
+            *config,
+            *words,
+            "--data.root=x",
+        ]
+
+    @pytest.mark.parametrize("named", [["--config", "a.yaml"], ["--config=a.yaml"], ["-c", "a.yaml"]])
+    def test_but_not_where_one_is_named(self, run_folder, named):
+        words = ["test", *named, "--ckpt_path", str(run_folder / "checkpoints" / "best.ckpt")]
+        assert with_run_config(words) == words
+
+    def test_a_checkpoint_that_lies_elsewhere_gives_none(self, run_folder):
+        (run_folder / "config.yaml").unlink()
+        words = ["test", "--ckpt_path", str(run_folder / "checkpoints" / "best.ckpt")]
+        assert with_run_config(words) == words
+
+    @pytest.mark.parametrize("value", ["last", "hpc", "registry:tracker:version:2", "s3://bucket/best.ckpt"])
+    def test_what_lightning_finds_is_left_to_it(self, value):
+        assert with_run_config(["fit", "--ckpt_path", value]) == ["fit", "--ckpt_path", value]
+
+    def test_a_missing_checkpoint(self, run_folder):
+        bets = str(run_folder / "checkpoints" / "bets.ckpt")
+        with pytest.raises(UsageError) as error:
+            with_run_config(["test", "--ckpt_path", bets])
+        assert str(error.value) == (
+            f"--ckpt_path: no file {bets!r}; did you mean {str(run_folder / 'checkpoints' / 'best.ckpt')!r}?"
+        )
+        with pytest.raises(UsageError, match=r"--ckpt_path: no file 'best'$"):
+            with_run_config(["test", "--ckpt_path=best"])
+
+    def test_a_flag_without_its_value_is_left_to_the_parser(self):
+        assert with_run_config(["test", "--ckpt_path"]) == ["test", "--ckpt_path"]
+        assert with_found_configs(["fit", "--config"]) == ["fit", "--config"]
+
+    def test_configs_are_found_however_they_are_named(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        base = str(library() / "base.yaml")
+        words = [
+            "fit",
+            "--config",
+            "configs/base.yaml",
+            "--config=base.yaml",
+            "-c",
+            "base.yaml",
+            "--x",
+            "base.yaml",
+        ]
+        assert with_found_configs(words) == [
+            *("fit", "--config", base, f"--config={base}", "-c", base, "--x", "base.yaml")
+        ]
+
+    def test_the_last_file_that_sets_a_key_is_named(self, tmp_path):
+        first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
+        first.write_text("trainer:\n  max_epochs: 3\n  callbacks:\n  - init_args:\n      windows: 3\n")
+        second.write_text("\ntrainer: {max_epochs: 4}\n")
+        words = ["fit", "--config", str(first), f"--config={second}"]
+        assert written_at("trainer.max_epochs", words) == f"{second}:2"
+        assert written_at("trainer.callbacks.windows", words) == f"{first}:5"
+        assert written_at("trainer.init_args.callbacks", words) == f"{first}:3"
+        assert written_at("trainer.devices", words) == ""
+        assert written_at("trainer.max_epochs.deeper", words) == ""
+        assert written_at("trainer.max_epochs", [*words, "--trainer.max_epochs=5"]) == ""
+        assert written_at("trainer.callbacks", [*words, "--trainer.callbacks+=Report"]) == ""
+
+    def test_linked_values_may_be_set_at_the_model(self, tmp_path):
+        config = tmp_path / "a.yaml"
+        config.write_text("data: {init_args: {root: frames}}\nmodel: {init_args: {network: {frames: 3}}}\n")
+        refuse_linked(["fit", "--config", str(config), "--model.network.frames=5", "--data.root=x"])

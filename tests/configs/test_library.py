@@ -1,0 +1,177 @@
+"""The packaged YAML files: what finds them, and that every one of them can be used."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from tracknet.configs import find_config, library, packaged_configs
+from tracknet.errors import UsageError
+
+PIECES = [name for name in packaged_configs() if name.split("/")[1] not in ("base.yaml", "experiment")]
+WHOLE = [name for name in packaged_configs() if name not in PIECES]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def parsed():
+    """Parses words as ``tracknet fit`` does, and builds nothing."""
+    from tracknet.cli.train import TrackNetCLI
+
+    class OnlyParsing(TrackNetCLI):
+        def instantiate_classes(self):
+            self.model = self.datamodule = self.trainer = None
+
+        def _run_subcommand(self, subcommand):
+            pass
+
+    cli = OnlyParsing(["fit", "--config", str(library() / "base.yaml")])
+
+    def parse(*words):
+        cli.parse_arguments(cli.parser, ["fit", *words])
+        return cli.config["fit"]
+
+    return parse
+
+
+def test_all_are_found():
+    names = packaged_configs()
+    assert names == sorted(names)
+    assert {"configs/base.yaml", "configs/env/cluster.yaml", "configs/experiment/demo.yaml"} <= set(names)
+    assert len(names) == len(list(library().rglob("*.yaml")))
+
+
+@pytest.mark.parametrize("name", packaged_configs())
+def test_the_first_line_says_what_it_is(name):
+    first, *rest = find_config(name).read_text().splitlines()
+    assert re.fullmatch(r"# [A-Z&].{15,}", first), first
+    content = [line for line in rest if not line.startswith("#")]
+    assert content[0].endswith(":") or ": " in content[0]
+    assert max(map(len, [first, *rest])) <= 110
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_piece_fits_the_base(name, parsed, here):
+    config = parsed("--config", "configs/base.yaml", "--config", name)
+    given = yaml.safe_load(find_config(name).read_text())
+    for group, settings in given.items():
+        for key, value in settings.items():
+            if not isinstance(value, (dict, list)) and key != "class_path":
+                assert config[group][key] == value
+            if key == "class_path":
+                assert config[group].class_path.rpartition(".")[2] == value
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_one_needs_no_other(name, parsed, here):
+    config = parsed("--config", name)
+    assert config.seed_everything == 42
+    for group in ("model", "data", "optimizer", "lr_scheduler"):
+        assert config[group].class_path
+    best, newest = (c.init_args for c in config.trainer.callbacks if "ModelCheckpoint" in c.class_path)
+    assert (best.monitor, best.mode, best.filename, best.save_on_exception) == (
+        "val/f1",
+        "max",
+        "best",
+        False,
+    )
+    assert (newest.monitor, newest.filename, newest.save_on_exception) == (None, "last", True)
+
+
+def test_ones_own_file_comes_before_the_packaged_one(here):
+    packaged = library() / "base.yaml"
+    assert find_config("configs/base.yaml") == packaged
+    assert find_config("base.yaml") == packaged
+    own = here / "configs" / "base.yaml"
+    own.parent.mkdir()
+    own.write_text("seed_everything: 7\n")
+    assert find_config("configs/base.yaml").resolve() == own
+    assert find_config("base.yaml") == packaged
+    assert find_config(str(own)) == own
+
+
+def test_the_home_folder(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    (here / "mine.yaml").write_text("trainer: {}\n")
+    assert find_config("~/mine.yaml") == here / "mine.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("configs/bse.yaml", "; did you mean 'configs/base.yaml'?"),
+        ("configs/env/clusters.yaml", "; did you mean 'configs/env/cluster.yaml'?"),
+        ("/configs/base.yaml", "; did you mean 'configs/base.yaml'?"),
+    ],
+)
+def test_a_missing_file_and_the_nearest_name(name, hint, here):
+    with pytest.raises(UsageError) as wrong:
+        find_config(name)
+    assert str(wrong.value) == f"--config: no file {name!r} here or among the packaged ones{hint}"
+
+
+def test_a_missing_file_like_no_other(here):
+    with pytest.raises(
+        UsageError, match=r"packaged ones \(those are configs/base\.yaml, configs/data/flat\.yaml, "
+    ):
+        find_config("x")
+
+
+def test_a_folder_is_no_file(here):
+    (here / "configs").mkdir()
+    with pytest.raises(UsageError, match=r"no file 'configs' here"):
+        find_config("configs")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("trainer:\n  a: 1\n   b: 2\n", "my.yaml:3: not valid YAML: mapping values are not allowed here"),
+        ("trainer: [1, 2\n", "my.yaml:2: not valid YAML: expected ',' or ']', but got '<stream end>'"),
+        (
+            "trainer:\n\tmax_epochs: 3\n",
+            "my.yaml:2: not valid YAML: found character '\\t' that cannot start any token",
+        ),
+        ("a: 1\n---\nb: 2\n", "my.yaml:2: not valid YAML: but found another document"),
+        ("", "my.yaml: expected keys such as trainer and model, found nothing"),
+        ("# all of it is a comment\n", "my.yaml: expected keys such as trainer and model, found nothing"),
+        ("- trainer\n", "my.yaml: expected keys such as trainer and model, found a list"),
+        ("trainer\n", "my.yaml: expected keys such as trainer and model, found text"),
+        ("data:\n  a: 1\nmodel: {}\ndata: {}\n", "my.yaml:4: 'data' is in line 1 already"),
+        ("a:\n  - b: 1\n    c: 2\n    b: 3\n", "my.yaml:4: 'b' is in line 2 already"),
+    ],
+)
+def test_a_file_that_cannot_be_used(text, wrong, here):
+    (here / "my.yaml").write_text(text)
+    with pytest.raises(UsageError) as error:
+        find_config("my.yaml")
+    assert str(error.value) == wrong
+
+
+def test_bytes_that_are_no_text(here):
+    (here / "my.yaml").write_bytes(b"trainer: \xff\xfe\n")
+    with pytest.raises(UsageError, match=r"^my\.yaml: not valid YAML: "):
+        find_config("my.yaml")
+
+
+def test_a_file_that_may_not_be_read(here, monkeypatch):
+    (here / "my.yaml").write_text("trainer: {}\n")
+
+    def denied(self, **_):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.read_text", denied)
+    with pytest.raises(UsageError, match=r"^my\.yaml: cannot be read: Permission denied$"):
+        find_config("my.yaml")
+
+
+def test_anchors_may_be_merged(here):
+    (here / "my.yaml").write_text("a: &x {b: 1}\nb: &y {c: 1}\nc:\n  <<: *x\n  d: 3\n")
+    assert find_config("my.yaml").name == "my.yaml"
