@@ -146,7 +146,9 @@ class HeatmapTracker(LightningModule):
             logits = self.network(x)
             target = self._targets(batch, logits)
         loss: Tensor = self.loss(logits.float(), target, weight)
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
+        self.log(
+            "train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(x)
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
