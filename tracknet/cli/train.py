@@ -15,7 +15,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -162,12 +161,12 @@ class TrackNetCLI(LightningCLI):
         interval = getattr(lr_scheduler, "interval", "epoch")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler, "interval": interval}}
 
-    @rank_zero_only
     def after_fit(self) -> None:
         """Say where the run lies and what to do with it."""
+        # Asked for in all processes: Lightning tells it from the first to the others, which must listen.
         folder = self.trainer.log_dir
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if folder is None or not best:
+        if folder is None or not best or not self.trainer.is_global_zero:
             return
         score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
         metric = self.model.val_metrics.label if isinstance(self.model, HeatmapTracker) else ""
