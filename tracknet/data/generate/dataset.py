@@ -41,7 +41,20 @@ _STOP = "stop"  # a file among the unfinished ones that ends the work of all pro
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the content of a data set; the content of its ``rallies.json``."""
+    """What decides the content of a data set; the content of its ``rallies.json``.
+
+    Attributes:
+        version: Version of the generator; another one gives other rallies.
+        sport: Whose ball, court and flight.
+        layout: How the files lie.
+        train: Number of training rallies.
+        val: Number of validation rallies.
+        test: Number of test rallies.
+        frames: Frames a rally.
+        size: Height and width in pixels.
+        fps: Frames per second.
+        seed: Same seed, same rallies.
+    """
 
     version: int
     sport: Sport

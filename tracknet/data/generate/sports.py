@@ -58,7 +58,14 @@ class Bounce:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle on the court, metres: the extent of a line."""
+    """A rectangle on the court, metres from its middle: the extent of a line.
+
+    Attributes:
+        left: Lowest x.
+        right: Highest x.
+        near: Lowest y.
+        far: Highest y.
+    """
 
     left: float
     right: float

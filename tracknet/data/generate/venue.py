@@ -32,7 +32,13 @@ SHOES: tuple[Colour, ...] = ((240, 240, 240), (235, 235, 225), (230, 80, 60), (5
 
 @dataclass(frozen=True)
 class Kit:
-    """What a team wears, red, green and blue."""
+    """What a team wears, red, green and blue.
+
+    Attributes:
+        shirt: Colour of the shirt.
+        shorts: Colour of the shorts.
+        shoes: Colour of the shoes.
+    """
 
     shirt: Colour
     shorts: Colour
