@@ -408,6 +408,28 @@ class TestFailures:
         said = capsys.readouterr().err.splitlines()[-1]
         assert said.startswith("tracknet fit: trainer: You selected an invalid accelerator name: ")
 
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (
+                ["--model.input_size=[64,100]"],
+                "model.input_size: CompactTrackNet needs sides divisible by 16, found [64, 100]",
+            ),
+            (
+                ["--model.network=TrackNetV2", "--model.input_size=[60,96]"],
+                "model.input_size: TrackNetV2 needs sides divisible by 8, found [60, 96]",
+            ),
+            (
+                ["--data.crop=RandomCrop", "--data.crop.size=[32,40]"],
+                "data.crop.size: CompactTrackNet needs sides divisible by 16, found [32, 40]",
+            ),
+        ],
+    )
+    def test_a_size_that_the_network_cannot_halve(self, config, tmp_path, capsys, words, said):
+        assert main(["fit", "--config", config, *words]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == f"tracknet fit: {said}"
+        assert not (tmp_path / "runs").exists()
+
     def test_a_figure_that_nobody_logs(self, config, capsys):
         words = ["--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.monitor=val/f2"]
         assert main(["fit", "--config", config, *words]) == 2

@@ -131,6 +131,26 @@ class TrackNetCLI(LightningCLI):
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
 
     @override
+    def after_instantiate_classes(self) -> None:
+        """Check that the network can halve the pictures as often as it does.
+
+        Raises:
+            UsageError: The input size or the size of the crops does not allow it.
+        """
+        if not isinstance(self.model, HeatmapTracker):
+            return
+        network = self.model.network
+        sizes = {"model.input_size": self.model.input_size}
+        if isinstance(self.datamodule, RallyDataModule) and self.datamodule.crop is not None:
+            sizes["data.crop.size"] = self.datamodule.crop.size
+        for key, size in sizes.items():
+            if any(side % network.stride for side in size):
+                name = type(network).__name__
+                raise UsageError(
+                    f"{key}: {name} needs sides divisible by {network.stride}, found {list(size)}"
+                )
+
+    @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; what it does not accept, such as an unknown accelerator, is a usage error.
 

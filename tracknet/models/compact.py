@@ -30,6 +30,8 @@ class CompactTrackNet(HeatmapNetwork):
         widths: Channels at 1/4, 1/8 and 1/16 of the resolution.
     """
 
+    stride = 16
+
     def __init__(
         self,
         frames: PositiveInt = 8,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +82,10 @@ class HeatmapNetwork(nn.Module, ABC):
         background: As given.
         outputs: As given.
         in_channels: C_in, see `input_channels`.
+        stride: What height and width of the input must be divisible by.
     """
+
+    stride: ClassVar[int] = 1
 
     def __init__(self, frames: int, background: BackgroundMode, outputs: int) -> None:
         super().__init__()

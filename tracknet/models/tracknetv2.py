@@ -21,6 +21,8 @@ class TrackNetV2(HeatmapNetwork):
         background: What the network sees of the median background.
     """
 
+    stride = 8
+
     def __init__(self, frames: PositiveInt = 3, background: BackgroundMode = "none") -> None:
         super().__init__(frames, background, outputs=frames)
         self.down_block_1 = _block(self.in_channels, 64, 2)  # [B, 64, H, W]
