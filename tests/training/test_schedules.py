@@ -49,14 +49,6 @@ def test_it_rises_in_a_line_and_falls_along_a_cosine():
     assert rates(schedule, 3) == pytest.approx([0.2] * 3)
 
 
-def test_a_second_fall_begins_lower():
-    options = {"warmup": 0.1, "floor": 0.0, "restart": 0.5, "restart_height": 0.4}
-    schedule = WarmupCosine(an_optimizer(1.0), **options, total_steps=10)
-    first = [0.5 * (1 + math.cos(math.pi * k / 4)) for k in range(4)]
-    second = [0.4 * 0.5 * (1 + math.cos(math.pi * k / 5)) for k in range(6)]
-    assert rates(schedule, 11) == pytest.approx([0.001, *first, *second])
-
-
 def test_each_group_of_parameters_keeps_its_own_rate():
     schedule = WarmupCosine(an_optimizer(2.0, 0.5), warmup=0.0, floor=0.0, total_steps=4)
     rates(schedule, 2)

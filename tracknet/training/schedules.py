@@ -11,18 +11,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class WarmupCosine(LambdaLR):
-    """Rises linearly to the learning rate, then falls along half a cosine; can begin a second fall.
+    """Rises linearly to the learning rate, then falls along half a cosine to the end of training.
 
-    A second fall suits a last stage on other pictures, such as whole ones after crops; it is a warm restart
-    as in SGDR (Loshchilov and Hutter, 2017). It steps with every optimizer step. PyTorch's own need the
-    number of steps written down; here the trainer tells it.
+    It steps with every optimizer step. PyTorch's own need the number of steps written down; here the trainer
+    tells it.
 
     Args:
         optimizer: The optimizer.
         warmup: Share of the steps for the rise.
-        floor: Share of the learning rate that is left at the end of each fall.
-        restart: Share of the steps after which a second fall begins; 1 for none.
-        restart_height: Share of the learning rate at which it begins.
+        floor: Share of the learning rate that is left at the end.
         total_steps: Optimizer steps of the whole training; default what the trainer expects.
     """
 
@@ -33,15 +30,11 @@ class WarmupCosine(LambdaLR):
         optimizer: Optimizer,
         warmup: ClosedUnitInterval = 0.1,
         floor: ClosedUnitInterval = 0.01,
-        restart: ClosedUnitInterval = 1.0,
-        restart_height: ClosedUnitInterval = 0.3,
         total_steps: PositiveInt | None = None,
     ) -> None:
         # Plain numbers: these go into checkpoints, which hold no classes of ours or of jsonargparse.
         self.warmup = float(warmup)
         self.floor = float(floor)
-        self.restart = float(restart)
-        self.restart_height = float(restart_height)
         self.total_steps = None if total_steps is None else int(total_steps)
         super().__init__(optimizer, self._share)
 
@@ -60,11 +53,6 @@ class WarmupCosine(LambdaLR):
         rise: float = self.warmup * self.total_steps
         if step < rise:
             return max(step / rise, 1e-3)
-        turn = self.restart * self.total_steps
-        if turn <= step and turn < self.total_steps:
-            return self._fall((step - turn) / (self.total_steps - turn), self.restart_height)
-        return self._fall((step - rise) / max(1.0, turn - rise), 1.0)
-
-    def _fall(self, progress: float, height: float) -> float:
-        share: float = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-        return self.floor + (height - self.floor) * share
+        progress = min(1.0, (step - rise) / max(1.0, self.total_steps - rise))
+        share: float = self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        return share
