@@ -140,7 +140,7 @@ def test_an_unknown_layout_lists_what_is_expected(tree):
         detect_layout(root)
     message = str(caught.value)
     assert "the folder inner in it has one of them" in message
-    for expected in ("flat: [train|val|test/]NAME.mp4 beside NAME.csv", "tennis: game*/Clip*/", "shuttlecock: "):
+    for expected in ("flat: [train|val|test/]NAME.mp4", "tennis: [train|val|test/]game*/", "shuttlecock: "):
         assert f"\n  {expected}" in message
 
 
@@ -163,3 +163,17 @@ def test_flat_clips_may_lie_in_parts(tmp_path):
     ]
     assert faults == []
     assert FlatVideo().recognises(tmp_path)
+
+
+def test_tennis_games_may_lie_in_parts(tmp_path):
+    for part in ("train", "test"):
+        folder = tmp_path / part / "game1" / "Clip2"
+        folder.mkdir(parents=True)
+        (folder / "0000.jpg").touch()
+        (folder / "Label.csv").touch()
+    clips, faults = TrackNetTennis().find(tmp_path)
+    assert [(clip.name, clip.group) for clip in clips] == [
+        ("train/game1/Clip2", "train/game1"),
+        ("test/game1/Clip2", "test/game1"),
+    ]
+    assert faults == []

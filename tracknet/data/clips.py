@@ -76,13 +76,13 @@ class FlatVideo(Layout):
 
     def recognises(self, root: Path) -> bool:
         """Tell whether the folder, or a part of it, holds a video file."""
-        return any(_is_video(path) for folder in self._parts(root) for path in _entries(folder))
+        return any(_is_video(path) for folder in _parts(root) for path in _entries(folder))
 
     def find(self, root: Path) -> tuple[list[Clip], list[Fault]]:
         """Find the clips, see `Layout.find`."""
         clips: list[Clip] = []
         orphans: list[Path] = []
-        for folder in self._parts(root):
+        for folder in _parts(root):
             prefix = "" if folder == root else f"{folder.name}/"
             entries = _entries(folder)
             videos = [path for path in entries if _is_video(path)]
@@ -98,16 +98,16 @@ class FlatVideo(Layout):
             *(_without_video(path, f"{path.stem}.mp4 beside it") for path in orphans),
         ]
 
-    @staticmethod
-    def _parts(root: Path) -> list[Path]:
-        return [root, *(root / part for part in ("train", "val", "test") if (root / part).is_dir())]
-
 
 class TrackNetTennis(Layout):
-    """The TrackNet tennis data set: ``gameN/ClipM/0000.jpg ...`` with ``Label.csv``."""
+    """The TrackNet tennis data set: ``gameN/ClipM/0000.jpg ...`` with ``Label.csv``.
+
+    The games may lie in parts, the folders ``train``, ``val`` and ``test``, which then begin the names of the
+    clips and groups.
+    """
 
     name = "tennis"
-    expects = "game*/Clip*/ with 0000.jpg ... and Label.csv"
+    expects = "[train|val|test/]game*/Clip*/ with 0000.jpg ... and Label.csv"
 
     def recognises(self, root: Path) -> bool:
         """Tell whether the folder holds a clip of a game."""
@@ -120,7 +120,7 @@ class TrackNetTennis(Layout):
             entries = _entries(folder)
             labels = next((path for path in entries if path.name.lower() == "label.csv"), None)
             if any(path.suffix.lower() in IMAGE_SUFFIXES for path in entries):
-                game = folder.parent.name
+                game = folder.parent.relative_to(root).as_posix()
                 clips.append(Clip(f"{game}/{folder.name}", game, folder, labels))
             elif labels is not None:
                 orphans.append(labels)
@@ -131,8 +131,9 @@ class TrackNetTennis(Layout):
 
     @staticmethod
     def _folders(root: Path) -> Iterator[Path]:
-        for game in _folders(root, "game"):
-            yield from _folders(game, "clip")
+        for part in _parts(root):
+            for game in _folders(part, "game"):
+                yield from _folders(game, "clip")
 
 
 class ShuttlecockTrajectory(Layout):
@@ -216,6 +217,11 @@ def detect_layout(root: Path) -> Layout:
     hint = f"; the folder {inside.name} in it has one of them" if inside else ""
     expected = "".join(f"\n  {layout.name}: {layout.expects}" for layout in LAYOUTS)
     raise TrackNetError(f"{root}: none of the known layouts of data sets{hint}; expected one of{expected}")
+
+
+def _parts(root: Path) -> list[Path]:
+    """List a folder itself and the parts of a data set that comes split."""
+    return [root, *(root / part for part in ("train", "val", "test") if (root / part).is_dir())]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
