@@ -163,6 +163,22 @@ def test_through_the_entry_point(words, complaint, tmp_path, monkeypatch, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--fodler x", "no option 'fodler'; did you mean 'folder'?"),
+        ("--fold x", "no option 'fold'; did you mean 'folder'?"),
+        ("x", "unexpected 'x'; options begin with --"),
+        ("--config", "argument --config: expected one argument"),
+    ],
+)
+def test_words_of_the_demo(words, complaint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", *words.split()]) == 2
+    assert capsys.readouterr() == ("", f"tracknet demo: {complaint} (see tracknet demo --help)\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_report_of_another_form_is_passed_on():
     assert explain("something new", ["a"], ["B"]) == ("", "something new")
 
