@@ -59,3 +59,8 @@ def test_crops_reach_every_corner_and_follow_the_seed():
 def test_a_crop_larger_than_the_picture_is_named():
     with pytest.raises(UsageError, match="64x64 is larger than the input, 32x48"):
         RandomCrop((64, 64))(a_batch(windows=1))
+
+
+def test_crops_can_end_before_the_training_does():
+    assert [RandomCrop(epochs=2).lasts(epoch) for epoch in range(4)] == [True, True, False, False]
+    assert RandomCrop().lasts(1000)

@@ -19,14 +19,24 @@ class RandomCrop(nn.Module):
     Args:
         size: Height and width of the crops, divisible by 16.
         on_ball: Share of the windows with a ball whose crop is made to hold it.
+        epochs: Epochs that train on crops; the later ones train on whole pictures, where balls are as rare as
+            they are in tracking. Default all.
     """
 
     def __init__(
-        self, size: tuple[PositiveInt, PositiveInt] = (160, 256), on_ball: ClosedUnitInterval = 0.7
+        self,
+        size: tuple[PositiveInt, PositiveInt] = (160, 256),
+        on_ball: ClosedUnitInterval = 0.7,
+        epochs: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         self.size = (int(size[0]), int(size[1]))
         self.on_ball = on_ball
+        self.epochs = epochs
+
+    def lasts(self, epoch: int) -> bool:
+        """Tell whether an epoch, from 0, trains on crops."""
+        return self.epochs is None or epoch < self.epochs
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Crop a batch of windows.

@@ -160,9 +160,10 @@ class RallyDataModule(LightningDataModule):
         """Crop and augment training batches on the device."""
         if self.trainer is not None and self.trainer.training:
             _seed_step(self.trainer)
-            for change in (self.crop, self.augmentation):
-                if change is not None:
-                    batch = change(batch)
+            if self.crop is not None and self.crop.lasts(self.trainer.current_epoch):
+                batch = self.crop(batch)
+            if self.augmentation is not None:
+                batch = self.augmentation(batch)
         return batch
 
     def _chosen_split(self, name: str | None, named: Split) -> Split:
