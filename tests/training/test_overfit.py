@@ -11,7 +11,7 @@ import pytest
 from tracknet.cli.main import main
 
 CLIPS = ("00039", "00038")
-"""Two short rallies, of 91 and 168 frames: whole windows of 7, so that no frame is seen in validation alone."""
+"""Two short rallies of 91 and 168 frames: whole windows of 7, none seen in validation alone."""
 
 CONFIG = """
 seed_everything: 7
