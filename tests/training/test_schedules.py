@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from tracknet.cli.train import TrackNetCLI
 from tracknet.data.augmentation import Augmentation
@@ -105,7 +105,7 @@ class WithSchedule(HeatmapTracker):
         return TrackNetCLI.configure_optimizers(self, optimizer, WarmupCosine(optimizer, warmup=0.5))
 
 
-def fitted(root, folder, epochs=2, ckpt_path=None):
+def fitted(root, folder, epochs=2, ckpt_path=None, averaged=False):
     seed_everything(5, verbose=False)
     network = CompactTrackNet(frames=4, background="concat", stem=4, widths=(8, 8, 8))
     tracker = WithSchedule(network, input_size=(64, 96), mixup=0.5)
@@ -126,7 +126,7 @@ def fitted(root, folder, epochs=2, ckpt_path=None):
         accelerator="cpu",
         max_epochs=epochs,
         logger=False,
-        callbacks=[saved],
+        callbacks=[saved, EMAWeightAveraging(decay=0.8)] if averaged else [saved],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -144,8 +144,9 @@ def fitted(root, folder, epochs=2, ckpt_path=None):
     return tracker, told, trainer
 
 
-def test_a_run_interrupted_and_resumed_is_the_run(tiny_rallies, tmp_path):
-    straight, rates_straight, trainer = fitted(tiny_rallies, tmp_path)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_run_interrupted_and_resumed_is_the_run(tiny_rallies, tmp_path, averaged):
+    straight, rates_straight, trainer = fitted(tiny_rallies, tmp_path, averaged=averaged)
     steps = trainer.global_step
     assert steps >= 4
     expected = [
@@ -155,7 +156,9 @@ def test_a_run_interrupted_and_resumed_is_the_run(tiny_rallies, tmp_path):
         for step in range(steps)
     ]
     assert rates_straight == pytest.approx([0.1 * share for share in expected])
-    resumed, rates_resumed, _ = fitted(tiny_rallies, tmp_path / "second", ckpt_path=tmp_path / "epoch=0.ckpt")
+    resumed, rates_resumed, _ = fitted(
+        tiny_rallies, tmp_path / "second", ckpt_path=tmp_path / "epoch=0.ckpt", averaged=averaged
+    )
     assert rates_resumed == rates_straight[steps // 2 :]
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
