@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from PIL import Image
 
@@ -132,7 +132,9 @@ def test_what_is_drawn_is_what_is_validated(
     tiny_rallies, tmp_path, bright_network, drawings, averaging_first
 ):
     callbacks = [EMAWeightAveraging(decay=0.5), HeatmapImages(windows=1)]
+    torch.manual_seed(1)
     tracker = Trained(bright_network(), input_size=SIZE)
+    tracker.rate = 1000.0  # an average is not a step again by the rounding of float32
     trainer = a_trainer(tmp_path, *(callbacks if averaging_first else reversed(callbacks)))
     trainer.fit(tracker, datamodule=rallies(tiny_rallies, tracker, val=["b"]))
     validated = list(dict.fromkeys(tracker.validated))
@@ -281,6 +283,20 @@ def test_report_after_training_and_test(tiny_rallies, tmp_path, bright_network, 
     assert "test figures (tracknetv2: d <= 4 px at 288x512):" in out
     assert "tp 32  fp1 0  fp2 0  tn 3  fn 0" in out
     assert str(run / "test_clips.csv") in out
+
+
+def test_the_curves_are_drawn_when_training_is_stopped(tiny_rallies, tmp_path, bright_network):
+    class Stop(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                raise KeyboardInterrupt
+
+    tracker = Trained(bright_network(), input_size=SIZE)
+    trainer = a_trainer(tmp_path, Report(), Stop(), max_epochs=3)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        trainer.fit(tracker, datamodule=rallies(tiny_rallies, tracker, train=["a", "b"], val=["c"]))
+    with Image.open(tmp_path / "run" / "curves.png") as picture:
+        assert picture.format == "PNG"
 
 
 def test_report_follows_the_metrics_of_the_tracker(tiny_rallies, tmp_path, bright_network):

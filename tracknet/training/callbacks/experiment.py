@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from matplotlib.figure import Figure
 
 from tracknet.data.datamodules import RallyDataModule
@@ -21,7 +22,7 @@ COUNTS = ("tp", "fp1", "fp2", "tn", "fn")
 class Report(Callback):
     """Leaves plots and tables that a person can read in the run's folder.
 
-    After training: ``curves.png``, the loss and the validation figures over the steps. After
+    After training, also when it was stopped: ``curves.png``, the loss and the validation figures over the steps. After
     ``test``: ``test.json`` (all figures with the metric's preset), ``test_clips.csv`` (one row a clip) and
     ``test.png``. Lightning's loggers keep the numbers but draw and judge nothing.
     """
@@ -31,6 +32,14 @@ class Report(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the curves."""
+        self._draw(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Draw what there is of the curves when training is stopped or fails."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Asked for in all processes: Lightning tells it from the first to the others.
         folder = trainer.log_dir
         if folder is None or not trainer.is_global_zero:
