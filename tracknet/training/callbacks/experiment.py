@@ -22,9 +22,9 @@ COUNTS = ("tp", "fp1", "fp2", "tn", "fn")
 class Report(Callback):
     """Leaves plots and tables that a person can read in the run's folder.
 
-    After training, also when it was stopped: ``curves.png``, the loss and the validation figures over the steps. After
-    ``test``: ``test.json`` (all figures with the metric's preset), ``test_clips.csv`` (one row a clip) and
-    ``test.png``. Lightning's loggers keep the numbers but draw and judge nothing.
+    After training, also when it was stopped: ``curves.png``, the loss and the validation figures over the
+    steps. After ``test``: ``test.json`` (all figures with the metric's preset), ``test_clips.csv`` (one row a
+    clip) and ``test.png``. Lightning's loggers keep the numbers but draw and judge nothing.
     """
 
     def __init__(self) -> None:
