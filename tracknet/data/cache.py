@@ -25,8 +25,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
+from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.progress import track_progress
-from tracknet.data.video import FrameSource
+from tracknet.data.video import FrameSource, Stretch
 from tracknet.errors import TrackNetError
 
 CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
@@ -46,16 +47,31 @@ class CachedClip:
         frames: RGB frames, a read-only memory map, uint8 ``[N, 3, H, W]`` in C order, so that a window of
             consecutive frames is one contiguous read.
         background: Median of evenly spaced frames, uint8 ``[3, H, W]``.
+        stretches: Which frames of the source ``frames`` holds; None when it holds all.
     """
 
     frames: np.ndarray
     background: np.ndarray
+    stretches: tuple[Stretch, ...] | None = None
+
+    def row(self, frame: int) -> int:
+        """Give the row in ``frames`` of a frame of the source.
+
+        Raises:
+            IndexError: The frame is not cached.
+        """
+        row = 0
+        for first, stop in self.stretches or [(0, len(self.frames))]:
+            if first <= frame < stop:
+                return row + frame - first
+            row += stop - first
+        raise IndexError(f"frame {frame} is not cached")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would copy the whole clip through the pipe.
         if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
             return _load, (Path(self.frames.filename).parent,)
-        return CachedClip, (self.frames, self.background)
+        return CachedClip, (self.frames, self.background, self.stretches)
 
 
 class FrameCache:
@@ -80,7 +96,8 @@ class FrameCache:
         """Compute the name of a source in the cache.
 
         A hash of the bytes of its files (for an image folder also of their names), the size of the frames and
-        the version of the format. A source is hashed once; again only when the state of a file changes.
+        the version of the format; for an excerpt, also of its stretches. A source is hashed once; again only
+        when the state of a file changes.
 
         Args:
             source: A video or image folder.
@@ -95,9 +112,12 @@ class FrameCache:
         try:
             files = [(file, file.stat()) for file in source.files()]
             # The time of the last change of the inode, unlike that of the content, cannot be set back.
-            state = tuple((str(f), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f, s in files)
+            states = [(str(f), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f, s in files]
+            stretches = source.stretches if isinstance(source, Excerpt) else None
+            state = (*states, stretches)
             if state not in self._digests:
-                digest = hashlib.blake2b(f"{CACHE_VERSION} {self.size}".encode(), digest_size=20)
+                part = "" if stretches is None else f" {stretches}"
+                digest = hashlib.blake2b(f"{CACHE_VERSION} {self.size}{part}".encode(), digest_size=20)
                 for file, status in files:
                     name = "" if file == path else file.relative_to(path).as_posix()
                     digest.update(f"\0{name}\0{status.st_size}\0".encode())
@@ -216,6 +236,8 @@ class FrameCache:
         clip = _load(folder)
         if meta["version"] != CACHE_VERSION or clip.frames.shape != (meta["frames"], 3, *self.size):
             raise ValueError(f"meta.json and frames.npy of shape {clip.frames.shape} do not match")
+        if clip.stretches is not None and length(clip.stretches) != len(clip.frames):
+            raise ValueError(f"meta.json and frames.npy of shape {clip.frames.shape} do not match")
         if clip.background.shape != clip.frames.shape[1:] or not len(clip.frames):
             raise ValueError(f"background.npy of shape {clip.background.shape} does not match")
         found = (folder / "frames.npy").stat().st_size
@@ -294,12 +316,14 @@ class FrameCache:
             with (part / "background.npy").open("wb") as file:
                 np.save(file, median_of(voters))
                 _sync(file)
-            meta = {
+            meta: dict[str, Any] = {
                 "version": CACHE_VERSION,
                 "source": source.path.name,
                 "size": list(self.size),
                 "frames": frames,
             }
+            if isinstance(source, Excerpt):
+                meta["stretches"] = source.stretches
             with (part / "meta.json").open("wb") as file:
                 file.write(json.dumps(meta, indent=1).encode())
                 _sync(file)
@@ -356,7 +380,11 @@ class _Stopped(Exception):  # noqa: N818
 def _load(folder: Path) -> CachedClip:
     # Unlike numpy.load, this reads nothing but plain arrays, whatever the file has become.
     frames, background = (open_memmap(folder / name, mode="r") for name in ("frames.npy", "background.npy"))
-    return CachedClip(frames, np.array(background))
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    stretches = None
+    if "stretches" in meta:
+        stretches = tuple((int(first), int(stop)) for first, stop in meta["stretches"])
+    return CachedClip(frames, np.array(background), stretches)
 
 
 def _try_lock(path: Path) -> int | None:

@@ -27,6 +27,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "FrameSource",
     "ImageFolder",
+    "Stretch",
     "VideoFile",
     "VideoInfo",
     "VideoWriter",
@@ -39,6 +40,9 @@ __all__ = [
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 LONG_VIDEO = 3000  # frames; the background of a longer video is taken from its keyframes
 FALLBACK_FPS = 30.0
+
+Stretch = tuple[int, int]
+"""Consecutive frames: the number of the first, and that behind the last."""
 
 _IMAGE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp"}
 
@@ -75,12 +79,18 @@ class FrameSource(ABC):
     info: VideoInfo
 
     @abstractmethod
-    def frames(self, size: tuple[int, int] | None = None, threads: int | None = None) -> Iterator[np.ndarray]:
-        """Decode all frames in the order in which they are shown, each exactly once, in constant memory.
+    def frames(
+        self,
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        stretches: Sequence[Stretch] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Decode frames in the order in which they are shown, each exactly once, in constant memory.
 
         Args:
             size: ``(height, width)`` to resize to by area averaging; None keeps the source's size.
             threads: Threads of the decoder; None lets it choose.
+            stretches: Frames to deliver, in rising order and without overlap; None delivers all.
 
         Yields:
             RGB frames, uint8 ``[height, width, 3]``.
@@ -127,9 +137,15 @@ class VideoFile(FrameSource):
             self.info = VideoInfo(context.width, context.height, fps, stream.frames or None)
             self._seconds = float(container.duration or 0) / av.time_base
 
-    def frames(self, size: tuple[int, int] | None = None, threads: int | None = None) -> Iterator[np.ndarray]:  # noqa: D102
+    def frames(  # noqa: D102
+        self,
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        stretches: Sequence[Stretch] | None = None,
+    ) -> Iterator[np.ndarray]:
         shape = size or (self.info.height, self.info.width)
         resize = _Resizer(shape)
+        left = None if stretches is None else list(stretches)
         number = 0
         with self._opened() as (container, stream):
             if threads:
@@ -142,8 +158,13 @@ class VideoFile(FrameSource):
                     # A frame that ends behind the end of the file: an unfinished download or copy.
                     cut = packet.is_corrupt if packet.size else cut
                     for frame in packet.decode():
-                        yield resize(frame)
+                        if left is None or number >= left[0][0]:
+                            yield resize(frame)
                         number += 1
+                        if left and number == left[0][1]:
+                            del left[0]
+                            if not left:
+                                return
             except av.error.FFmpegError as error:
                 raise TrackNetError(
                     f"{self.path}: damaged behind frame {number} ({error.strerror}); get the file again, or "
@@ -261,8 +282,14 @@ class ImageFolder(FrameSource):
         first = _read_image(self._images[0])
         self.info = VideoInfo(first.width, first.height, fps, len(self._images))
 
-    def frames(self, size: tuple[int, int] | None = None, threads: int | None = None) -> Iterator[np.ndarray]:  # noqa: D102
-        return self._read(self._images, size)
+    def frames(  # noqa: D102
+        self,
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        stretches: Sequence[Stretch] | None = None,
+    ) -> Iterator[np.ndarray]:
+        images = [self._images[first:stop] for first, stop in stretches or [(0, len(self._images))]]
+        return self._read([image for part in images for image in part], size)
 
     def files(self) -> list[Path]:  # noqa: D102
         return list(self._images)

@@ -45,6 +45,10 @@ class WindowDataset(Dataset[Sample]):
     with one output a window speak for its last frame, so that their windows follow frame by frame and the
     first ones repeat the first frame.
 
+    A clip that is cached in part has windows within its stretches only, each stretch like a clip of its own;
+    frames keep the numbers of the source. Training windows, and all windows of such a clip, hold at least one
+    labelled frame that the network speaks of: without one there is nothing to learn or to judge.
+
     Args:
         clips: The clips.
         frames: Frames per window, L.
@@ -75,13 +79,23 @@ class WindowDataset(Dataset[Sample]):
         ]
         self._visible = [torch.from_numpy(c.labels.visible) for c in self.clips]
         self._labelled = [torch.from_numpy(c.labels.labelled) for c in self.clips]
-        rows = [
-            (index, start, first)
-            for index, clip in enumerate(self.clips)
-            for start, first in _starts(len(clip.cached.frames), frames, outputs, step)
-        ]
+        rows = [row for index in range(len(self.clips)) for row in self._windows_of(index, outputs, step)]
         # One array, not a list: workers would copy a list page by page as they touch its reference counts.
-        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 6)
+
+    def _windows_of(self, index: int, outputs: int, step: int | None) -> Iterator[tuple[int, ...]]:
+        """Give (clip, start, first frame that counts, bounds of the stretch, row of its first frame)."""
+        cached, labelled = self.clips[index].cached, self.clips[index].labels.labelled
+        before = np.concatenate([[0], np.cumsum(labelled)])
+        sparse = step is not None or cached.stretches is not None
+        row = 0
+        for low, stop in cached.stretches or ((0, len(cached.frames)),):
+            for start, first in _starts(stop - low, self.frames, outputs, step):
+                start, first = low + start, low + first
+                spoken = (max(low, start + self.frames - outputs), min(stop, start + self.frames))
+                if not sparse or before[spoken[1]] > before[spoken[0]]:
+                    yield index, start, first, low, stop, row
+            row += stop - low
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -93,18 +107,16 @@ class WindowDataset(Dataset[Sample]):
             index: Number of the window; ``~index`` (negative) gives the same window without counting it.
         """
         repeated = index < 0
-        which, start, first = (int(v) for v in self._rows[~index if repeated else index])
+        which, start, first, low, stop, row = (int(v) for v in self._rows[~index if repeated else index])
         clip = self.clips[which]
-        total = len(clip.cached.frames)
         numbers = torch.arange(start, start + self.frames)
-        inside = numbers.clamp(0, total - 1)
-        rows = inside.numpy()
-        pixels = clip.cached.frames
-        contiguous = start >= 0 and start + self.frames <= total
-        window = pixels[start : start + self.frames] if contiguous else pixels[rows]
-        counted = (numbers >= first) & (numbers < total)
+        inside = numbers.clamp(low, stop - 1)
+        pixels, place = clip.cached.frames, start - low + row
+        contiguous = start >= low and start + self.frames <= stop
+        rows = slice(place, place + self.frames) if contiguous else inside.numpy() - low + row
+        counted = (numbers >= first) & (numbers < stop)
         sample = {
-            "frames": torch.from_numpy(np.array(window)),
+            "frames": torch.from_numpy(np.array(pixels[rows])),
             "xy": self._xy[which][inside],
             "visible": self._visible[which][inside],
             "labelled": self._labelled[which][inside],
