@@ -19,8 +19,8 @@ trainer:
   accelerator: cpu
   devices: 1
   precision: 32-true
-  max_epochs: 158
-  check_val_every_n_epoch: 158
+  max_epochs: 104
+  check_val_every_n_epoch: 104
   gradient_clip_val: 1.0
   log_every_n_steps: 10
   num_sanity_val_steps: 0
@@ -58,7 +58,7 @@ data:
     batch_size: 4
     crop:
       class_path: RandomCrop
-      init_args: {size: [128, 192], on_ball: 0.7, epochs: 150}
+      init_args: {size: [128, 192], on_ball: 0.7, epochs: 96}
 optimizer:
   class_path: AdamW
   init_args: {lr: 0.004}
