@@ -16,6 +16,9 @@ from tracknet.errors import TrackNetError, nearest
 HEADER = ("Frame", "Visibility", "X", "Y", "Confidence")
 """Columns of a trajectory file."""
 
+FILLED = "Filled"
+"""Column after those of `HEADER` where gaps were filled: 1 in the rows that no detection stands behind."""
+
 REQUIRED = HEADER[:4]
 """Columns without which a file is no trajectory; label files of the field have these four."""
 
@@ -29,6 +32,7 @@ class TrajectoryRow(NamedTuple):
         x: Column in pixels of the source, the centre of pixel k being k; 0 where there is no ball.
         y: Row in pixels of the source; 0 where there is no ball.
         confidence: Confidence in 0..1 that there is a ball, whether or not it passed the threshold.
+        filled: Whether the position comes from the frames around it, none being found in this one.
     """
 
     frame: int
@@ -36,6 +40,7 @@ class TrajectoryRow(NamedTuple):
     x: float
     y: float
     confidence: float
+    filled: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,21 @@ class TrajectorySummary:
         frames: Rows.
         visible: Rows with a ball.
         best: Highest confidence, 0 without rows.
+        filled: Rows with a ball that were filled.
     """
 
     frames: int = 0
     visible: int = 0
     best: float = 0.0
+    filled: int = 0
 
     def with_row(self, row: TrajectoryRow) -> TrajectorySummary:
         """Give the summary of one row more."""
         return TrajectorySummary(
-            self.frames + 1, self.visible + int(row.visible), max(self.best, row.confidence)
+            self.frames + 1,
+            self.visible + int(row.visible),
+            max(self.best, row.confidence),
+            self.filled + int(row.filled),
         )
 
 
@@ -78,7 +88,7 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
-def write_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> TrajectorySummary:
+def write_trajectory(path: Path, rows: Iterable[TrajectoryRow], filled: bool = False) -> TrajectorySummary:
     """Write a trajectory as CSV, row by row as they come.
 
     The rows go to a hidden file beside, which takes the place of `path` when the last one is on disk. When
@@ -89,6 +99,7 @@ def write_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> TrajectorySum
         path: The CSV; columns ``Frame,Visibility,X,Y,Confidence``, positions with 2 decimals, confidence
             with 4.
         rows: One row a frame, in order.
+        filled: Whether to write the column ``Filled`` too, as for a rectified trajectory.
 
     Returns:
         Number of rows and of balls.
@@ -100,10 +111,10 @@ def write_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> TrajectorySum
     summary = TrajectorySummary()
     partial = partial_path(path)
     with _file_beside(path) as (part, file):
-        file.write(",".join(HEADER) + "\n")
+        file.write(",".join((*HEADER, FILLED) if filled else HEADER) + "\n")
         try:
             for row in rows:
-                file.write(_line(row))
+                file.write(_line(row) + (f",{int(row.filled)}\n" if filled else "\n"))
                 summary = summary.with_row(row)
         except (KeyboardInterrupt, TrackNetError) as reason:
             if summary.frames == 0:
@@ -121,7 +132,7 @@ def read_trajectory(path: Path) -> list[TrajectoryRow]:
     """Read a trajectory from CSV.
 
     Columns are found by name, in any order, and others are passed over. Without a column ``Confidence``, as
-    in label files, it is 1 where there is a ball and 0 elsewhere.
+    in label files, it is 1 where there is a ball and 0 elsewhere; without ``Filled`` nothing is filled.
 
     Args:
         path: The CSV.
@@ -163,12 +174,16 @@ def _rows(path: Path, table: csv.DictReader[str]) -> Iterator[TrajectoryRow]:
         visible = _number(place, "Visibility", fields)
         if visible not in (0, 1):
             raise TrackNetError(f"{place}: Visibility is {visible:g}, expected 0 or 1")
+        filled = _number(place, FILLED, fields) if FILLED in names else 0
+        if filled not in (0, 1):
+            raise TrackNetError(f"{place}: {FILLED} is {filled:g}, expected 0 or 1")
         yield TrajectoryRow(
             frame=expected,
             visible=bool(visible),
             x=_number(place, "X", fields),
             y=_number(place, "Y", fields),
             confidence=_number(place, "Confidence", fields) if "Confidence" in names else visible,
+            filled=bool(filled),
         )
 
 
@@ -184,7 +199,7 @@ def _number(place: str, column: str, fields: dict[str, str]) -> float:
 
 def _line(row: TrajectoryRow) -> str:
     x, y = (row.x, row.y) if row.visible else (0.0, 0.0)
-    return f"{row.frame},{int(row.visible)},{x:.2f},{y:.2f},{row.confidence:.4f}\n"
+    return f"{row.frame},{int(row.visible)},{x:.2f},{y:.2f},{row.confidence:.4f}"
 
 
 @contextmanager
