@@ -9,6 +9,7 @@ its middle.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from scipy import ndimage
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 from tracknet.data.geometry import resize_xy
 from tracknet.errors import UsageError
@@ -73,6 +75,39 @@ class HeatmapDecoder(nn.Module, ABC):
         xy = resize_xy(cells.float(), size, input_size)
         return Detections(xy, confidence.float().nan_to_num(0.0).clamp(0.0, 1.0))
 
+    def candidates(self, heatmaps: Tensor, input_size: tuple[int, int]) -> list[Detections]:
+        """Find all balls that each heatmap may show, for a tracker to choose from.
+
+        Args:
+            heatmaps: Ball probabilities, float ``[N, h, w]``.
+            input_size: Height and width of the network's input.
+
+        Returns:
+            For each heatmap K positions in input pixels, ``[K, 2]``, and confidences, ``[K]``, that reach the
+            threshold; the decoder's own choice first, K = 0 where there is none.
+        """
+        if len(heatmaps) == 0:
+            return []
+        size = (heatmaps.shape[-2], heatmaps.shape[-1])
+        owner, cells, confidence = self.locate_all(heatmaps.detach())
+        xy, confidence = resize_xy(cells.float(), size, input_size), confidence.float().clamp(0.0, 1.0)
+        counts = torch.bincount(owner, minlength=len(heatmaps)).tolist()
+        return [Detections(*pair) for pair in zip(xy.split(counts), confidence.split(counts), strict=True)]
+
+    def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the candidates in cells of the heatmap; here only the one that `locate` finds.
+
+        Args:
+            heatmaps: Ball probabilities, float ``[N, h, w]``, N at least 1.
+
+        Returns:
+            Index of the heatmap of each candidate, rising, int64 ``[K]``; positions ``(x, y)`` in heatmap
+            cells, ``[K, 2]``; confidences that reach the threshold, ``[K]``. Within a heatmap best first.
+        """
+        cells, confidence = self.locate(heatmaps)
+        owner = (confidence >= self.threshold).nonzero()[:, 0]
+        return owner, cells[owner], confidence[owner]
+
     @abstractmethod
     def locate(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Find the balls in cells of the heatmap.
@@ -115,6 +150,33 @@ class PeakDecoder(HeatmapDecoder):
             return cells, confidence
         return centre_of_mass(heatmaps, cells, torch.full_like(cells, self.window / 2)), confidence
 
+    def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the peaks: cells that reach the threshold and are the highest within half a window around.
+
+        Arguments and results as in `HeatmapDecoder.locate_all`; the highest comes first. Of equal cells so
+        close to each other the first one counts.
+        """
+        around = max_pool2d(heatmaps[:, None], self._around, stride=1, padding=self._around // 2)[:, 0]
+        peaks = ((heatmaps == around) & (heatmaps >= _least(self.threshold, heatmaps))).nonzero()
+        values = heatmaps[peaks.unbind(dim=1)].float()
+        place, value = peaks.cpu().numpy(), values.cpu().numpy()
+        kept: list[int] = []
+        for index in np.lexsort((-value, place[:, 0])):
+            same = [k for k in kept if place[k, 0] == place[index, 0]]
+            apart = np.abs(place[same, 1:] - place[index, 1:]).max(axis=1, initial=0)
+            if (apart > self._around // 2).all():
+                kept.append(int(index))
+        chosen = torch.tensor(kept, dtype=torch.int64, device=heatmaps.device)
+        owner, cells = peaks[chosen, 0], peaks[chosen][:, [2, 1]].float()
+        if self.window > 1 and kept:
+            cells = centre_of_mass(heatmaps[owner], cells, torch.full_like(cells, self.window / 2))
+        return owner, cells, values[chosen]
+
+    @property
+    def _around(self) -> int:
+        """Width in cells of the square within which a peak is the highest cell."""
+        return max(self.window, 3)
+
 
 class ComponentDecoder(HeatmapDecoder):
     """Largest connected component above the threshold, as TrackNetV2, TrackNetV3 and WASB decode.
@@ -149,38 +211,75 @@ class ComponentDecoder(HeatmapDecoder):
     def locate(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Find the balls in cells of the heatmap; arguments as in `HeatmapDecoder.locate`."""
         cells, confidence = highest_cells(heatmaps)
+        owner, blobs = self._blobs(heatmaps, best_only=True)
         start, half = cells.cpu().numpy(), np.full((len(heatmaps), 2), _WINDOW / 2, dtype=np.float32)
         peak = confidence.cpu().numpy().copy()
-        # A few hundred cells reach the threshold: only they travel to the processor.
-        above = (heatmaps >= max(self.threshold, torch.finfo(heatmaps.dtype).tiny)).nonzero()
-        places = above.cpu().numpy()
-        values = heatmaps[above.unbind(dim=1)].float().cpu().numpy()
-        ends = np.searchsorted(places[:, 0], np.arange(len(heatmaps) + 1))
-        for n in np.flatnonzero(np.diff(ends)):
-            own = slice(ends[n], ends[n + 1])
-            chosen = self._choose(places[own, 1:], values[own])
-            at, weight = places[own][chosen, 2:0:-1], values[own][chosen]
-            low, high = at.min(axis=0), at.max(axis=0)
-            start[n] = (low + high) / 2 if self.centre == "box" else weight @ at / weight.sum()
-            half[n] = (high - low + _WINDOW) / 2
-            peak[n] = weight.max()
+        for n, blob in zip(owner, blobs, strict=True):
+            start[n], half[n], peak[n] = blob.middle, blob.half, blob.peak
+        return self._refined(heatmaps, start, half), torch.from_numpy(peak).to(heatmaps.device)
+
+    def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find all connected components, in the order of `select`; see `HeatmapDecoder.locate_all`."""
+        owner, blobs = self._blobs(heatmaps, best_only=False)
+        index = torch.tensor(owner, dtype=torch.int64, device=heatmaps.device)
+        if not blobs:
+            return index, heatmaps.new_zeros((0, 2)).float(), heatmaps.new_zeros(0).float()
+        start = np.array([blob.middle for blob in blobs], np.float32)
+        half = np.array([blob.half for blob in blobs], np.float32)
+        peak = np.array([blob.peak for blob in blobs], np.float32)
+        return index, self._refined(heatmaps[index], start, half), torch.from_numpy(peak).to(heatmaps.device)
+
+    def _refined(self, heatmaps: Tensor, start: np.ndarray, half: np.ndarray) -> Tensor:
         found = torch.from_numpy(start).to(heatmaps.device)
         if self.centre == "weighted":
             found = centre_of_mass(heatmaps, found, torch.from_numpy(half).to(heatmaps.device))
-        return found, torch.from_numpy(peak).to(heatmaps.device)
+        return found
 
-    def _choose(self, places: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Say which cells ``(row, column)`` of one heatmap belong to the chosen candidate, bool ``[K]``."""
+    def _blobs(self, heatmaps: Tensor, best_only: bool) -> tuple[list[int], list[_Blob]]:
+        """Give the candidates, best first within each heatmap, and the index of the heatmap of each."""
+        # A few hundred cells reach the threshold: only they travel to the processor.
+        above = (heatmaps >= _least(self.threshold, heatmaps)).nonzero()
+        places = above.cpu().numpy()
+        values = heatmaps[above.unbind(dim=1)].float().cpu().numpy()
+        ends = np.searchsorted(places[:, 0], np.arange(len(heatmaps) + 1))
+        owner: list[int] = []
+        blobs: list[_Blob] = []
+        for n in np.flatnonzero(np.diff(ends)):
+            own = slice(ends[n], ends[n + 1])
+            label, order = self._ranked(places[own, 1:], values[own])
+            for wanted in order[:1] if best_only else order:
+                chosen = label == wanted
+                at, weight = places[own][chosen, 2:0:-1], values[own][chosen]
+                low, high = at.min(axis=0), at.max(axis=0)
+                middle = (low + high) / 2 if self.centre == "box" else weight @ at / weight.sum()
+                owner.append(int(n))
+                blobs.append(_Blob(middle, (high - low + _WINDOW) / 2, float(weight.max())))
+        return owner, blobs
+
+    def _ranked(self, places: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Say to which candidate each cell ``(row, column)`` of one heatmap belongs, and which come first."""
         rows, columns = (places - places.min(axis=0)).T
         mask = np.zeros((rows.max() + 1, columns.max() + 1), dtype=bool)
         mask[rows, columns] = True
-        labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
-        if count == 1:
-            return np.ones(len(places), dtype=bool)
+        labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
         label = labels[rows, columns] - 1
         area, score = np.bincount(label), np.bincount(label, weights=values)
         order = np.lexsort((score, area) if self.select == "area" else (area, score))
-        return np.asarray(label == order[-1])
+        return label, order[::-1]
+
+
+@dataclass(frozen=True)
+class _Blob:
+    """One candidate: where to start looking for its middle, half the window for that, and its peak."""
+
+    middle: np.ndarray
+    half: np.ndarray
+    peak: float
+
+
+def _least(threshold: float, heatmaps: Tensor) -> float:
+    """Give the value from which a cell counts: never 0, which would make everything one candidate."""
+    return max(threshold, torch.finfo(heatmaps.dtype).tiny)
 
 
 def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,9 @@ PresetName = Literal["tracknetv1", "tracknetv2", "wasb", "v5"]
 Space = tuple[PositiveInt, PositiveInt] | Literal["source"]
 Recall = Literal["detected", "visible"]
 
-_COUNTS = ("tp", "fp1", "fp2", "tn", "fn")
+KINDS = ("tp", "fp1", "fp2", "tn", "fn")
+"""What a frame can be, in this order."""
+
 _ERROR_UNIT = 2.0**-20
 
 
@@ -122,7 +124,7 @@ class BallMetrics(Metric):
         self.recall: Recall = base.recall if recall is None else recall
         self.groups: int = groups
         # Integers add up to the same in any order and in any number of processes, and on every device.
-        self.add_state("counts", torch.zeros(groups, len(_COUNTS), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(groups, len(KINDS), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("squared_error", torch.zeros(groups, dtype=torch.int64), dist_reduce_fx="sum")
 
     @property
@@ -158,23 +160,10 @@ class BallMetrics(Metric):
             source_size: Height and width of each window's video, int64 ``[B, 2]``.
             group: Group of each window, int64 ``[B]`` in 0..groups - 1; None for the first.
         """
-        if self.space == "source":
-            height, width = source_size[:, 0], source_size[:, 1]
-        else:
-            height, width = (source_size.new_full((len(xy),), length) for length in self.space)
-        scale = torch.stack([width / input_size[1], height / input_size[0]], dim=1)
-        square = ((xy - target_xy) * scale[:, None]).square().sum(dim=-1)
-        limit = self.tolerance**2
-        near = square < limit if self.strict else square <= limit
-        hit = detected & target_visible & near
-        kinds = [
-            hit,
-            detected & target_visible & ~near,
-            detected & ~target_visible,
-            ~detected & ~target_visible,
-            ~detected & target_visible,
-        ]
-        found = (torch.stack(kinds, dim=-1) & counted[..., None]).sum(dim=1)
+        square = self.square_distances(xy, target_xy, input_size, source_size)
+        kinds = self.kinds(square, detected, target_visible)
+        found = (kinds & counted[..., None]).sum(dim=1)
+        hit = kinds[..., 0]
         error = (
             torch.where(hit & counted, square / _ERROR_UNIT, torch.zeros_like(square))
             .round()
@@ -186,6 +175,39 @@ class BallMetrics(Metric):
         # Not in place: a reset under inference mode leaves tensors that cannot be changed outside of it.
         self.counts = self.counts.index_add(0, group, found)
         self.squared_error = self.squared_error.index_add(0, group, error)
+
+    def square_distances(
+        self, xy: Tensor, target_xy: Tensor, input_size: tuple[int, int], source_size: Tensor
+    ) -> Tensor:
+        """Give squared distances in pixels of the metric's space, ``[B, L]``; arguments as in `update`."""
+        if self.space == "source":
+            height, width = source_size[:, 0], source_size[:, 1]
+        else:
+            height, width = (source_size.new_full((len(xy),), length) for length in self.space)
+        scale = torch.stack([width / input_size[1], height / input_size[0]], dim=1)
+        return ((xy - target_xy) * scale[:, None]).square().sum(dim=-1)
+
+    def kinds(self, square_distances: Tensor, detected: Tensor, target_visible: Tensor) -> Tensor:
+        """Say of each frame which of TP, FP1, FP2, TN and FN it is.
+
+        Args:
+            square_distances: As `square_distances` gives them, ``[B, L]``.
+            detected: Whether a ball is found, bool ``[B, L]``.
+            target_visible: Whether a ball is labelled, bool ``[B, L]``.
+
+        Returns:
+            Bool ``[B, L, 5]``, one of the five true.
+        """
+        limit = self.tolerance**2
+        near = square_distances < limit if self.strict else square_distances <= limit
+        kinds = [
+            detected & target_visible & near,
+            detected & target_visible & ~near,
+            detected & ~target_visible,
+            ~detected & ~target_visible,
+            ~detected & target_visible,
+        ]
+        return torch.stack(kinds, dim=-1)
 
     def compute(self) -> dict[str, Tensor]:
         """Give the figures over all groups.
@@ -207,7 +229,7 @@ class BallMetrics(Metric):
         tp, fp1, fp2, tn, fn = counts
         precision = _ratio(tp, tp + fp1 + fp2)
         recall = _ratio(tp, tp + fn if self.recall == "detected" else tp + fp1 + fn)
-        figures: dict[str, Tensor] = dict(zip(_COUNTS, counts, strict=True))
+        figures: dict[str, Tensor] = dict(zip(KINDS, counts, strict=True))
         return figures | {
             "accuracy": _ratio(tp + tn, counts.sum()),
             "precision": precision,

@@ -1,0 +1,111 @@
+"""What ``tracknet test`` shows of a tracker's errors."""
+
+from __future__ import annotations
+
+import csv
+
+import av
+import numpy as np
+import pytest
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from tracknet.data.datamodules import FlatVideoDataModule
+from tracknet.evaluation.errors import FrameResult
+from tracknet.evaluation.metrics import BallMetrics
+from tracknet.tracking.error_analysis import ErrorAnalysis
+from tracknet.tracking.error_pictures import FOUND, LABELLED, SCALE, drawn_frame
+from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.loggers import RunLogger
+
+SIZE = (64, 96)
+
+
+def a_test(root, folder, network, callback, **options):
+    tracker = HeatmapTracker(network, input_size=SIZE, **options)
+    data = FlatVideoDataModule(
+        root,
+        train=["a"],
+        val=["b"],
+        test=["c", "d"],
+        frames=tracker.frames,
+        outputs=tracker.outputs,
+        size=SIZE,
+        background=tracker.needs_background,
+    )
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=RunLogger(folder, name="", version="run"),
+        callbacks=[callback],
+        enable_progress_bar=False,
+    )
+    [figures] = trainer.test(tracker, datamodule=data, verbose=False)
+    return figures, trainer.datamodule.parts["test"]
+
+
+@pytest.mark.parametrize("outputs", [3, 1])
+def test_each_frame_is_told(tiny_rallies, tmp_path, bright_network, capsys, outputs):
+    # A tolerance that some frames miss.
+    metrics = BallMetrics(tolerance=0.11)
+    figures, clips = a_test(
+        tiny_rallies,
+        tmp_path,
+        bright_network(outputs=outputs),
+        ErrorAnalysis(worst=2, frames=5),
+        metrics=metrics,
+    )
+    run = tmp_path / "run"
+    with (run / "test_frames.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    frames = [(clip.name, str(k)) for clip in clips for k in np.flatnonzero(clip.labels.labelled)]
+    assert [(row["clip"], row["frame"]) for row in rows] == frames
+    for kind in ("tp", "fp1", "fp2", "tn", "fn"):
+        assert sum(row["type"] == kind for row in rows) == figures[f"test/{kind}"]
+    assert {row["type"] for row in rows} >= {"tp", "fp1", "tn"}
+    for row in rows:
+        assert (row["distance"] == "") == (row["label_x"] == "") == (row["type"] in ("tn", "fp2"))
+        if row["type"] in ("tp", "fp1"):
+            # Positions have three decimals; distances are at 288x512, positions at 64x96.
+            away = [
+                (float(row[c]) - float(row[f"label_{c}"])) * s for c, s in (("x", 512 / 96), ("y", 288 / 64))
+            ]
+            assert float(row["distance"]) == pytest.approx(np.hypot(*away), abs=0.02)
+            assert (row["type"] == "tp") == (float(row["distance"]) <= 0.11)
+    with Image.open(run / "test_errors.png") as picture:
+        assert picture.format == "PNG"
+    videos = sorted((run / "worst").glob("*.mp4"))
+    assert [video.name[:3] for video in videos] == ["01_", "02_"]
+    with av.open(str(videos[0])) as video:
+        shown = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(shown) == 5
+    assert shown[0].shape == (SIZE[0] * SCALE, SIZE[1] * SCALE, 3)
+    with Image.open(run / "worst" / "contact_sheet.png") as picture:
+        assert picture.width > 1000
+    out = capsys.readouterr().out
+    assert "highest F1" in out
+    assert str(run / "worst") in out
+
+
+def test_nothing_wrong_and_nothing_wished(tiny_rallies, tmp_path, bright_network):
+    figures, _ = a_test(tiny_rallies, tmp_path, bright_network(), ErrorAnalysis())
+    assert figures["test/f1"] == 1
+    assert (tmp_path / "run" / "test_frames.csv").is_file()
+    assert not (tmp_path / "run" / "worst").exists()
+
+
+def colour_at(picture, x, y):
+    """The strongest mark of a colour near a place."""
+    return picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).tolist()
+
+
+def test_label_and_find_have_rings_of_their_own():
+    frame = np.full((3, 64, 96), 40, np.uint8)
+    result = FrameResult(0, 7, "fp1", 60.0, 0.8, 70.0, 50.0, 20.0, 40.0)
+    picture = drawn_frame(frame, result, 0.5)
+    assert picture.shape == (128, 192, 3)
+    # Radius 7 px around (20, 40) and 5 px around (70, 50), both twice as large, to their right.
+    assert list(LABELLED) in colour_at(picture, 41 + 14, 81)
+    assert list(FOUND) in colour_at(picture, 141 + 10, 101)
+    # Below the threshold only the label is drawn.
+    assert list(FOUND) not in colour_at(drawn_frame(frame, result, 0.9), 151, 101)
+    assert (drawn_frame(frame, None, 0.5)[60:] == 40).all()

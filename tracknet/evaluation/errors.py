@@ -1,0 +1,178 @@
+"""What a tracker got wrong: frame by frame, over the threshold, and where the errors lie together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tracknet.evaluation.metrics import BallMetrics
+
+
+class FrameResult(NamedTuple):
+    """What became of one frame.
+
+    Attributes:
+        clip: Index of the clip.
+        frame: Number of the frame in its clip.
+        kind: ``tp``, ``fp1``, ``fp2``, ``tn`` or ``fn``, see `tracknet.evaluation.metrics`.
+        distance: From the best position to the labelled one, in pixels of the metric's space, also where the
+            confidence is too low to count; NaN without a labelled ball.
+        confidence: Confidence in 0..1 that there is a ball.
+        x: Column of the best position, in pixels of the network's input.
+        y: Its row.
+        label_x: Column of the labelled ball, in pixels of the network's input; NaN without one.
+        label_y: Its row.
+    """
+
+    clip: int
+    frame: int
+    kind: str
+    distance: float
+    confidence: float
+    x: float
+    y: float
+    label_x: float
+    label_y: float
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the frame is an error."""
+        return self.kind in ("fp1", "fp2", "fn")
+
+
+class Stretch(NamedTuple):
+    """Consecutive frames of a clip.
+
+    Attributes:
+        clip: Index of the clip.
+        start: First frame.
+        end: One past the last frame.
+        errors: Errors among them.
+    """
+
+    clip: int
+    start: int
+    end: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class ThresholdCurve:
+    """Figures at every threshold that makes a difference, from the highest down.
+
+    Attributes:
+        threshold: Confidences, ``[n]``, falling.
+        precision: TP / (TP + FP1 + FP2), ``[n]``.
+        recall: TP / frames with a ball, ``[n]``. FP1 stays in the divisor whatever the metric's convention:
+            with it out, the area under the curve would mean nothing.
+        f1: F1 in the metric's own convention, ``[n]``.
+    """
+
+    threshold: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+    @property
+    def average_precision(self) -> float:
+        """Area under precision over recall, each step with its own precision (WASB's AP); 0 without balls."""
+        return float((np.diff(self.recall, prepend=0.0) * self.precision).sum())
+
+    @property
+    def best(self) -> tuple[float, float]:
+        """Threshold of the highest F1, and that F1; 0 and 0 without frames."""
+        if not len(self.f1):
+            return 0.0, 0.0
+        place = int(self.f1.argmax())
+        return float(self.threshold[place]), float(self.f1[place])
+
+
+def threshold_curve(results: Sequence[FrameResult], metrics: BallMetrics) -> ThresholdCurve:
+    """Count hits and misses at every threshold.
+
+    Args:
+        results: All frames that count.
+        metrics: Whose tolerance and conventions count.
+
+    Returns:
+        The curve; frames of equal confidence are counted at once.
+
+    Example:
+        >>> def frame(number, distance, confidence):
+        ...     return FrameResult(0, number, "tp", distance, confidence, 0, 0, 0, 0)
+        >>> results = [frame(0, 1.0, 0.9), frame(1, 9.0, 0.8), frame(2, 1.0, 0.7)]
+        >>> curve = threshold_curve(results, BallMetrics())
+        >>> print(curve.precision.round(2), curve.recall.round(2))
+        [1.   0.5  0.67] [0.33 0.33 0.67]
+    """
+    ordered = sorted(results, key=lambda result: -result.confidence)
+    confidence = np.array([result.confidence for result in ordered])
+    distance = np.array([result.distance for result in ordered])
+    # Comparisons with NaN, where there is no ball, are false.
+    hits = (distance < metrics.tolerance if metrics.strict else distance <= metrics.tolerance).cumsum()
+    seen = np.isfinite(distance).cumsum()
+    balls = int(seen[-1]) if len(ordered) else 0
+    last = np.append(np.diff(confidence) < 0, True) if len(ordered) else np.zeros(0, bool)
+    detections = np.arange(1, len(ordered) + 1)[last]
+    hits, missed = hits[last], balls - seen[last]
+    recalled = hits + missed if metrics.recall == "detected" else np.full(len(hits), balls)
+    return ThresholdCurve(
+        confidence[last],
+        hits / detections,
+        hits / max(balls, 1),
+        2 * hits / np.maximum(detections + recalled, 1),
+    )
+
+
+def speeds(results: Sequence[FrameResult]) -> np.ndarray:
+    """Give the speed of the labelled ball in each frame.
+
+    Args:
+        results: Frames in order of clip and frame.
+
+    Returns:
+        Pixels of the input a frame since the frame before, ``[n]``; NaN where one of both has no ball.
+    """
+    found = np.full(len(results), np.nan)
+    for k in range(1, len(results)):
+        a, b = results[k - 1], results[k]
+        if (a.clip, a.frame + 1) == (b.clip, b.frame):
+            found[k] = np.hypot(b.label_x - a.label_x, b.label_y - a.label_y)
+    return found
+
+
+def worst_stretches(results: Sequence[FrameResult], length: int, count: int) -> list[Stretch]:
+    """Find where the errors lie together.
+
+    Args:
+        results: All frames that count.
+        length: Frames of a stretch; those at the ends of a clip may be shorter.
+        count: How many to find.
+
+    Returns:
+        Stretches, the most errors first; each error counts in one of them. Fewer where the errors are fewer.
+    """
+    wrong = {(result.clip, result.frame) for result in results if result.wrong}
+    ends: dict[int, int] = {}
+    for result in results:
+        ends[result.clip] = max(ends.get(result.clip, 0), result.frame + 1)
+    found: list[Stretch] = []
+    while wrong and len(found) < count:
+        best = max(
+            (_around(clip, frame, wrong, length, ends[clip]) for clip, frame in sorted(wrong)),
+            key=lambda stretch: stretch.errors,
+        )
+        found.append(best)
+        wrong -= {(best.clip, frame) for frame in range(best.start, best.end)}
+    return found
+
+
+def _around(clip: int, first: int, wrong: set[tuple[int, int]], length: int, end: int) -> Stretch:
+    """Give the stretch that begins with an error, moved so that its errors are in the middle."""
+    errors = [frame for frame in range(first, first + length) if (clip, frame) in wrong]
+    start = max(0, min(first - (length - (errors[-1] + 1 - first)) // 2, end - length))
+    inside = sum((clip, frame) in wrong for frame in range(start, start + length))
+    return Stretch(clip, start, min(start + length, end), inside)

@@ -1,0 +1,226 @@
+"""What a tracker got wrong in ``tracknet test``: table, plots, and the worst moments as pictures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
+
+from tracknet.data.datamodules import RallyDataModule
+from tracknet.data.video_writer import VideoWriter
+from tracknet.data.windows import LabelledClip
+from tracknet.evaluation.errors import FrameResult, Stretch, speeds, threshold_curve, worst_stretches
+from tracknet.evaluation.metrics import KINDS, BallMetrics
+from tracknet.tracking.error_pictures import SCALE, contact_sheet, drawn_frame
+
+COLUMNS = ("clip", "frame", "type", "distance", "confidence", "x", "y", "label_x", "label_y", "speed")
+"""Columns of ``test_frames.csv``; positions, distance and speed in pixels, see `ErrorAnalysis`."""
+
+
+class ErrorAnalysis(Callback):
+    """Shows after ``tracknet test`` where and when a tracker is wrong.
+
+    Into the run's folder go ``test_frames.csv`` (one row a frame: type, distance in the metric's space,
+    confidence, found and labelled position and speed in pixels of the network's input), ``test_errors.png``
+    (precision over recall, F1 over the threshold, distances, recall by speed) and ``worst/``: the stretches
+    with the most errors as short videos, the worst first, and a contact sheet of single errors. Lightning and
+    torchmetrics keep figures, not frames.
+
+    Args:
+        worst: Number of stretches; 0 for none.
+        frames: Frames of a stretch.
+    """
+
+    def __init__(self, worst: NonNegativeInt = 6, frames: PositiveInt = 48) -> None:
+        self.worst = worst
+        self.frames = frames
+        self._results: list[FrameResult] = []
+        self._metrics: BallMetrics | None = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew; only a tracker on rallies can be looked at."""
+        self._results = []
+        metrics = getattr(pl_module, "test_metrics", None)
+        rallies = isinstance(getattr(trainer, "datamodule", None), RallyDataModule)
+        self._metrics = metrics if isinstance(metrics, BallMetrics) and rallies else None
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what became of each frame that counts."""
+        if self._metrics is None:
+            return
+        last = slice(-outputs["confidence"].shape[1], None)
+        xy, confidence = outputs["xy"], outputs["confidence"]
+        label, visible = batch["xy"][:, last], batch["visible"][:, last]
+        size = (batch["frames"].shape[-2], batch["frames"].shape[-1])
+        square = self._metrics.square_distances(xy, label, size, batch["source_size"])
+        kinds = self._metrics.kinds(square, confidence >= pl_module.threshold, visible)
+        nowhere = torch.full_like(square, torch.nan)
+        columns = [
+            batch["clip"][:, None].expand_as(confidence),
+            batch["frame"][:, last],
+            kinds.int().argmax(dim=-1),
+            square.sqrt().where(visible, nowhere),
+            confidence,
+            xy[..., 0],
+            xy[..., 1],
+            label[..., 0].where(visible, nowhere),
+            label[..., 1].where(visible, nowhere),
+        ]
+        counted = (batch["counted"] & batch["labelled"])[:, last]
+        for clip, frame, kind, *numbers in zip(
+            *(column[counted].tolist() for column in columns), strict=True
+        ):
+            self._results.append(FrameResult(clip, frame, KINDS[kind], *numbers))
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write table, plots, videos and the contact sheet."""
+        if self._metrics is None:
+            return
+        metrics, results = self._metrics, self._results
+        self._metrics, self._results = None, []
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, results)
+            results = [result for part in parts for result in part]
+        # Asked for in all processes: Lightning tells it from the first to the others.
+        run = trainer.log_dir
+        if not trainer.is_global_zero or run is None or not results:
+            return
+        results = sorted(results)
+        folder = Path(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        clips: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
+        write_results(folder / "test_frames.csv", results, [clip.name for clip in clips])
+        threshold = float(pl_module.threshold)  # type: ignore[arg-type]
+        draw_errors(results, metrics, threshold).savefig(folder / "test_errors.png", dpi=120)
+        curve = threshold_curve(results, metrics)
+        at, f1 = curve.best
+        print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}")
+        print(f"  frame by frame: {folder / 'test_frames.csv'}, {folder / 'test_errors.png'}")
+        stretches = worst_stretches(results, self.frames, self.worst)
+        if stretches:
+            write_worst(folder / "worst", stretches, results, clips, threshold)
+            print(f"  worst moments: {folder / 'worst'}")
+
+
+def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[str]) -> None:
+    """Write one row a frame.
+
+    Args:
+        path: The CSV, columns `COLUMNS`; empty where there is no labelled ball.
+        results: Frames in order.
+        names: Names of the clips.
+    """
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for result, speed in zip(results, speeds(results), strict=True):
+            numbers = (*result[3:], float(speed))
+            shown = ["" if np.isnan(number) else f"{number:.3f}" for number in numbers]
+            writer.writerow([names[result.clip], result.frame, result.kind, *shown])
+
+
+def write_worst(
+    folder: Path,
+    stretches: Sequence[Stretch],
+    results: Sequence[FrameResult],
+    clips: Sequence[LabelledClip],
+    threshold: float,
+) -> None:
+    """Write the worst stretches as videos, and a contact sheet of their errors.
+
+    The pictures are what the network sees, twice as large; those of an earlier test are replaced.
+
+    Args:
+        folder: Where they go.
+        stretches: The worst first.
+        results: All frames.
+        clips: The clips.
+        threshold: Confidence from which a ball counts as found.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("[0-9][0-9]_*.mp4"), folder / "contact_sheet.png"]:
+        old.unlink(missing_ok=True)
+    by_frame = {(result.clip, result.frame): result for result in results}
+    for place, stretch in enumerate(stretches, start=1):
+        clip = clips[stretch.clip]
+        frames = clip.cached.frames[stretch.start : stretch.end]
+        name = clip.name.replace("/", "_")
+        path = folder / f"{place:02d}_{name}_{stretch.start}-{stretch.end - 1}.mp4"
+        size = (frames.shape[2] * SCALE, frames.shape[3] * SCALE)
+        with VideoWriter(path, size, min(clip.fps, 10.0)) as video:
+            for number, frame in enumerate(frames, start=stretch.start):
+                video.write(drawn_frame(frame, by_frame.get((stretch.clip, number)), threshold))
+    contact_sheet(stretches, by_frame, clips, threshold).save(folder / "contact_sheet.png")
+
+
+def draw_errors(results: Sequence[FrameResult], metrics: BallMetrics, threshold: float) -> Figure:
+    """Draw precision over recall, F1 over the threshold, distances, and recall by speed.
+
+    Args:
+        results: All frames that count, in order.
+        metrics: The metric, for its conventions and its name.
+        threshold: The threshold in use.
+
+    Returns:
+        The figure.
+    """
+    curve = threshold_curve(results, metrics)
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    figure.suptitle(f"errors of the test ({metrics.label})", fontsize=10)
+    (pr, f1), (far, fast) = figure.subplots(2, 2)
+    pr.plot(curve.recall, curve.precision)
+    pr.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall of all balls", ylabel="precision")
+    pr.set_title(f"AP {curve.average_precision:.3f}", fontsize=10)
+    f1.plot(curve.threshold, curve.f1)
+    f1.axvline(threshold, color="grey", linestyle=":", label=f"in use: {threshold:g}")
+    at, best = curve.best
+    f1.plot([at], [best], "o", label=f"best: {best:.3f} at {at:.2f}")
+    f1.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold", ylabel="F1")
+    f1.legend(fontsize=8)
+    distances = np.array([r.distance for r in results if r.kind in ("tp", "fp1")])
+    far.hist(distances.clip(0.01, 500), bins=np.geomspace(0.01, 500, 60).tolist())
+    far.axvline(metrics.tolerance, color="grey", linestyle=":", label=f"tolerance {metrics.tolerance:g} px")
+    far.set(xscale="log", xlabel="distance of found balls, px", ylabel="frames")
+    far.legend(fontsize=8)
+    _draw_by_speed(fast, results)
+    for axis in (pr, f1, far, fast):
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def _draw_by_speed(axis: Any, results: Sequence[FrameResult]) -> None:
+    speed = speeds(results)
+    edges = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, np.inf)
+    shares, labels = [], []
+    for low, high in pairwise(edges):
+        inside = [r for r, v in zip(results, speed, strict=True) if low <= v < high]
+        shares.append(
+            [sum(r.kind == kind for r in inside) / max(len(inside), 1) for kind in ("tp", "fp1", "fn")]
+        )
+        labels.append(
+            f"{low:g} to {high:g}\n{len(inside)}" if np.isfinite(high) else f"{low:g} up\n{len(inside)}"
+        )
+    bottom = np.zeros(len(labels))
+    colours = {"found": "#2a9d50", "wrong place": "#e07b39", "missed": "#8a8a8a"}
+    for (name, colour), heights in zip(colours.items(), np.array(shares).T, strict=True):
+        axis.bar(labels, heights, bottom=bottom, color=colour, label=name)
+        bottom += heights
+    axis.set(xlabel="speed of the ball, input px a frame, and frames", ylabel="share", ylim=(0, 1.02))
+    axis.legend(fontsize=8, loc="lower right")
