@@ -179,3 +179,13 @@ def test_the_source_frames_are_not_drawn_into(grey_video, tmp_path, monkeypatch)
     monkeypatch.setattr(type(grey_video), "frames", lambda self, size=None: iter([frame]))
     render_overlay(grey_video, moving(1), tmp_path / "overlay.mp4", progress=False)
     assert not changed(frame).any()
+
+
+def test_the_ring_of_a_filled_frame_is_dashed():
+    frame = np.full((*SIZE, 3), GREY, np.uint8)
+    BallPen(SIZE).draw(frame, [(160.0, 120.0)], TrajectoryRow(0, True, 160.0, 120.0, 0.1, filled=True))
+    angles = np.arange(16) * np.pi / 8
+    around = [
+        tuple(frame[round(120 + 11 * np.sin(a)), round(160 + 11 * np.cos(a))]) == COLOUR for a in angles
+    ]
+    assert around == [True, False] * 8

@@ -1,4 +1,4 @@
-"""A video of what was found: a ring at the ball, its trail, and a caption."""
+"""A video of what was found: a ring at the ball (dashed where it was filled in), its trail, and a caption."""
 
 from __future__ import annotations
 
@@ -94,14 +94,16 @@ class BallPen:
         """
         ball = past[-1]
         trail = self._trail(past)
-        ring = [_Stroke(ball, ball, self._width, self._radius)] if ball else []
-        ink = _Ink([*trail, *ring], self._outline, (frame.shape[0], frame.shape[1]))
+        ring = _Stroke(ball, ball, self._width, self._radius) if ball else None
+        strokes = [*trail, ring] if ring else trail
+        ink = _Ink(strokes, self._outline, (frame.shape[0], frame.shape[1]))
         for stroke in trail:
             ink.add(stroke)
-        for stroke in ring:
+        if ring:
             # The trail stops at the ring, so that the ball itself stays in sight.
-            ink.clear_inside(stroke)
-            ink.add(stroke)
+            ink.clear_inside(ring)
+            for stroke in _dashes(ring) if row.filled else [ring]:
+                ink.add(stroke)
         ink.blend(frame)
         self._caption(frame, row)
 
@@ -116,7 +118,8 @@ class BallPen:
         return strokes
 
     def _caption(self, frame: np.ndarray, row: TrajectoryRow) -> None:
-        text = f"frame {row.frame:>6}   {'   ball' if row.visible else 'no ball'} {row.confidence:.2f}"
+        found = " filled" if row.filled else "   ball" if row.visible else "no ball"
+        text = f"frame {row.frame:>6}   {found} {row.confidence:.2f}"
         left, top, right, bottom = self._font.getbbox(text)
         pad = self._margin // 2
         label = Image.new("L", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad))
@@ -143,6 +146,19 @@ class _Stroke:
     width: float
     radius: float = 0.0
     strength: float = 1.0
+
+
+def _dashes(circle: _Stroke, number: int = 8) -> list[_Stroke]:
+    """Give the circle as short lines, half of it open."""
+    (x, y), step = circle.start, math.tau / number
+    ends = [
+        [
+            (x + circle.radius * math.cos(angle), y + circle.radius * math.sin(angle))
+            for angle in (step * (n - 0.2), step * (n + 0.2))
+        ]
+        for n in range(number)
+    ]
+    return [_Stroke(start, end, circle.width) for start, end in ends]
 
 
 @dataclass(frozen=True)
