@@ -1,5 +1,6 @@
 """Where YAML comes from: packaged configs, search and composition."""
 
-from tracknet.configs.library import find_config, library, packaged_configs
+from tracknet.configs.composition import Composed, Origin, compose
+from tracknet.configs.library import find_config, find_piece, library, packaged_configs
 
-__all__ = ["find_config", "library", "packaged_configs"]
+__all__ = ["Composed", "Origin", "compose", "find_config", "find_piece", "library", "packaged_configs"]

@@ -21,7 +21,7 @@ def packaged_configs() -> list[str]:
     return sorted(f"configs/{path.relative_to(root).as_posix()}" for path in root.rglob("*.yaml"))
 
 
-def find_config(name: str) -> Path:
+def find_config(name: str, asked: str = "--config") -> Path:
     """Find the YAML file that a person names.
 
     A file of the person's own comes first; otherwise the packaged file of that name, with or without the
@@ -29,6 +29,7 @@ def find_config(name: str) -> Path:
 
     Args:
         name: Path as written, for example ``configs/base.yaml``.
+        asked: Where it was named, for the message.
 
     Returns:
         The path of an existing file.
@@ -46,7 +47,42 @@ def find_config(name: str) -> Path:
         return packaged
     known = packaged_configs()
     mend = nearest(name, known) or f" (those are {', '.join(known)})"
-    raise UsageError(f"--config: no file {name!r} here or among the packaged ones{mend}")
+    raise UsageError(f"{asked}: no file {name!r} here or among the packaged ones{mend}")
+
+
+def find_piece(group: str, name: str, asked: str) -> Path:
+    """Find the YAML file that ``+group=name`` means.
+
+    ``configs/GROUP/NAME.yaml`` and ``GROUP/NAME.yaml`` of the current folder come first, then the packaged
+    one. A name that ends with ``.yaml`` is a path.
+
+    Args:
+        group: Folder, such as ``model``.
+        name: File in it, with or without ``.yaml``.
+        asked: The words that name it, for the message.
+
+    Returns:
+        The path of an existing file.
+
+    Raises:
+        UsageError: There is no such file here or in the package, or it is not a YAML mapping.
+    """
+    if name.endswith((".yaml", ".yml")) and Path(name).expanduser().is_file():
+        return find_config(name)
+    stem = name.removesuffix(".yaml")
+    for folder in (Path("configs"), Path(), library()):
+        path = folder / group / f"{stem}.yaml"
+        if path.is_file():
+            return _well_formed(path)
+    pieces = [one for one in packaged_configs() if one.count("/") == 2]
+    pieces += [path.as_posix() for path in Path("configs").glob("*/*.yaml")]
+    groups = sorted({one.split("/")[1] for one in pieces})
+    if group not in groups:
+        raise UsageError(
+            f"{asked}: no group {group!r}{nearest(group, groups)} (those are {', '.join(groups)})"
+        )
+    names = sorted({Path(one).stem for one in pieces if one.split("/")[1] == group})
+    raise UsageError(f"{asked}: no {group} {name!r}{nearest(name, names)} (those are {', '.join(names)})")
 
 
 def _well_formed(path: Path) -> Path:

@@ -1,0 +1,248 @@
+"""All that is wrong with a configuration at once, key by key, without building anything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_origin
+
+from tracknet.configs.options import (
+    Option,
+    Options,
+    choosable,
+    concrete,
+    find_class,
+    load,
+    members,
+    parameters,
+)
+from tracknet.configs.wording import accepts, refusal
+from tracknet.errors import nearest
+
+KeyPath = tuple["str | int", ...]
+_SHAPE = ("class_path", "init_args", "dict_kwargs")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        path: Where it is: names, and places in lists, such as ``("trainer", "callbacks", 1)``.
+        message: What is wrong, what is allowed and the nearest valid name.
+    """
+
+    path: KeyPath
+    message: str
+
+    @property
+    def key(self) -> str:
+        """The dotted key, with ``init_args`` and places in lists, as origins name it."""
+        return ".".join(map(str, self.path))
+
+    @property
+    def shown(self) -> str:
+        """The dotted key as the command line has it."""
+        return shown(self.path)
+
+
+def shown(path: KeyPath) -> str:
+    """Give the key of a path as the command line has it: without ``init_args`` and places in lists."""
+    return ".".join(str(one) for one in path if one != "init_args" and not isinstance(one, int))
+
+
+def find_faults(options: Options, values: Mapping[str, Any]) -> list[Fault]:
+    """Judge every key and value by the types of the signatures.
+
+    Args:
+        options: What the command takes.
+        values: The merged configuration, as YAML gives it.
+
+    Returns:
+        All faults, in the order of the configuration; what is missing comes last.
+    """
+    return list(_Judge(options, values).faults())
+
+
+class _Judge:
+    def __init__(self, options: Options, values: Mapping[str, Any]) -> None:
+        self.options = options
+        self.values = values
+
+    def faults(self) -> Iterator[Fault]:
+        groups = self.options.groups
+        for key, value in self.values.items():
+            if key in self.options.keys:
+                yield from self.value((key,), self.options.keys[key].type, value)
+            elif key in groups:
+                yield from self.group(key, groups[key], value)
+            else:
+                yield from self.stranger(str(key), value)
+        missing = [key for key in self.options.required if self.values.get(key) is None]
+        if missing:
+            wanted = " and ".join(missing)
+            mend = "start from --config configs/base.yaml"
+            yield Fault((), f"nothing says which {wanted} to take; {mend}")
+
+    def stranger(self, key: str, value: object) -> Iterator[Fault]:
+        known = {*(name.partition(".")[0] for name in self.options.keys)}
+        if hint := nearest(key, known):
+            yield Fault((key,), f"no option {key!r}{hint}")
+        else:
+            yield Fault((key,), f"no option {key!r}{self.elsewhere(key, ()) or _listed(known)}")
+
+    def group(self, group: str, names: list[str], value: object) -> Iterator[Fault]:
+        if not isinstance(value, Mapping):
+            yield Fault((group,), f"expected keys such as {names[0]}, found {value!r}")
+            return
+        for name, one in value.items():
+            path = (group, name)
+            if name in names:
+                yield from self.value(path, self.options.keys[f"{group}.{name}"].type, one)
+            else:
+                hint = self.elsewhere(str(name), path) or nearest(str(name), names)
+                yield Fault(path, f"{group} has no option {name!r}{hint}")
+
+    def value(self, path: KeyPath, hint: Any, value: object) -> Iterator[Fault]:
+        bases = choosable(hint)
+        if bases and isinstance(value, Mapping) and not _takes(hint, dict):
+            yield from self.chosen(path, bases, value)
+        elif bases and isinstance(value, list) and _takes(hint, list):
+            for place, one in enumerate(value):
+                yield from self.value((*path, place), _union(bases), one)
+        elif bases and isinstance(value, str) and not _takes(hint, str):
+            yield from self.chosen(path, bases, {"class_path": value})
+        elif not accepts(hint, value):
+            yield Fault(path, refusal(hint, value))
+
+    def chosen(self, path: KeyPath, bases: list[type], value: Mapping[str, Any]) -> Iterator[Fault]:
+        """Judge the choice of a class and its parameters."""
+        name = value.get("class_path")
+        if name is None:
+            buildable = [cls for cls in bases if cls in concrete(cls)]
+            if not buildable or "init_args" in value:
+                yield Fault(path, f"no class_path says which {bases[0].__name__} to take{_classes(bases)}")
+            else:
+                yield from self.arguments(path, buildable[0], value)
+            return
+        cls = find_class(str(name), bases)
+        if cls is None:
+            yield Fault((*path, "class_path") if len(value) > 1 else path, _no_class(str(name), bases))
+            return
+        for key in value:
+            if key not in _SHAPE:
+                given = self.options.of_class(cls, shown(path))
+                hint = f"; write it below init_args of {cls.__name__}" if key in given else ""
+                hint = hint or nearest(str(key), _SHAPE[:2]) or self.elsewhere(str(key), path)
+                yield Fault((*path, key), f"no option {key!r} beside class_path{hint}")
+        arguments = value.get("init_args") or {}
+        if isinstance(arguments, Mapping):
+            yield from self.arguments((*path, "init_args"), cls, arguments, bool(value.get("dict_kwargs")))
+        else:
+            yield Fault(
+                (*path, "init_args"), f"expected the parameters of {cls.__name__}, found {arguments!r}"
+            )
+
+    def arguments(
+        self, path: KeyPath, cls: type, given: Mapping[str, Any], open_end: bool = False
+    ) -> Iterator[Fault]:
+        known = self.options.of_class(cls, shown(path))
+        hidden = self.options.hidden.get(shown(path), {})
+        for name, value in given.items():
+            if name in known:
+                yield from self.value((*path, name), known[name].type, value)
+            elif name in hidden:
+                yield Fault((*path, name), hidden[name])
+            else:
+                hint = self.elsewhere(str(name), path) or nearest(str(name), known)
+                taken = f" (it takes {', '.join(known)})" if known else ""
+                yield Fault((*path, name), f"{cls.__name__} has no option {name!r}{hint}{taken}")
+        missing = [name for name, option in known.items() if option.required and name not in given]
+        if missing and not open_end:
+            at = path[:-1] if path[-1:] == ("init_args",) else path
+            yield Fault(at, f"{cls.__name__} needs {', '.join(missing)}{_what(known, missing)}")
+
+    def elsewhere(self, name: str, path: KeyPath) -> str:
+        """Say where a key belongs, when it is right by name but in the wrong place."""
+        places = [key for key in self.options.keys if key == name or key.endswith(f".{name}")]
+        places += [shown((*at, name)) for at, cls in self._classes() if name in self._settable(cls, at)]
+        places = [place for place in dict.fromkeys(places) if place != shown((*path, name))]
+        return f"; did you mean {places[0]!r}?" if places else ""
+
+    def _settable(self, cls: type, at: KeyPath) -> Collection[str]:
+        return self.options.of_class(cls, shown(at))
+
+    def _classes(self) -> Iterator[tuple[KeyPath, type]]:
+        """Give all classes that the configuration chooses, with their places."""
+        stack: list[tuple[KeyPath, Any, list[type]]] = [
+            ((*key.split("."),), _at(self.values, key), choosable(option.type))
+            for key, option in reversed(self.options.keys.items())
+        ]
+        while stack:
+            path, value, bases = stack.pop()
+            for place, one in enumerate(value) if isinstance(value, list) else ():
+                stack.append(((*path, place), one, bases))
+            chosen = value.get("class_path") if isinstance(value, Mapping) else value
+            cls = find_class(chosen, bases) if isinstance(chosen, str) and bases else None
+            if cls is None:
+                continue
+            yield path, cls
+            given = (value.get("init_args") or {}) if isinstance(value, Mapping) else {}
+            if isinstance(given, Mapping):
+                for name, option in parameters(cls).items():
+                    if name in given:
+                        stack.append(((*path, "init_args", name), given[name], choosable(option.type)))
+
+
+def _at(values: Mapping[str, Any], key: str) -> Any:
+    found: Any = values
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _takes(hint: Any, kind: type) -> bool:
+    """Say whether a hint has a plain kind of value among its alternatives."""
+    kinds = [get_origin(part) or part for part in members(hint)]
+    return kind in kinds or (kind is list and Iterable in kinds)
+
+
+def _union(bases: list[type]) -> Any:
+    hint: Any = bases[0]
+    for base in bases[1:]:
+        hint = hint | base
+    return hint
+
+
+def _no_class(name: str, bases: list[type]) -> str:
+    short = name.rpartition(".")[2]
+    known = [cls.__name__ for base in bases for cls in concrete(base)]
+    if isinstance(load(name), type) or _named(short):
+        return f"{name!r} is not a {bases[0].__name__}{_classes(bases)}"
+    return f"no class {name!r}{nearest(short, known) or _classes(bases)}"
+
+
+def _named(name: str) -> bool:
+    """Say whether a class of that name is among those that configurations choose from elsewhere."""
+    rooms = [
+        module
+        for path, module in list(sys.modules.items())
+        if path.startswith(("tracknet.", "lightning.pytorch.", "torch.optim"))
+    ]
+    return any(isinstance(vars(room).get(name), type) for room in rooms)
+
+
+def _classes(bases: list[type]) -> str:
+    return _listed(cls.__name__ for base in bases for cls in concrete(base))
+
+
+def _listed(names: Iterable[str]) -> str:
+    known = ", ".join(dict.fromkeys(names))
+    return f" (those are {known})" if known else ""
+
+
+def _what(known: Mapping[str, Option], missing: list[str]) -> str:
+    """Name the classes to choose from, where a class is missing."""
+    bases = [base for name in missing for base in choosable(known[name].type)]
+    return _classes(bases)

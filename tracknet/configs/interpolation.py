@@ -1,0 +1,75 @@
+"""Values that refer to others: ``${trainer.max_epochs}``, ``${oc.env:DATA,default}``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, get_loader
+
+from tracknet.configs.tree import Node
+from tracknet.errors import UsageError
+
+_WORDS = "words of the command"
+
+
+def resolve(
+    full: Node, files: Node, words: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Put in the values that others refer to.
+
+    Args:
+        full: The whole configuration, with what environment variables and flags set.
+        files: What the files alone set; they may refer to what a flag sets.
+        words: Flags, which may refer to values too.
+
+    Returns:
+        The values of the whole, those of the files, and the flags.
+
+    Raises:
+        UsageError: A value refers to something that is not there.
+    """
+    values, merged = full.plain(), files.plain()
+    if "${" not in f"{values}{merged}{words}":
+        return values, merged, list(words)
+    document = yaml.safe_dump({**values, _WORDS: list(words)}, sort_keys=False)
+    try:
+        values = _load(document)
+    except (ValueError, Exception) as error:  # noqa: BLE001
+        raise _explained(error, full) from error
+    resolved = values.pop(_WORDS)
+    return values, _filled(merged, values), resolved
+
+
+def _load(document: str) -> dict[str, Any]:
+    # jsonargparse has the loader of this mode from the first use on.
+    ArgumentParser(parser_mode="omegaconf").parse_string("{}")
+    loaded: dict[str, Any] = get_loader("omegaconf")(document)
+    return loaded
+
+
+_ABSENT = object()
+
+
+def _filled(merged: Any, values: Any) -> Any:
+    """Take the resolved values for those that refer to others; leave out those that a flag has removed."""
+    if isinstance(merged, dict):
+        there = values if isinstance(values, dict) else {}
+        filled = {key: _filled(one, there.get(key, _ABSENT)) for key, one in merged.items()}
+        return {key: one for key, one in filled.items() if one is not _ABSENT}
+    if isinstance(merged, list):
+        there = values if isinstance(values, list) and len(values) >= len(merged) else [_ABSENT] * len(merged)
+        items = (_filled(one, there[place]) for place, one in enumerate(merged))
+        return [one for one in items if one is not _ABSENT]
+    return values if isinstance(merged, str) and "${" in merged else merged
+
+
+def _explained(error: Exception, full: Node) -> UsageError:
+    key = str(getattr(error, "full_key", "") or "")
+    reason = str(error).splitlines()[0]
+    reason = reason.rpartition("resolving interpolation: ")[2].strip('"')
+    nodes = {name.replace("[", ".").replace("]", ""): node for name, node in full.walk()}
+    node = nodes.get(key.replace("[", ".").replace("]", ""))
+    place = f"{node.origins[-1]}: " if node is not None and node.origins else ""
+    return UsageError(f"{place}{key}: {reason}" if not key.startswith(_WORDS) else reason)

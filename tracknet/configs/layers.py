@@ -1,0 +1,138 @@
+"""Which files the words of a command name, in the order in which they apply."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tracknet.configs.library import find_config, find_piece, library
+from tracknet.configs.tree import Node, read_tree
+from tracknet.errors import UsageError
+
+CONFIG_FLAGS = ("--config", "-c")
+ENV_FLAG = "--env"
+ENV_VARIABLE = "TRACKNET_ENV"
+EXTENDS = "extends"
+"""Key of a file that names the file or files it starts from."""
+
+_PIECE = re.compile(r"\+(\w+)=(.+)")
+
+
+@dataclass
+class Layers:
+    """What the words of a command name.
+
+    Args:
+        files: The files, the first the weakest, each with its tree.
+        words: The words that name no files.
+    """
+
+    files: list[tuple[Path, Node]] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+
+def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
+    """Find the files that words name, and the files that those extend.
+
+    The order is: base, environment, experiment, then pieces and ``--config`` files as they are written.
+    ``base.yaml`` is the start where the first file named is a piece.
+
+    Args:
+        words: Words of a command line.
+        start: A configuration to start from instead of ``base.yaml``: that of a checkpoint's run.
+
+    Returns:
+        Files in order, and the other words.
+
+    Raises:
+        UsageError: A file is nowhere to be found, is no YAML mapping or extends itself.
+    """
+    found = Layers()
+    experiments: list[Path] = []
+    others: list[Path] = []
+    env: Path | None = None
+    implied = False
+    rest = iter(words)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        if piece := _PIECE.fullmatch(word):
+            implied = implied or not others
+            group, name = piece.groups()
+            path = find_piece(group, name, f"+{group}={name}")
+            if group == "env":
+                env = path
+            else:
+                (experiments if group == "experiment" else others).append(path)
+        elif flag in (*CONFIG_FLAGS, ENV_FLAG):
+            name = value if equals else next(rest, "")
+            if not name:
+                found.words.append(flag)
+            elif flag == ENV_FLAG:
+                implied = implied or not others
+                env = find_piece("env", name, f"{ENV_FLAG} {name}")
+            else:
+                others.append(find_config(name))
+        else:
+            found.words.append(word)
+    variable = os.environ.get(ENV_VARIABLE)
+    if env is None and variable:
+        env = find_piece("env", variable, f"{ENV_VARIABLE}={variable}")
+    chain = _Chain()
+    for path in [*([start] if start else []), *experiments, *others]:
+        chain.add(path)
+    if implied and start is None and not any(path.name == "base.yaml" for path, _ in chain.files):
+        base = _Chain()
+        base.add(find_config("configs/base.yaml"))
+        chain.files = base.files + chain.files
+    found.files = chain.files
+    if env is not None:
+        chain = _Chain()
+        chain.add(env)
+        first = found.files[0][0] if found.files else None
+        place = 1 if first is not None and (first == start or first.name == "base.yaml") else 0
+        found.files[place:place] = chain.files
+    return found
+
+
+class _Chain:
+    """Files and those they extend, each before what extends it, and each of those once."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[Path, Node]] = []
+
+    def add(self, path: Path, extended: bool = False, by: tuple[Path, ...] = ()) -> None:
+        """Add a file after the files it extends."""
+        if path in by:
+            names = " -> ".join(str(one) for one in (*by[by.index(path) :], path))
+            raise UsageError(f"{path}: extends itself: {names}")
+        if extended and any(path == there for there, _ in self.files):
+            return
+        tree = read_tree(path)
+        for parent in _parents(path, tree.value.pop(EXTENDS, None)):
+            self.add(parent, True, (*by, path))
+        self.files.append((path, tree))
+
+
+def _parents(path: Path, node: Node | None) -> Iterator[Path]:
+    if node is None:
+        return
+    names = node.value if isinstance(node.value, list) else [node.value]
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"{node.origins[-1]}: {EXTENDS}: expected names of files, found {name!r}")
+        yield _parent(path, name, f"{node.origins[-1]}: {EXTENDS}")
+
+
+def _parent(path: Path, name: str, asked: str) -> Path:
+    """Find an extended file: beside the file, in its folder ``configs``, then as ``--config`` does."""
+    file = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
+    roots = [path.parent]
+    roots += [parent for parent in path.resolve().parents if parent in (library(), library().resolve())][:1]
+    roots += [parent for parent in path.parents if parent.name == "configs"][:1]
+    for root in roots:
+        if (root / file).is_file() and (root / file) != path:
+            return find_config(str(root / file))
+    return find_config(file, asked)

@@ -1,0 +1,121 @@
+"""How a later configuration changes an earlier one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracknet.configs.callback_lists import merge_callbacks, remove_callbacks
+from tracknet.configs.fitting import misfits, same_class
+from tracknet.configs.tree import Node
+from tracknet.errors import UsageError
+
+APPEND, REMOVE, REPLACE = "+", "-", "!"
+"""What a key may end with: ``callbacks+`` appends, ``callbacks-`` removes, ``callbacks!`` replaces."""
+
+CALLBACKS = "trainer.callbacks"
+
+
+def merge(earlier: Node | None, later: Node, key: str, notes: list[str], root: Node | None = None) -> Node:
+    """Merge two trees.
+
+    Mappings merge key by key, lists and single values replace, callbacks merge by class, and a changed
+    ``class_path`` keeps the ``init_args`` that the new class takes too.
+
+    Args:
+        earlier: What is there already.
+        later: What changes it.
+        key: Dotted key of both, empty at the top.
+        notes: Receives a line for everything that was dropped.
+        root: The whole earlier tree, which tells what kind of class belongs at a key.
+
+    Returns:
+        The merged tree; the given ones stay as they are.
+
+    Raises:
+        UsageError: A list is appended to something that is none, or it is unclear which callback is meant.
+    """
+    root = earlier if root is None else root
+    if key == CALLBACKS and later.value is not None:
+        return merge_callbacks(earlier, later, lambda a, b, at: merge(a, b, at, notes, root))
+    if later.is_mapping:
+        return _merge_mappings(_as_class(earlier, later), later, key, notes, root)
+    before = [] if earlier is None else earlier.origins
+    if isinstance(later.value, str) and earlier is not None and earlier.child("class_path") is not None:
+        named = Node({"class_path": later}, later.origins)
+        return _merge_mappings(earlier, named, key, notes, root)
+    if later.is_list_of_nodes:
+        items = [merge(None, one, f"{key}.{n}", notes, root) for n, one in enumerate(later.value)]
+        return Node(items, before + later.origins)
+    return Node(later.value, before + later.origins)
+
+
+def _merge_mappings(earlier: Node | None, later: Node, key: str, notes: list[str], root: Node | None) -> Node:
+    merged: dict[Any, Node] = {}
+    if earlier is not None and earlier.is_mapping:
+        merged = _with_class(earlier, later, key, notes, root)
+    for name, value in later.value.items():
+        target, operator = _split(name)
+        at = f"{key}.{target}" if key else str(target)
+        there = merged.get(target)
+        if operator == REPLACE:
+            whole = merge(None, value, at, notes, root)
+            merged[target] = Node(whole.value, [*(there.origins if there else []), *value.origins])
+        elif operator == APPEND:
+            merged[target] = append(there, value, at, notes)
+        elif operator == REMOVE:
+            if at != CALLBACKS:
+                raise UsageError(f"{value.origins[-1]}: {name}: only {CALLBACKS} can be removed from a list")
+            merged[target] = remove_callbacks(there, value, notes)
+        else:
+            merged[target] = merge(there, value, at, notes, root)
+    before = [] if earlier is None else earlier.origins
+    return Node(merged, before + later.origins)
+
+
+def _split(name: Any) -> tuple[Any, str]:
+    if isinstance(name, str) and len(name) > 1 and name[-1] in (APPEND, REMOVE, REPLACE):
+        return name[:-1].rstrip(), name[-1]
+    return name, ""
+
+
+def _as_class(earlier: Node | None, later: Node) -> Node | None:
+    """Write a class that is there by its name alone in full, so that ``init_args`` can be added."""
+    named = earlier is not None and isinstance(earlier.value, str)
+    if earlier is not None and named and {"class_path", "init_args"} & later.value.keys():
+        return Node({"class_path": earlier}, earlier.origins)
+    return earlier
+
+
+def _with_class(earlier: Node, later: Node, key: str, notes: list[str], root: Node | None) -> dict[Any, Node]:
+    """Give the earlier children, without those that the class named later does not take."""
+    kept = dict(earlier.value)
+    old, new = kept.get("class_path"), later.value.get("class_path")
+    if old is None or new is None or same_class(old.value, new.value):
+        return kept
+    kept.pop("dict_kwargs", None)
+    arguments = kept.get("init_args")
+    if arguments is None or not arguments.is_mapping:
+        return kept
+    strangers = misfits(root, key, str(new.value), arguments.plain())
+    if strangers:
+        kept["init_args"] = Node(
+            {name: one for name, one in arguments.value.items() if name not in strangers}, arguments.origins
+        )
+        dropped = ", ".join(f"{name} (from {arguments.value[name].origins[-1]})" for name in strangers)
+        notes.append(f"{new.origins[-1]}: {key} is now {new.value}, which does not take {dropped}: dropped")
+    return kept
+
+
+def append(there: Node | None, value: Node, key: str, notes: list[str]) -> Node:
+    added = merge(None, value, key, notes)
+    if there is None or there.value is None:
+        there = Node([], [])
+    if not isinstance(there.value, list):
+        if key != CALLBACKS:
+            raise UsageError(f"{value.origins[-1]}: {key}+: {there.origins[-1]} has no list to append to")
+        there = Node([there], there.origins)
+    more = added.value if isinstance(added.value, list) else [added]
+    items = [*there.value, *more]
+    if any(isinstance(one, Node) for one in items):
+        items = [one if isinstance(one, Node) else Node(one, list(added.origins)) for one in items]
+    return Node(items, there.origins + value.origins)

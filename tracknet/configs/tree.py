@@ -1,0 +1,137 @@
+"""A YAML file as a tree whose values know the file, line and column they were written at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Children = dict[Any, tuple[yaml.Node, yaml.Node]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was set.
+
+    Args:
+        source: Path of a file, name of an environment variable, or ``command line``.
+        line: Line in the file, from 1.
+        column: Column in the file, from 1.
+    """
+
+    source: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        """``FILE:LINE``, or the source alone where there are no lines."""
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+@dataclass
+class Node:
+    """A value and where it was set.
+
+    Args:
+        value: Children by key; a list of children, if one of them is a mapping; or a plain value.
+        origins: All places that set it, the last of which won.
+    """
+
+    value: Any
+    origins: list[Origin] = field(default_factory=list)
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it has children by key."""
+        return isinstance(self.value, dict)
+
+    @property
+    def is_list_of_nodes(self) -> bool:
+        """Whether it has children in a list."""
+        return isinstance(self.value, list) and any(isinstance(one, Node) for one in self.value)
+
+    def plain(self) -> Any:
+        """Give the value without its places."""
+        if self.is_mapping:
+            return {key: child.plain() for key, child in self.value.items()}
+        if self.is_list_of_nodes:
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def child(self, *keys: str) -> Node | None:
+        """Give the node below these keys, if there is one."""
+        node: Node | None = self
+        for key in keys:
+            node = node.value.get(key) if node is not None and node.is_mapping else None
+        return node
+
+    def walk(self, key: str = "") -> Iterator[tuple[str, Node]]:
+        """Give all nodes below, parents first, with keys such as ``trainer.callbacks.0.class_path``."""
+        children: list[tuple[Any, Node]] = []
+        if self.is_mapping:
+            children = list(self.value.items())
+        elif self.is_list_of_nodes:
+            children = list(enumerate(self.value))
+        for name, child in children:
+            below = f"{key}.{name}" if key else str(name)
+            yield below, child
+            yield from child.walk(below)
+
+
+def read_tree(path: Path) -> Node:
+    """Read a file that `tracknet.configs.find_config` has found.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its tree. Numbers and text are told apart as jsonargparse does it.
+    """
+    text = path.read_text(encoding="utf-8")
+    values = get_loader("yaml")(text)
+    if not isinstance(values, dict):
+        # jsonargparse takes `trainer:` alone for text.
+        values = yaml.load(text, Loader=_Loader)
+    return _grow(values, None, yaml.compose(text, Loader=_Loader), str(path))
+
+
+def plant(value: Any, origin: Origin) -> Node:
+    """Make a tree of a plain value, all of which was set at one place."""
+    if isinstance(value, dict):
+        return Node({key: plant(one, origin) for key, one in value.items()}, [origin])
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        return Node([plant(one, origin) for one in value], [origin])
+    return Node(value, [origin])
+
+
+def _grow(value: Any, key: yaml.Node | None, node: yaml.Node, source: str) -> Node:
+    mark = node.start_mark if key is None or isinstance(node, yaml.ScalarNode) else key.start_mark
+    origin = Origin(source, mark.line + 1, mark.column + 1)
+    if isinstance(node, yaml.MappingNode) and isinstance(value, dict):
+        written = _children(node)
+        grown = {name: _grow(one, *_found(written, name, node), source) for name, one in value.items()}
+        return Node(grown, [origin])
+    if isinstance(node, yaml.SequenceNode) and any(isinstance(one, dict) for one in value):
+        items = zip(value, node.value, strict=True)
+        return Node([_grow(one, None, item, source) for one, item in items], [origin])
+    return Node(value, [origin])
+
+
+def _found(written: _Children, name: Any, parent: yaml.Node) -> tuple[yaml.Node, yaml.Node]:
+    return written.get(str(name)) or (parent, parent)
+
+
+def _children(node: yaml.MappingNode) -> _Children:
+    """Give the nodes of keys and values, those of merged anchors included."""
+    found: _Children = {}
+    for key, value in node.value:
+        if key.value == "<<":
+            for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                found = {**_children(merged), **found}
+    own = {str(key.value): (key, value) for key, value in node.value if key.value != "<<"}
+    return {**found, **own}
