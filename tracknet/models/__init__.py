@@ -2,13 +2,21 @@
 
 from tracknet.models.compact import CompactTrackNet
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, input_channels, stack_frames
+from tracknet.models.tracknetv1 import TrackNetV1
 from tracknet.models.tracknetv2 import TrackNetV2
+from tracknet.models.tracknetv3 import TrackNetV3
+from tracknet.models.tracknetv4 import TrackNetV4
+from tracknet.models.tracknetv5 import TrackNetV5
 
 __all__ = [
     "BackgroundMode",
     "CompactTrackNet",
     "HeatmapNetwork",
+    "TrackNetV1",
     "TrackNetV2",
+    "TrackNetV3",
+    "TrackNetV4",
+    "TrackNetV5",
     "input_channels",
     "stack_frames",
 ]
