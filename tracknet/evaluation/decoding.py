@@ -92,7 +92,8 @@ class HeatmapDecoder(nn.Module, ABC):
         owner, cells, confidence = self.locate_all(heatmaps.detach())
         xy, confidence = resize_xy(cells.float(), size, input_size), confidence.float().clamp(0.0, 1.0)
         counts = torch.bincount(owner, minlength=len(heatmaps)).tolist()
-        return [Detections(*pair) for pair in zip(xy.split(counts), confidence.split(counts), strict=True)]
+        parts = zip(torch.split(xy, counts), torch.split(confidence, counts), strict=True)
+        return [Detections(*part) for part in parts]
 
     def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the candidates in cells of the heatmap; here only the one that `locate` finds.

@@ -1,0 +1,141 @@
+"""Windows over a stream of frames, and how the windows that see a frame agree on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from torch import Tensor
+
+from tracknet.errors import UsageError
+
+T = TypeVar("T")
+
+Weighting = Literal["average", "triangular"]
+"""How much each place in a window counts in an ensemble."""
+
+
+@dataclass(frozen=True)
+class Window(Generic[T]):
+    """L frames in a row, and the frames that the network speaks of.
+
+    Attributes:
+        frames: The L frames, oldest first.
+        start: Number of the first frame that it speaks of.
+        count: Number of frames that it speaks of: output k is of frame ``start + k``, for k below `count`.
+    """
+
+    frames: list[T]
+    start: int
+    count: int
+
+
+def slide(frames: Iterable[T], length: int, outputs: int, step: int) -> Iterator[Window[T]]:
+    """Cut a stream into windows that together speak of every frame; only L frames are held.
+
+    Windows begin every `step` frames. The last one is moved back so that it is full; a video shorter than a
+    window is filled up with its last frame. With fewer outputs than frames, the first frame is repeated
+    before the video, so that it too is spoken of.
+
+    Args:
+        frames: The stream.
+        length: Frames per window, L.
+        outputs: The last so many frames of a window are spoken of, 1..L.
+        step: Frames from one window to the next, 1..outputs.
+
+    Yields:
+        The windows, each as soon as its last frame has come.
+
+    Raises:
+        UsageError: The step would leave frames out.
+
+    Example:
+        >>> [window.frames for window in slide(range(5), length=3, outputs=3, step=3)]
+        [[0, 1, 2], [2, 3, 4]]
+    """
+    if not 1 <= step <= outputs:
+        raise UsageError(
+            f"step is {step}, but a window speaks of {outputs} frames: expected 1 to {outputs}, or frames "
+            "would be left out"
+        )
+    recent: deque[T] = deque(maxlen=length)
+    due, seen = outputs, 0
+    for frame in frames:
+        if not seen:
+            recent.extend([frame] * (length - outputs))
+        recent.append(frame)
+        seen += 1
+        if seen == due:
+            yield Window(list(recent), seen - outputs, outputs)
+            due += step
+    if 0 < seen < outputs:
+        recent.extend([recent[-1]] * (outputs - seen))
+        yield Window(list(recent), 0, seen)
+    elif seen > due - step:
+        yield Window(list(recent), seen - outputs, outputs)
+
+
+def place_weights(weighting: Weighting, outputs: int) -> list[int]:
+    """Say how much each place of a window counts.
+
+    Args:
+        weighting: ``average``: all the same. ``triangular``: the middle the most, as it sees as much of the
+            past as of the future (1, 2, .., 2, 1).
+        outputs: Frames that a window speaks of.
+
+    Returns:
+        One positive weight a place; an ensemble divides by the sum of those that it has for a frame.
+
+    Example:
+        >>> place_weights("triangular", 5)
+        [1, 2, 3, 2, 1]
+    """
+    if weighting == "average":
+        return [1] * outputs
+    return [min(k + 1, outputs - k) for k in range(outputs)]
+
+
+class Ensemble:
+    """Averages the heatmaps that several windows give for each frame, in a ring of L_out heatmaps.
+
+    Windows come with rising starts; a frame is done when no later window can speak of it.
+
+    Args:
+        weights: Weight of each place of a window, see `place_weights`.
+    """
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._weights = list(weights)
+        self._sums: deque[Tensor] = deque()
+        self._shares: deque[float] = deque()
+        self._first = 0
+
+    def add(self, start: int, heatmaps: Tensor) -> list[Tensor]:
+        """Take what one window gives.
+
+        Args:
+            start: Number of the first frame that it speaks of, above that of the window before.
+            heatmaps: Ball probabilities of that frame and those after it, ``[count, h, w]``.
+
+        Returns:
+            The averaged heatmaps ``[h, w]`` of the frames that are done now, following on those given before.
+        """
+        done = self._take(start - self._first)
+        for k, (heatmap, weight) in enumerate(zip(heatmaps, self._weights, strict=False)):
+            if k == len(self._sums):
+                self._sums.append(heatmap * weight)
+                self._shares.append(weight)
+            else:
+                self._sums[k] += heatmap * weight
+                self._shares[k] += weight
+        return done + self._take(1)
+
+    def finish(self) -> list[Tensor]:
+        """Give the heatmaps of the frames that were still waiting for windows, after the last one."""
+        return self._take(len(self._sums))
+
+    def _take(self, count: int) -> list[Tensor]:
+        self._first += count
+        return [self._sums.popleft() / self._shares.popleft() for _ in range(count)]
