@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": ("train", "Write the trajectories that a checkpoint finds in the test rallies."),
     "track": ("track", "Find the ball in a video: trajectory as CSV, overlay video on request."),
     "data": ("data", "Check a data set, generate rallies, fill the frame cache."),
+    "checkpoint": ("checkpoint", "Import checkpoints of published trackers; say what a checkpoint is."),
     "demo": ("demo", "Generate rallies, train on them, test on unseen courts and show the result."),
 }
 """Module below `tracknet.cli` and one line of help for each command."""

@@ -1,0 +1,350 @@
+"""Published checkpoints: recognised, imported exactly, and never run as code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.evaluation.decoding import ComponentDecoder
+from tracknet.models import stack_frames
+from tracknet.training.checkpoint_report import count_parameters, report_checkpoint
+from tracknet.training.checkpoints import load_tracker
+from tracknet.training.public_checkpoints import (
+    PublicCheckpoint,
+    build_tracker,
+    import_checkpoint,
+    read_file,
+    recognise,
+    state_dict_of,
+)
+
+SIZE = (16, 24)
+
+BLOCKS = {  # of the published U-Net: channels in (of the skip too), channels out, layers
+    "down_block_1": (None, 64, 2),
+    "down_block_2": (64, 128, 2),
+    "down_block_3": (128, 256, 3),
+    "bottleneck": (256, 512, 3),
+    "up_block_1": (768, 256, 3),
+    "up_block_2": (384, 128, 2),
+    "up_block_3": (192, 64, 2),
+}
+
+
+def random_unet(channels, frames, seed=0):
+    """Random weights under the published names, with random statistics."""
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*shape, scale=1.0):
+        return torch.randn(shape, generator=random) * scale
+
+    weights = {}
+    for block, (first, width, depth) in BLOCKS.items():
+        inputs = first or channels
+        for layer in range(1, depth + 1):
+            name = f"{block}.conv_{layer}"
+            weights[f"{name}.conv.weight"] = normal(width, inputs, 3, 3, scale=(2 / (9 * inputs)) ** 0.5)
+            weights[f"{name}.bn.weight"] = 1 + normal(width, scale=0.3)
+            weights[f"{name}.bn.bias"] = normal(width, scale=0.3)
+            weights[f"{name}.bn.running_mean"] = normal(width, scale=0.3)
+            weights[f"{name}.bn.running_var"] = 0.3 + torch.rand(width, generator=random)
+            weights[f"{name}.bn.num_batches_tracked"] = torch.tensor(7)
+            inputs = width
+    weights["predictor.weight"] = normal(frames, 64, 1, 1, scale=0.2)
+    weights["predictor.bias"] = normal(frames)
+    return weights
+
+
+def published_unet(weights, x):
+    """The forward pass as published, from the bare weights."""
+
+    def block(name, x):
+        for layer in range(1, BLOCKS[name][2] + 1):
+            w = {k: weights[f"{name}.conv_{layer}.{k}"] for k in ("conv.weight", "bn.weight", "bn.bias")}
+            mean = weights[f"{name}.conv_{layer}.bn.running_mean"]
+            variance = weights[f"{name}.conv_{layer}.bn.running_var"]
+            x = F.conv2d(x, w["conv.weight"], padding=1)
+            x = (x - mean[:, None, None]) / torch.sqrt(variance[:, None, None] + 1e-5)
+            x = F.relu(x * w["bn.weight"][:, None, None] + w["bn.bias"][:, None, None])
+        return x
+
+    def twice(x):
+        return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    x1 = block("down_block_1", x)
+    x2 = block("down_block_2", F.max_pool2d(x1, 2))
+    x3 = block("down_block_3", F.max_pool2d(x2, 2))
+    y = block("bottleneck", F.max_pool2d(x3, 2))
+    y = block("up_block_1", torch.cat([twice(y), x3], dim=1))
+    y = block("up_block_2", torch.cat([twice(y), x2], dim=1))
+    y = block("up_block_3", torch.cat([twice(y), x1], dim=1))
+    return torch.sigmoid(F.conv2d(y, weights["predictor.weight"], weights["predictor.bias"]))
+
+
+def published_input(frames, median, mode):
+    """The channels as published: numbers of 0..255 in float64, stacked frame by frame, divided at the end."""
+    windows = []
+    for window, background in zip(frames.double().numpy(), median.double().numpy(), strict=True):
+        parts = [background] if mode == "concat" else []
+        for frame in window:
+            difference = np.abs(frame - background).sum(axis=0, keepdims=True).clip(max=255)
+            parts += {"": [frame], "concat": [frame], "subtract": [difference]}.get(mode, [frame, difference])
+        windows.append(np.concatenate(parts) / 255)
+    return torch.from_numpy(np.stack(windows))
+
+
+def assert_same(network, weights, x):
+    """Compare in float64: random statistics make large numbers, whose rounding in float32 shows."""
+    with torch.no_grad():
+        ours = network.double()(x).sigmoid()
+        theirs = published_unet({name: tensor.double() for name, tensor in weights.items()}, x)
+    assert theirs.std() > 0.1
+    assert (ours - theirs).abs().max() <= 1e-9
+
+
+def some_pictures(frames, batch=2):
+    random = torch.Generator().manual_seed(5)
+    window = torch.randint(0, 256, (batch, frames, 3, *SIZE), generator=random, dtype=torch.uint8)
+    return window, torch.randint(0, 256, (batch, 3, *SIZE), generator=random, dtype=torch.uint8)
+
+
+def published(mode="concat", frames=4, **changes):
+    channels = {"": 3 * frames, "subtract": frames, "subtract_concat": 4 * frames, "concat": 3 * frames + 3}
+    content = {
+        "epoch": 29,
+        "max_val_acc": np.float64(0.9751),
+        "model": random_unet(channels[mode], frames),
+        "optimizer": {"state": {}, "param_groups": []},
+        "scheduler": {"step_size": 10},
+        "param_dict": {"model_name": "TrackNet", "seq_len": frames, "bg_mode": mode, "alpha": 0.5},
+    }
+    return content | changes
+
+
+@pytest.mark.parametrize("mode", ["", "subtract", "subtract_concat", "concat"])
+def test_tracknetv3_gives_what_the_published_formula_gives(mode, tmp_path):
+    content = published(mode)
+    torch.save(content, tmp_path / "TrackNet_best.pt")
+    import_checkpoint(tmp_path / "TrackNet_best.pt", tmp_path / "ours.ckpt")
+    tracker = load_tracker(tmp_path / "ours.ckpt")
+    frames, median = some_pictures(4)
+    channels = published_input(frames, median, mode)
+    stacked = stack_frames(frames, median, tracker.network.background)
+    assert (stacked - channels).abs().max() <= 1e-6
+    assert_same(tracker.network, content["model"], channels)
+    assert tracker.network.background == (mode or "none")
+    assert (tracker.frames, tracker.outputs, tracker.input_size) == (4, 4, (288, 512))
+
+
+@settings(max_examples=4, deadline=None)
+@given(frames=st.integers(1, 5), seed=st.integers(0, 2**31))
+def test_any_weights_without_settings_give_the_published_outputs(frames, seed):
+    weights = random_unet(3 * frames, frames, seed)
+    found = recognise({f"module.{name}": tensor for name, tensor in weights.items()})
+    window, _ = some_pictures(frames, batch=1)
+    assert_same(build_tracker(found).network, weights, window.flatten(1, 2).double() / 255)
+
+
+def test_settings_are_those_of_the_publication():
+    tracker = build_tracker(recognise(published()))
+    assert isinstance(tracker.decoder, ComponentDecoder)
+    assert (tracker.decoder.threshold, tracker.decoder.select, tracker.decoder.centre) == (0.5, "area", "box")
+    assert tracker.target.radius == 2.5
+    assert tracker.val_metrics.preset == "tracknetv2"
+    assert tracker.mixup == 0.5
+    assert not tracker.training
+    settings = published()["param_dict"]
+    assert build_tracker(recognise(published(param_dict=settings | {"alpha": -1}))).mixup == 0.0
+
+
+def test_what_is_written_says_where_it_comes_from(tmp_path):
+    torch.save(published(), tmp_path / "TrackNet_best.pt")
+    told = import_checkpoint(tmp_path / "TrackNet_best.pt", tmp_path / "new" / "ours.ckpt")
+    assert told == "imported:   TrackNet: 4 frames of 288x512, background concat"
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["ours.ckpt", "ours.yaml"]
+    model = yaml.safe_load((tmp_path / "new" / "ours.yaml").read_text())["model"]
+    network = model["init_args"]["network"]["init_args"]
+    assert (network["frames"], network["background"]) == (4, "concat")
+    report = report_checkpoint(tmp_path / "new" / "ours.ckpt")
+    assert "from TrackNet_best.pt: TrackNet, epoch 29, max_val_acc 0.9751" in report
+    assert re.search(r"parameters: 11,33\d,\d{3}\n", report)
+    assert "background: concat" in report
+    with pytest.raises(TrackNetError, match=r"ours.ckpt: is a checkpoint of `tracknet fit` already"):
+        import_checkpoint(tmp_path / "new" / "ours.ckpt", tmp_path / "other.ckpt")
+
+
+def test_overflowing_differences_are_spoken_of(tmp_path):
+    torch.save(published("subtract"), tmp_path / "a.pt")
+    assert "the published code lets them overflow" in import_checkpoint(
+        tmp_path / "a.pt", tmp_path / "a.ckpt"
+    )
+
+
+def test_the_report_of_a_published_file(tmp_path):
+    torch.save(published(), tmp_path / "a.pt")
+    lines = report_checkpoint(tmp_path / "a.pt").splitlines()
+    assert lines[0] == (
+        f"what:        published TrackNet; to make it ours: tracknet checkpoint import {tmp_path / 'a.pt'}"
+    )
+    assert "epoch:       29" in lines
+    assert "max_val_acc: 0.9751" in lines
+    assert "bg_mode:     'concat'" in lines
+
+
+@pytest.mark.parametrize(
+    ("channels", "frames", "mode"),
+    [(9, 3, "none"), (3, 3, "subtract"), (27, 8, "concat"), (32, 8, "subtract_concat")],
+)
+def test_the_background_mode_is_told_by_the_channels(channels, frames, mode):
+    assert build_tracker(recognise(random_unet(channels, frames))).network.background == mode
+
+
+def test_twelve_channels_for_three_frames_need_a_word():
+    found = recognise(random_unet(12, 3))
+    with pytest.raises(
+        UsageError, match=r"12 channels for 3 frames may be subtract_concat or concat; .*--background"
+    ):
+        build_tracker(found)
+    assert build_tracker(found, "concat").network.background == "concat"
+    with pytest.raises(UsageError, match=r"--background none: its weights are for subtract_concat or concat"):
+        build_tracker(found, "none")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (published(param_dict={"seq_len": 8, "bg_mode": "concat"}), "says seq_len 8, its last layer gives 4"),
+        (published(param_dict={"bg_mode": "subtract"}), "says bg_mode 'subtract', its first layer takes 15"),
+        (published(param_dict={"bg_mode": "median"}), "says bg_mode 'median', its first layer takes 15"),
+        ({"model": random_unet(9, 1)}, "takes 9 channels for 1 heatmaps; expected one heatmap a frame, 3 "),
+        (
+            {"model": random_unet(9, 3) | {"motion.weight": torch.ones(1)}},
+            "looks like TrackNetV2 and is another network: motion.weight is unknown",
+        ),
+        (
+            {"model": random_unet(9, 3) | {"up_block_1.conv_1.bn.bias": torch.ones(3)}},
+            "up_block_1.conv_1.bn.bias is [3], expected [256]",
+        ),
+    ],
+)
+def test_contradictions_are_refused(content, message, tmp_path):
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(TrackNetError) as caught:
+        import_checkpoint(tmp_path / "a.pt", tmp_path / "a.ckpt")
+    assert str(caught.value).startswith(f"{tmp_path / 'a.pt'}: ")
+    assert message in str(caught.value)
+    assert not (tmp_path / "a.ckpt").exists()
+
+
+def test_a_missing_weight_is_named_and_a_missing_counter_is_none():
+    weights = random_unet(9, 3)
+    counters = [name for name in weights if name.endswith("num_batches_tracked")]
+    build_tracker(recognise({name: w for name, w in weights.items() if name not in counters}))
+    del weights["up_block_3.conv_2.bn.running_var"]
+    with pytest.raises(TrackNetError, match=r"there is no up_block_3.conv_2.bn.running_var"):
+        build_tracker(recognise(weights))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"model_state_dict": {f"inc.{n}.weight": torch.ones(1) for n in range(7)}},
+            "found weights named inc.0.weight, inc.1.weight, inc.2.weight, inc.3.weight, inc.4.weight and 2",
+        ),
+        ({"a": 1, "b": "x"}, "found no weights, but the keys a, b; expected "),
+        ({}, "found no weights, but the keys nothing"),
+        ([1, 2], "found a list; expected "),
+    ],
+)
+@pytest.mark.parametrize("read", [report_checkpoint, lambda path: import_checkpoint(path, path.parent / "o")])
+def test_what_is_not_recognised_is_described(content, message, read, tmp_path):
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(TrackNetError) as caught:
+        read(tmp_path / "a.pt")
+    assert message in str(caught.value)
+    assert "expected TrackNet of TrackNetV3" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_pickled_code_is_never_run(whole, tmp_path):
+    trap = Touch(tmp_path / "trap")
+    content = published(max_val_acc=trap)
+    if whole:
+        torch.save(content, tmp_path / "a.pt")
+    else:
+        (tmp_path / "a.pt").write_bytes(pickle.dumps(content))
+    with pytest.raises(TrackNetError, match=r"could .*code and is not opened"):
+        import_checkpoint(tmp_path / "a.pt", tmp_path / "a.ckpt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+    pickle.loads(pickle.dumps(trap)).close()
+    assert (tmp_path / "trap").exists(), "the trap itself would have worked"
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+@pytest.mark.parametrize("value", [np.float64(0.25), np.float32(0.25), np.int64(7), np.bool_(True)])
+def test_scalars_of_both_numpy_generations_are_read(module, value, tmp_path):
+    torch.save({"value": value, "weight": torch.ones(1)}, tmp_path / "own.pt")
+    rewritten = rewrite(tmp_path / "own.pt", tmp_path / "a.pt", module)
+    found = read_file(rewritten)["value"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def rewrite(path, target, module):
+    """Copy a checkpoint, with NumPy's scalars pickled under another name of their module."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                assert data.count(b"cnumpy._core.multiarray\n") + data.count(b"cnumpy.core.multiarray\n") == 1
+                data = re.sub(rb"cnumpy\._?core\.multiarray\n", b"c" + module + b"\n", data)
+            new.writestr(entry.filename, data)
+    return target
+
+
+def test_other_names_of_numpy_stay_shut(tmp_path):
+    torch.save({"value": np.ones(3)}, tmp_path / "a.pt")
+    with pytest.raises(TrackNetError, match="could be code"):
+        read_file(tmp_path / "a.pt")
+    with pytest.raises(TrackNetError, match="could be code"):
+        load_tracker(tmp_path / "a.pt")
+
+
+def test_weights_are_found_wherever_they_lie():
+    weights = {"a": torch.ones(2)}
+    for content in ({"model": weights}, {"model_state_dict": weights}, {"state_dict": weights}, weights):
+        assert state_dict_of(content) == weights
+    assert state_dict_of({"module.a": weights["a"], "b": weights["a"]}).keys() == {"module.a", "b"}
+    assert state_dict_of(None) == {}
+
+
+def test_statistics_are_no_parameters():
+    assert count_parameters(random_unet(9, 3)) == 11_330_307
+
+
+def test_fields():
+    found = recognise(published())
+    assert isinstance(found, PublicCheckpoint)
+    assert (found.family, found.epoch, found.figures) == ("TrackNet", 29, {"max_val_acc": 0.9751})

@@ -1,0 +1,68 @@
+"""Commands that hold commands: functions whose parameters are the options."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from jsonargparse import ArgumentParser
+
+from tracknet.errors import UsageError, nearest
+
+
+def run_subcommand(
+    name: str, description: str, functions: Mapping[str, Callable[..., int]], argv: Sequence[str]
+) -> int:
+    """Run the function that the first word names.
+
+    Parameters without a default are positional, the others options; the first line of the docstring is the
+    help of the command.
+
+    Args:
+        name: The command that holds them, as in ``tracknet NAME``.
+        description: What it is for.
+        functions: A function for each sub-command.
+        argv: The words after the name.
+
+    Returns:
+        Exit code of the function.
+
+    Raises:
+        UsageError: A wrong command or option.
+        TrackNetError: As the function raises it.
+    """
+    parser = ArgumentParser(
+        prog=f"tracknet {name}", description=description, allow_abbrev=False, exit_on_error=False
+    )
+    commands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND")
+    parsers: dict[str, ArgumentParser] = {}
+    for command, function in functions.items():
+        line = (function.__doc__ or "").partition("\n")[0]
+        parsers[command] = ArgumentParser(description=line, allow_abbrev=False, exit_on_error=False)
+        parsers[command].add_function_arguments(function, as_group=False, as_positional=True)
+        commands.add_subcommand(command, parsers[command], help=line)
+    try:
+        parsed = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise UsageError(_usage(name, str(error), argv, parsers)) from error
+    return functions[parsed.command](**vars(parsed[parsed.command]))
+
+
+def _usage(name: str, message: str, argv: Sequence[str], parsers: Mapping[str, ArgumentParser]) -> str:
+    """Make one message of what is wrong with the words."""
+    command = argv[0] if argv else ""
+    if command not in parsers:
+        found = f"there is no {command!r}{nearest(command, parsers)}; " if command else ""
+        return f"{found}expected one of {', '.join(parsers)} (see tracknet {name} --help)"
+    if message.startswith("unrecognized arguments: "):
+        word = message.split()[2]
+        options = [f"--{option}" for option in vars(parsers[command].get_defaults())]
+        message = f"unknown argument {word!r}{nearest(word, options)}"
+    elif option := re.match(r'Parser key "([^"]+)".*?:\s+(.*)', message, re.DOTALL):
+        choices, _, value = option[2].partition("Got value: ")
+        hint = nearest(value, re.findall("'([^']+)'", choices))
+        message = f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
+    else:
+        message = message.replace(f"{command}.", "")
+    return f"{command}: {message} (see tracknet {name} {command} --help)"

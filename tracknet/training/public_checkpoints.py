@@ -1,0 +1,362 @@
+"""Checkpoints of published code, recognised by the names in them and made into checkpoints of ours.
+
+Recognised are the two networks of TrackNetV3 (Chen and Wang, 2023), which others train too, and U-Nets of the
+same names. Their order of channels is that of `stack_frames`: the median background first where there is one,
+then the frames, oldest first, each R, G, B in 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from tracknet.data.whole_file import whole_file
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.evaluation.decoding import ComponentDecoder
+from tracknet.evaluation.metrics import BallMetrics
+from tracknet.models.network import BackgroundMode, input_channels
+from tracknet.models.tracknetv2 import TrackNetV2
+from tracknet.models.tracknetv3 import TrackNetV3
+from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.losses import WBCELoss
+from tracknet.training.targets import DiscTarget
+
+Family = Literal["TrackNet"]
+
+RECOGNISED = {
+    "TrackNet": "TrackNet of TrackNetV3, and U-Nets of its names (down_block_1.conv_1.conv.weight, ...)",
+}
+"""What can be imported, and a name that it is known by."""
+
+_KNOWN_BY: dict[Family, tuple[str, ...]] = {
+    "TrackNet": ("down_block_1.conv_1.conv.weight", "bottleneck.conv_1.conv.weight", "predictor.weight"),
+}
+_WEIGHTS_AT = ("model", "model_state_dict", "state_dict")
+_BACKGROUND: dict[Any, BackgroundMode] = {
+    "": "none",
+    "subtract": "subtract",
+    "subtract_concat": "subtract_concat",
+    "concat": "concat",
+}
+_FIGURES = ("max_val_acc", "f1", "prec", "recall", "accuracy", "loss")
+_COUNTER = ".num_batches_tracked"
+_KEYS_SHOWN = 5
+
+_scalar = np.float64(0).__reduce__()[0]
+# The names under which NumPy 1 and NumPy 2 pickle a scalar such as max_val_acc; nothing else that they name.
+_NUMPY_SCALARS: list[Any] = [
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
+]
+
+
+@dataclass(frozen=True)
+class PublicCheckpoint:
+    """What a checkpoint of published code holds.
+
+    Attributes:
+        family: Which published network it is.
+        weights: State dictionary, names as published.
+        settings: Options it was trained with, where it tells (``param_dict`` of TrackNetV3).
+        epoch: Number of its epoch, where it tells.
+        figures: Figures that it tells, such as ``max_val_acc``.
+    """
+
+    family: Family
+    weights: dict[str, Tensor]
+    settings: dict[str, Any] = field(default_factory=dict)
+    epoch: int | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def read_file(path: Path) -> Any:
+    """Read a checkpoint, ours or published: tensors, plain values and NumPy scalars, never pickled code.
+
+    Args:
+        path: Checkpoint file.
+
+    Returns:
+        What is in it; tensors on the CPU.
+
+    Raises:
+        TrackNetError: There is no such file, or it is damaged or holds more than that.
+    """
+    with torch.serialization.safe_globals(_NUMPY_SCALARS):
+        return read_checkpoint(path)
+
+
+def recognise(content: Any) -> PublicCheckpoint | None:
+    """Say what the content of a checkpoint is, by the names in it.
+
+    Args:
+        content: What `read_file` gives.
+
+    Returns:
+        The checkpoint, or None if its names are those of no published network that can be imported.
+    """
+    weights = state_dict_of(content)
+    for family, names in _KNOWN_BY.items():
+        if all(name in weights for name in names):
+            settings = content.get("param_dict")
+            epoch = content.get("epoch")
+            return PublicCheckpoint(
+                family,
+                weights,
+                dict(settings) if isinstance(settings, Mapping) else {},
+                epoch if isinstance(epoch, int) else None,
+                {
+                    str(name): float(value)
+                    for name, value in content.items()
+                    if isinstance(value, (float, np.floating)) and str(name).endswith(_FIGURES)
+                },
+            )
+    return None
+
+
+def state_dict_of(content: Any) -> dict[str, Tensor]:
+    """Find the weights in the content of a checkpoint.
+
+    Args:
+        content: What `read_file` gives.
+
+    Returns:
+        Tensors by name, without the ``module.`` of `torch.nn.DataParallel`; empty if there are none.
+    """
+    if not isinstance(content, Mapping):
+        return {}
+    places = [content[name] for name in _WEIGHTS_AT if isinstance(content.get(name), Mapping)]
+    for place in (*places, content):
+        found = {str(name): value for name, value in place.items() if isinstance(value, Tensor)}
+        if found:
+            parallel = all(name.startswith("module.") for name in found)
+            return (
+                {name.removeprefix("module."): value for name, value in found.items()} if parallel else found
+            )
+    return {}
+
+
+def import_checkpoint(path: Path, output: Path, background: BackgroundMode | None = None) -> str:
+    """Make a checkpoint of published code into one of ours.
+
+    Beside it goes ``OUTPUT.yaml`` with its configuration, for ``tracknet test`` and for training on.
+
+    Args:
+        path: The published checkpoint.
+        output: Checkpoint to write.
+        background: What the network sees of the background, where neither the settings in the checkpoint nor
+            the number of channels tell.
+
+    Returns:
+        What was imported, and where it differs from the published code; a line each.
+
+    Raises:
+        UsageError: `background` is needed, or contradicts the checkpoint.
+        TrackNetError: There is no such file, it is not recognised, or the result cannot be written.
+    """
+    content = read_file(path)
+    if is_ours(content):
+        raise TrackNetError(f"{path}: is a checkpoint of `tracknet fit` already; nothing to import")
+    found = recognise(content)
+    if found is None:
+        raise TrackNetError(unknown(path, content))
+    try:
+        tracker = build_tracker(found, background)
+    except TrackNetError as error:
+        raise type(error)(f"{path}: {error}") from error
+    save_tracker(tracker, output, found, path.name)
+    network = tracker.network
+    height, width = tracker.input_size
+    seen = "" if network.background == "none" else f", background {network.background}"
+    told = f"imported:   {found.family}: {network.frames} frames of {height}x{width}{seen}"
+    if network.background.startswith("subtract"):
+        told += "\nnote:       differences above 255 are kept at 255; the published code lets them overflow"
+    return told
+
+
+def build_tracker(found: PublicCheckpoint, background: BackgroundMode | None = None) -> HeatmapTracker:
+    """Build the tracker of ours that does what a published one does.
+
+    Args:
+        found: The published checkpoint.
+        background: See `import_checkpoint`.
+
+    Returns:
+        The tracker, in evaluation mode; loss, target, decoder and metrics are those of the publication.
+
+    Raises:
+        UsageError: `background` is needed, or contradicts the checkpoint.
+        TrackNetError: Names or shapes of the weights are not those of the network.
+    """
+    mixup = found.settings.get("alpha")
+    frames, mode = _window(found, background)
+    width = len(found.weights["down_block_1.conv_1.conv.weight"])
+    network = (TrackNetV2 if mode == "none" else TrackNetV3)(frames, mode, width)
+    fill(network, found.weights)
+    tracker = HeatmapTracker(
+        network,
+        loss=WBCELoss(),
+        target=DiscTarget(radius=2.5),
+        decoder=ComponentDecoder(threshold=0.5, select="area", centre="box"),
+        metrics=BallMetrics("tracknetv2"),
+        input_size=(288, 512),
+        mixup=max(float(mixup), 0.0) if isinstance(mixup, (int, float)) else 0.0,
+    )
+    return tracker.eval()
+
+
+def save_tracker(tracker: HeatmapTracker, output: Path, found: PublicCheckpoint, source: str) -> None:
+    """Write a tracker as ``tracknet fit`` would have, and its configuration beside.
+
+    Args:
+        tracker: The tracker.
+        output: Checkpoint to write; the configuration gets the ending ``.yaml``.
+        found: What it was imported from.
+        source: Name of the file that it was imported from.
+
+    Raises:
+        TrackNetError: A file cannot be written.
+    """
+    recipe = dict(tracker.hparams)
+    content = {
+        "epoch": found.epoch or 0,
+        "global_step": 0,
+        "pytorch-lightning_version": version("lightning"),
+        "state_dict": tracker.state_dict(),
+        "hparams_name": "kwargs",
+        "hyper_parameters": recipe,
+        "imported": {
+            "file": source,
+            "family": found.family,
+            "epoch": found.epoch,
+            "figures": found.figures,
+            "settings": {name: value for name, value in found.settings.items() if _is_plain(value)},
+        },
+    }
+    with whole_file(output) as part:
+        torch.save(content, part)
+    with whole_file(output.with_suffix(".yaml")) as part:
+        part.write_text(f"# The network of {output.name}.\n{model_yaml(recipe)}", encoding="utf-8")
+
+
+def model_yaml(recipe: Mapping[str, Any]) -> str:
+    """Write the hyperparameters of a checkpoint as the ``model`` of a configuration.
+
+    Args:
+        recipe: Hyperparameters of a checkpoint of ours.
+
+    Returns:
+        YAML.
+    """
+    settings = {name: value for name, value in recipe.items() if not name.startswith("_")}
+    model = {"class_path": recipe.get("_class_path", HeatmapTracker.__name__), "init_args": settings}
+    return yaml.safe_dump({"model": model}, sort_keys=False)
+
+
+def is_ours(content: Any) -> bool:
+    """Say whether the content of a checkpoint was written by ``tracknet fit``, or imported.
+
+    Args:
+        content: What `read_file` gives.
+    """
+    return isinstance(content, Mapping) and {"state_dict", "hyper_parameters"} <= content.keys()
+
+
+def _window(found: PublicCheckpoint, background: BackgroundMode | None) -> tuple[int, BackgroundMode]:
+    """Find out frames per window and background mode, and that nothing contradicts the weights."""
+    channels = found.weights["down_block_1.conv_1.conv.weight"].shape[1]
+    frames = len(found.weights["predictor.weight"])
+    told = found.settings.get("seq_len", frames)
+    if told != frames:
+        raise TrackNetError(f"its param_dict says seq_len {told}, its last layer gives {frames} heatmaps")
+    fitting = [mode for mode in _BACKGROUND.values() if input_channels(frames, mode) == channels]
+    if not fitting:
+        raise TrackNetError(
+            f"its first layer takes {channels} channels for {frames} heatmaps; expected one heatmap a frame, "
+            + ", ".join(f"{input_channels(frames, m)} channels ({m})" for m in _BACKGROUND.values())
+        )
+    if "bg_mode" in found.settings:
+        mode = _BACKGROUND.get(found.settings["bg_mode"])
+        if mode not in fitting:
+            raise TrackNetError(
+                f"its param_dict says bg_mode {found.settings['bg_mode']!r}, "
+                f"its first layer takes {channels} channels for {frames} frames"
+            )
+        fitting = [mode]
+    if background is not None and background not in fitting:
+        raise UsageError(f"--background {background}: its weights are for {' or '.join(fitting)}")
+    if background is None and len(fitting) > 1:
+        raise UsageError(
+            f"{channels} channels for {frames} frames may be {' or '.join(fitting)}; "
+            "say which with --background"
+        )
+    return frames, background or fitting[0]
+
+
+def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a network whose names and shapes must be theirs.
+
+    Args:
+        network: The network.
+        weights: Weights by name; the counters of batches of old checkpoints may be missing.
+
+    Raises:
+        TrackNetError: A name or a shape is another.
+    """
+    expected = network.state_dict()
+    given = dict(weights)
+    for name, tensor in expected.items():
+        if name.endswith(_COUNTER):
+            given.setdefault(name, tensor)
+    faults = [f"there is no {name}" for name in expected if name not in given]
+    faults += [f"{name} is unknown" for name in given if name not in expected]
+    faults += [
+        f"{name} is {list(given[name].shape)}, expected {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    if faults:
+        more = f" and {len(faults) - _KEYS_SHOWN} more" if len(faults) > _KEYS_SHOWN else ""
+        raise TrackNetError(
+            f"looks like {type(network).__name__} and is another network: "
+            f"{'; '.join(faults[:_KEYS_SHOWN])}{more}"
+        )
+    network.load_state_dict(given)
+
+
+def unknown(path: Path, content: Any) -> str:
+    """Say what was found in a file and what would have been recognised.
+
+    Args:
+        path: The file.
+        content: What `read_file` gives.
+    """
+    weights = state_dict_of(content)
+    if weights:
+        what = f"weights named {_first(list(weights))}"
+    elif isinstance(content, Mapping):
+        what = f"no weights, but the keys {_first([str(key) for key in content]) or 'nothing'}"
+    else:
+        what = f"a {type(content).__name__}"
+    return (
+        f"{path}: of no tracker that is recognised: found {what}; expected {'; '.join(RECOGNISED.values())}"
+    )
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _KEYS_SHOWN} more" if len(names) > _KEYS_SHOWN else ""
+    return f"{', '.join(names[:_KEYS_SHOWN])}{more}"
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or type(value) in (bool, int, float, str)
