@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tracknet.data.check import check_dataset
-from tracknet.data.clips import FlatVideo, TrackNetTennis
 from tracknet.data.faults import REMEDIES, Fault, FaultKind, render_faults
+from tracknet.data.layouts import FlatVideo, TrackNetTennis
 from tracknet.errors import TrackNetError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracknet.data.clips import FlatVideo, ShuttlecockTrajectory, TrackNetTennis, detect_layout
+from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis, detect_layout
 from tracknet.errors import TrackNetError
 
 

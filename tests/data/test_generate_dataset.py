@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracknet.data.clips import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
 from tracknet.data.generate import dataset, generate_rallies
 from tracknet.data.generate.baseline import background_difference_baseline
 from tracknet.data.generate.film import Film
 from tracknet.data.labels import read_labels
+from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
 from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError, UsageError
 

@@ -14,7 +14,18 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from tracknet.errors import UsageError, nearest
 
-LayoutName = Literal["auto", "flat", "tennis", "shuttlecock"]
+LayoutName = Literal[
+    "auto",
+    "flat",
+    "tennis",
+    "shuttlecock",
+    "openttgames",
+    "racketvision",
+    "blurball",
+    "soccer",
+    "volleyball",
+    "basketball",
+]
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5) ->
         TrackNetError: The folder is missing or has not the layout.
     """
     from tracknet.data.check import check_dataset
-    from tracknet.data.clips import LAYOUTS
+    from tracknet.data.layouts import LAYOUTS
 
     known = {one.name: one for one in LAYOUTS}
     report = check_dataset(root, known.get(layout))
@@ -83,12 +94,19 @@ def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5) ->
     return int(bool(report.errors))
 
 
-def cache(roots: list[Path], size: tuple[int, int] = (288, 512), cache_dir: Path | None = None) -> int:
+def cache(
+    roots: list[Path],
+    size: tuple[int, int] = (288, 512),
+    frames: PositiveInt = 3,
+    cache_dir: Path | None = None,
+) -> int:
     """Decode all usable clips of data sets into the frame cache, where a training finds them.
 
     Args:
         roots: Folders of data sets.
         size: Height and width of the frames, as the network wants them.
+        frames: Frames per window of the network; matters only where few frames are labelled, such as in
+            OpenTTGames: what no window with a label can hold is left out.
         cache_dir: Folder of the cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
 
     Returns:
@@ -98,18 +116,18 @@ def cache(roots: list[Path], size: tuple[int, int] = (288, 512), cache_dir: Path
         TrackNetError: A folder has no usable clip, or the cache cannot be written.
     """
     from tracknet.data.cache import FrameCache
-    from tracknet.data.check import check_dataset
-    from tracknet.data.video import open_source
+    from tracknet.data.check import check_dataset, source_of
+    from tracknet.data.video import FrameSource
 
-    videos: list[Path] = []
+    sources: list[FrameSource] = []
     for root in roots:
         report = check_dataset(root)
         report.fail_if_errors(masked=True)
-        videos += [one.clip.video for one in report.checked if one.labels is not None]
-    frames = FrameCache(cache_dir, size)
-    frames.build([open_source(video) for video in videos])
-    clips = f"{len(videos)} clip{'s' * (len(videos) != 1)}"
-    print(f"{clips} at {size[0]}x{size[1]} (height x width) in the frame cache {frames.root}")
+        sources += [source_of(one, report.layout, frames) for one in report.checked if one.labels is not None]
+    store = FrameCache(cache_dir, size)
+    store.build(sources)
+    clips = f"{len(sources)} clip{'s' * (len(sources) != 1)}"
+    print(f"{clips} at {size[0]}x{size[1]} (height x width) in the frame cache {store.root}")
     return 0
 
 
@@ -130,8 +148,8 @@ def _add_cache(parser: ArgumentParser) -> None:
     parser.add_function_arguments(cache, as_group=False, skip={"roots", "size"})
 
 
-def _run_cache(roots: list[Path], size: list[int], cache_dir: Path | None) -> int:
-    return cache(roots, (size[0], size[1]), cache_dir)
+def _run_cache(roots: list[Path], size: list[int], frames: int, cache_dir: Path | None) -> int:
+    return cache(roots, (size[0], size[1]), frames, cache_dir)
 
 
 def _add_generate(parser: ArgumentParser) -> None:

@@ -118,9 +118,9 @@ def _baseline(folder: Path) -> float:
     import torch
 
     from tracknet.data.background import median_background
-    from tracknet.data.clips import FlatVideo
     from tracknet.data.generate.baseline import background_difference_baseline
     from tracknet.data.labels import read_labels
+    from tracknet.data.layouts import FlatVideo
     from tracknet.data.video import open_source
     from tracknet.evaluation.metrics import BallMetrics
 

@@ -21,14 +21,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
 from tracknet.cli.usage import SettingError, TrackNetParser
-from tracknet.cli.words import (
-    FOUND_BY_LIGHTNING,
-    LINKS,
-    refuse_linked,
-    with_found_configs,
-    with_run_config,
-    written_at,
-)
+from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
+from tracknet.configs import COMMAND_LINE, compose
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoints import read_checkpoint
@@ -36,6 +30,7 @@ from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
 
 # Short class names are looked up among imported classes: these rooms hold what YAML may choose.
+import tracknet.data.public_datamodules  # isort: skip
 import tracknet.models  # isort: skip
 import tracknet.tracking.writer  # isort: skip
 import tracknet.training.callbacks  # isort: skip  # noqa: F401
@@ -101,15 +96,21 @@ class TrackNetCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, with ``--config NAME`` also finding the packaged YAML."""
+        """Parse one configuration composed of the files, the environment variables and the flags."""
         if isinstance(args, (list, type(None))):
-            args = with_found_configs(with_run_config(sys.argv[1:] if args is None else args))
-            refuse_linked(args)
+            words = list(sys.argv[1:] if args is None else args)
+            command = [word for word in words[:1] if word in self.subcommands()]
+            rest = words[len(command) :]
+            composed = compose(rest, *command or ["fit"], start=config_of_run(rest))
+            refuse_linked(composed)
+            for note in composed.notes:
+                rank_zero_warn(note)
             try:
-                self.config = parser.parse_args(args)
+                self.config = parser.parse_args([*command, *composed.parser_words()])
             except SettingError as error:
-                place = written_at(error.key, args)
-                raise UsageError(f"{place}: {error}" if place else str(error)) from error
+                place = composed.place(error.key)
+                written = place is not None and place.source != COMMAND_LINE
+                raise UsageError(f"{place}: {error}" if written else str(error)) from error
         else:
             super().parse_arguments(parser, args)
 

@@ -8,17 +8,21 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tracknet.data.clips import Clip, Layout, detect_layout
+from tracknet.data.clips import Clip, Layout
+from tracknet.data.excerpt import around_labels, length, stretches_around
 from tracknet.data.faults import Fault, plural, render_faults
-from tracknet.data.labels import Labels, read_labels
+from tracknet.data.labels import Labels
+from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
-from tracknet.data.video import count_frames, open_source
+from tracknet.data.video import FrameSource, count_frames, open_source
 from tracknet.errors import TrackNetError
 
 _SHOWN = 5
 _MANY = 100
+_TOLD_FRAMES, _TOLD_SIZE = 8, (288, 512)  # what the size of the frame cache is told for
 _READERS = 8
 
 
@@ -169,7 +173,20 @@ class DatasetReport:
             f"  {clips}: {counts.frames:,} frames, {minutes}:{seconds:02d} minutes, {sizes}, {rates}",
             f"  {counts.labelled:,} frames labelled ({counts.visible:,} with a ball, {counts.without_ball:,} "
             f"without), {unlabelled:,} not labelled",
+            *([self._sparse_summary()] if self.layout.sparse else []),
         ]
+
+    def _sparse_summary(self) -> str:
+        """Tell what the frame cache will hold of a data set whose labels are sparse."""
+        labels = [one.labels.labelled for one in self.checked if one.labels is not None]
+        stretches = [stretches_around(labelled, _TOLD_FRAMES) for labelled in labels]
+        frames, whole = sum(map(length, stretches)), sum(map(len, labels))
+        gigabytes = [number * 3 * _TOLD_SIZE[0] * _TOLD_SIZE[1] / 1e9 for number in (frames, whole)]
+        return (
+            f"  windows of {_TOLD_FRAMES} frames with a label take {frames:,} frames in "
+            f"{plural(sum(map(len, stretches)), 'stretch')}: {gigabytes[0]:,.1f} GB in the frame cache at "
+            f"{_TOLD_SIZE[0]}x{_TOLD_SIZE[1]} (the whole videos: {gigabytes[1]:,.1f} GB)"
+        )
 
     def _masked(self) -> str:
         """Name what a training that masks faults does without."""
@@ -218,7 +235,7 @@ def check_dataset(root: Path, layout: Layout | None = None) -> DatasetReport:
         ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1)) as pool,
         track_progress(len(clips), "clips", "checking", shown=len(clips) >= _MANY) as progress,
     ):
-        for one, found_faults in pool.map(_check_clip, clips):
+        for one, found_faults in pool.map(partial(_check_clip, layout), clips):
             faults += found_faults
             if one is not None:
                 checked.append(one)
@@ -227,7 +244,27 @@ def check_dataset(root: Path, layout: Layout | None = None) -> DatasetReport:
     return DatasetReport(root, layout, tuple(clips), tuple(checked), tuple(faults))
 
 
-def _check_clip(clip: Clip) -> tuple[CheckedClip | None, list[Fault]]:
+def source_of(checked: CheckedClip, layout: Layout | type[Layout], frames: int) -> FrameSource:
+    """Open what a training reads of a clip.
+
+    Args:
+        checked: The clip.
+        layout: Its layout.
+        frames: Frames per window.
+
+    Returns:
+        The video; of one with sparse labels, the stretches around them.
+
+    Raises:
+        TrackNetError: The video cannot be opened.
+    """
+    source = open_source(checked.clip.video)
+    if not layout.sparse or checked.labels is None:
+        return source
+    return around_labels(source, checked.labels.labelled, frames)
+
+
+def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fault]]:
     try:
         source = open_source(clip.video)
         frames = count_frames(source)
@@ -243,7 +280,7 @@ def _check_clip(clip: Clip) -> tuple[CheckedClip | None, list[Fault]]:
     if clip.labels is not None:
         images = [file.name for file in source.files()] if clip.video.is_dir() else None
         try:
-            read, label_faults = read_labels(clip.labels, frames, size, images)
+            read, label_faults = layout.read_labels(clip.labels, frames, size, images)
         except TrackNetError as error:
             faults.append(Fault(clip.labels, "not-text", str(error).removeprefix(f"{clip.labels}: ")))
         else:

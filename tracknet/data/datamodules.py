@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,16 +17,14 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from tracknet.data.augmentation import Augmentation
 from tracknet.data.cache import FrameCache
-from tracknet.data.check import CheckedClip, DatasetReport, check_dataset
-from tracknet.data.clips import Clip, FlatVideo, Layout, ShuttlecockTrajectory, TrackNetTennis
+from tracknet.data.check import CheckedClip, DatasetReport, check_dataset, source_of
+from tracknet.data.clips import Clip, Layout, Part
 from tracknet.data.crops import RandomCrop
 from tracknet.data.generate import Sport, generate_rallies
+from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
 from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, hold_out, select
-from tracknet.data.video import open_source
 from tracknet.data.windows import EvaluationSampler, LabelledClip, Sample, WindowDataset
 from tracknet.errors import TrackNetError, UsageError, nearest
-
-Part = Literal["train", "val", "test"]
 
 STAGES: dict[str, tuple[Part, ...]] = {
     "fit": ("train", "val"),
@@ -43,7 +41,8 @@ class RallyDataModule(LightningDataModule):
     Each list of ``train``, ``val`` and ``test`` names clips or groups of clips (games, matches), with ``*``
     and ``?`` as in a shell, or a text file of such names as ``@FILE``. Where a list is missing: without
     ``train``, everything that the others do not name; without ``val``, a share of the training clips. A data
-    set that comes in folders ``train``, ``val`` and ``test`` is split by them unless clips are named.
+    set that has a split of its own, or comes in folders ``train``, ``val`` and ``test``, is split that way
+    unless clips are named.
 
     Args:
         root: Folder of the data set.
@@ -118,7 +117,7 @@ class RallyDataModule(LightningDataModule):
         stage = self.trainer.state.fn if self.trainer is not None else None
         parts = self._split(report, STAGES[stage.value] if stage else ("train", "val", "test"))
         used = {clip.clip.name: clip for clips in parts.values() for clip in clips}
-        self.cache.build([open_source(clip.clip.video) for clip in used.values()])
+        self.cache.build([source_of(clip, self.layout, self.frames) for clip in used.values()])
 
     def setup(self, stage: str) -> None:
         """Open the cached clips of the parts that the stage needs."""
@@ -128,7 +127,7 @@ class RallyDataModule(LightningDataModule):
         self._checked = None
         if stage == "fit":
             counts = ", ".join(
-                f"{part} {len(clips)} clips of {sum(len(c.labels.visible) for c in clips):,} frames"
+                f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
                 for part, clips in self.parts.items()
             )
             rank_zero_info(f"{self.root}: {counts}")
@@ -195,7 +194,7 @@ class RallyDataModule(LightningDataModule):
         return {part: [usable[clip.name] for clip in chosen[part]] for part in wanted}
 
     def _open(self, checked: CheckedClip) -> LabelledClip:
-        cached = self.cache.open(open_source(checked.clip.video))
+        cached = self.cache.open(source_of(checked, self.layout, self.frames))
         assert checked.labels is not None
         return LabelledClip(checked.clip.name, cached, checked.labels, checked.size, checked.fps)
 
@@ -338,9 +337,7 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
         UsageError: A name matches no clip, or a clip would be in training and in evaluation.
     """
     if not any((split.train, split.val, split.test)):
-        folders = {clip.name.split("/")[0] for clip in clips}
-        if folders <= {"train", "val", "test"} and {"train", "val"} <= folders:
-            split = Split(("train",), ("val",), ("test",) if "test" in folders else ())
+        split = _own_split(clips)
     val = select(clips, split.val) if split.val else []
     test = select(clips, split.test) if split.test else []
     held = {clip.name for clip in (*val, *test)}
@@ -354,6 +351,15 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
     if not val:
         train, val = hold_out(train, holdout)
     return {"train": train, "val": val, "test": test or val}
+
+
+def _own_split(clips: Sequence[Clip]) -> Split:
+    """Give the split that the data set comes with, or an empty one."""
+    listed = {part for clip in clips for part in clip.parts}
+    folders = {clip.name.split("/")[0] for clip in clips}
+    if not listed and folders <= set(get_args(Part)) and {"train", "val"} <= folders:
+        listed = {part for part in get_args(Part) if part in folders}
+    return Split(**{part: (part,) for part in listed})
 
 
 def _seed_step(trainer: Trainer) -> None:

@@ -11,11 +11,14 @@ FaultKind = Literal[
     "no-clips",
     "no-video",
     "no-labels",
+    "no-clip",
+    "left-out",
     "duplicate-clip",
     "unreadable",
     "frame-count",
     "odd-size",
     "not-text",
+    "bad-markup",
     "empty",
     "missing-column",
     "never-visible",
@@ -35,8 +38,11 @@ REMEDIES: dict[FaultKind, str] = {
     "unreadable": "replace the video or encode it again (ffmpeg -i OLD -c:v libx264 NEW.mp4), or take it out",
     "no-video": "add the video under this name, or take the labels out",
     "no-labels": "label the video, or take it out of the data set",
+    "no-clip": "nothing to do if only a part of the data set is there on purpose; if not, add the clip",
+    "left-out": "nothing to do: published without labels; if not, add them",
     "duplicate-clip": "give each clip a name of its own",
     "not-text": "export the labels as CSV in UTF-8",
+    "bad-markup": "get the file again or export it again; take a document type (DOCTYPE) out of XML",
     "empty": "label the clip, or take it out of the data set",
     "missing-column": "name the columns in the first line of the file",
     "never-visible": "write 1 in the visibility column where the ball is seen",
@@ -94,8 +100,8 @@ def render_faults(faults: Sequence[Fault], shown: int) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """Write a number of things, such as ``1 row`` or ``6,880 frames``."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    """Write a number of things, such as ``1 row``, ``6,880 frames`` or ``3 stretches``."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('ch') else 's'}"
 
 
 def _render_kind(kind: FaultKind, faults: Sequence[Fault], shown: int) -> list[str]:

@@ -213,7 +213,7 @@ def write_labels(path: Path, labels: Labels, style: LabelStyle, size: tuple[int,
             writer.writerow([int(frame), *places, int(seen)])
         else:
             writer.writerow([int(frame), int(seen), *places])
-    _write_whole(Path(path), out.getvalue())
+    write_text(Path(path), out.getvalue())
 
 
 def _delimiter(text: str) -> str:
@@ -366,7 +366,12 @@ def _decimal(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".rstrip("0").rstrip(".")
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a label file that appears whole or not at all.
+
+    Raises:
+        TrackNetError: The file cannot be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:

@@ -41,6 +41,48 @@ SHUTTLECOCK_SPLITS: dict[str, Split] = {
 }
 """Splits of the Shuttlecock Trajectory data set, by the folders in which TrackNetV2 and V3 keep matches."""
 
+OPENTTGAMES_SPLITS: dict[str, Split] = {"openttgames": Split(train=("training",), test=("test",))}
+"""Split of OpenTTGames, by its folders: games 1 to 5 against 7 short test videos."""
+
+RACKETVISION_SPLITS: dict[str, Split] = {
+    "racketvision": Split(train=("train",), val=("val",), test=("test",)),
+}
+"""Split of RacketVision, by the parts in which its ``info/*.json`` list the clips."""
+
+BLURBALL_SPLITS: dict[str, Split] = {"blurball": Split(test=("22", "23", "24", "25"))}
+"""Split of BlurBall by match: 22 to 25 are the test, all others train.
+
+Copies of its configuration list 00 to 21 for training, one of them 13 twice and 14 not, taken as a slip.
+"""
+
+SOCCER_SPLITS: dict[str, Split] = {
+    "wasb": Split(train=("ID-1", "ID-2", "ID-3", "ID-4"), test=("ID-5", "ID-6")),
+}
+"""Split of the soccer data set by camera, as used by WASB (2023): all six film one match."""
+
+_VOLLEYBALL_TEST = (4, 5, 9, 11, 14, 20, 21, 25, 29, 34, 35, 37, 43, 44, 45, 47)
+VOLLEYBALL_SPLITS: dict[str, Split] = {
+    "wasb": Split(
+        train=tuple(str(n) for n in range(55) if n not in _VOLLEYBALL_TEST),
+        test=tuple(str(n) for n in _VOLLEYBALL_TEST),
+    ),
+}
+"""Split of the volleyball data set by match, as used by WASB (2023)."""
+
+BASKETBALL_SPLITS: dict[str, Split] = {
+    "wasb": Split(
+        test=tuple(
+            f"21{n}"
+            for n in (
+                *(800965, 800970, 800974, 800977, 800978, 800988, 801007, 801038, 801049, 801050),
+                *(801063, 801070, 801071, 801076, 801077, 801078, 801079, 801096, 801105, 801120),
+                *(801123, 801129, 801152, 801153, 801159, 801162, 801165, 801188, 801204, 801229),
+            )
+        )
+    ),
+}
+"""Split of the basketball data set by video, as used by WASB (2023): 30 test videos, all others train."""
+
 
 def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
     """Pick the clips that patterns name.
@@ -48,8 +90,9 @@ def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
     Args:
         clips: The clips.
         patterns: Names with ``*``, ``?`` and ``[...]`` as in a shell, matched against the name of a clip, its
-            group and the folders of its name; ``@FILE`` stands for the patterns in a text file, one a line,
-            where blank lines and lines that begin with ``#`` are ignored.
+            group, the folders of its name and the parts of the data set's own split; ``@FILE`` stands for the
+            patterns in a text file, one a line, where blank lines and lines that begin with ``#`` are
+            ignored.
 
     Returns:
         The clips that any pattern matches, each once, in the order of ``clips``.
@@ -99,7 +142,7 @@ def hold_out(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip
 
 def _names(clip: Clip) -> list[str]:
     parents = [str(parent) for parent in PurePosixPath(clip.name).parents][:-1]
-    return [name for name in dict.fromkeys([clip.name, clip.group, *parents]) if name]
+    return [name for name in dict.fromkeys([clip.name, clip.group, *parents, *clip.parts]) if name]
 
 
 def _expand(patterns: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,180 @@
+"""Tracks of points as the annotation tool CVAT exports them: labels of WASB's soccer and basketball."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from tracknet.data.faults import Fault
+from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, shown, whole_number
+from tracknet.data.labels import Labels, write_text
+
+_TRUE = ("1", "true")
+_FALSE = ("0", "false")
+
+
+def read_cvat(
+    path: Path,
+    frames: int,
+    size: tuple[int, int],
+    images: Sequence[str] | None = None,
+    used: str | None = None,
+) -> tuple[Labels, list[Fault]]:
+    """Read ``<track><points frame= outside= occluded= points="x,y">`` in pixels of the source.
+
+    A point with ``outside`` 1 ends a track: it is no ball. The ball is visible when ``occluded`` is 0. Of
+    several points separated by semicolons the first one counts. Frames without a point have no ball, because
+    annotators went through the whole clip. XML with a document type is refused, so that nothing in it can
+    refer to other files or grow without limit.
+
+    Args:
+        path: The file.
+        frames: Frames of the video, N.
+        size: Height and width of the video.
+        images: Names of the image files of the clip, in order, when it is a folder of images: a frame is then
+            the image with this number in its name.
+        used: Name of an attribute inside of ``<points>`` that must be 1, or the point is left out: which of
+            several balls is in play. None takes all points.
+
+    Returns:
+        The labels, and the faults in the order of the file.
+
+    Raises:
+        TrackNetError: The file cannot be read at all.
+    """
+    path = Path(path)
+    sheet = LabelSheet(path, frames, size)
+    text = read_text(path)
+    if isinstance(text, Fault):
+        return sheet.labels(), [text]
+    reader = _Reader()
+    try:
+        reader.read(text)
+    except (expat.ExpatError, _RefusedError) as error:
+        line = error.lineno if isinstance(error, expat.ExpatError) else error.line
+        message = expat.ErrorString(error.code) if isinstance(error, expat.ExpatError) else str(error)
+        return sheet.labels(), [Fault(path, "bad-markup", f"is not XML that can be read: {message}", line)]
+    if not reader.tracks:
+        return sheet.labels(), [Fault(path, "bad-markup", "holds no tracks; expected <track> with <points>")]
+    places = None if images is None else _places(images)
+    for point in reader.points:
+        _put(sheet, point, places, used)
+    return sheet.labels(rest_without_ball=True), sheet.faults
+
+
+def write_cvat(path: Path, labels: Labels, used: str | None = None) -> None:
+    """Write labels as `read_cvat` reads them, all as one track.
+
+    Args:
+        path: File to write; it appears whole or not at all.
+        labels: The labels; all frames count as labelled.
+        used: Name of an attribute that says of each point that it is the ball in play.
+
+    Raises:
+        TrackNetError: The file cannot be written.
+    """
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", '  <track id="0" label="ball">']
+    mark = "" if used is None else f"<attribute name={quoteattr(used)}>1</attribute>"
+    for frame in np.flatnonzero(labels.visible & labels.labelled).tolist():
+        x, y = labels.xy[frame]
+        head = f'    <points frame="{frame}" outside="0" occluded="0" points="{x:.2f},{y:.2f}">'
+        lines.append(f"{head}{mark}</points>")
+    write_text(path, "\n".join([*lines, "  </track>", "</annotations>", ""]))
+
+
+class _RefusedError(Exception):
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class _Point:
+    """A ``<points>`` element of a track."""
+
+    def __init__(self, line: int, given: Mapping[str, str]) -> None:
+        self.line = line
+        self.given = given
+        self.attributes: dict[str, str] = {}
+
+
+class _Reader:
+    """Collects the points of all tracks."""
+
+    def __init__(self) -> None:
+        self.tracks = 0
+        self.points: list[_Point] = []
+        self._path: list[str] = []
+        self._attribute: str | None = None
+        self._parser = expat.ParserCreate()
+        self._parser.StartDoctypeDeclHandler = self._refuse
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+
+    def read(self, text: str) -> None:
+        self._parser.Parse(text, True)
+
+    def _refuse(self, *_: object) -> None:
+        raise _RefusedError(
+            "a document type (DOCTYPE) is refused, expected plain XML", self._parser.CurrentLineNumber
+        )
+
+    def _start(self, name: str, given: dict[str, str]) -> None:
+        self._path.append(name)
+        if self._path[1:] == ["track"]:
+            self.tracks += 1
+        elif self._path[1:] == ["track", "points"]:
+            self.points.append(_Point(self._parser.CurrentLineNumber, given))
+        elif self._path[1:] == ["track", "points", "attribute"]:
+            self._attribute = given.get("name", "")
+
+    def _end(self, name: str) -> None:
+        self._path.pop()
+        self._attribute = None
+
+    def _text(self, text: str) -> None:
+        if self._attribute is not None:
+            attributes = self.points[-1].attributes
+            attributes[self._attribute] = attributes.get(self._attribute, "") + text.strip()
+
+
+def _put(sheet: LabelSheet, point: _Point, places: Mapping[int, int] | None, used: str | None) -> None:
+    """Take down one point."""
+    given, line = point.given, point.line
+    frame = named = whole_number(given.get("frame"))
+    if named is None:
+        return sheet.fault("bad-number", f"the frame {shown(given.get('frame'))} is not a whole number", line)
+    if places is not None:
+        frame = places.get(named)
+        if frame is None:
+            return sheet.fault("beyond-video", f"frame {named} is not among the images of the clip", line)
+    assert frame is not None
+    # In this order: what is left out need not be sound in the rest.
+    for name, text, left_out in (
+        ("outside", given.get("outside", ""), _TRUE),
+        *([(used, point.attributes.get(used, ""), _FALSE)] if used is not None else []),
+    ):
+        if text.lower() not in (*_TRUE, *_FALSE):
+            return sheet.fault("bad-visibility", f"{name} is {shown(text)}; expected 0 or 1", line, frame)
+        if text.lower() in left_out:
+            return None
+    occluded = given.get("occluded", "").lower()
+    if occluded not in (*_TRUE, *_FALSE):
+        return sheet.fault("bad-visibility", f"occluded is {shown(occluded)}; expected 0 or 1", line, frame)
+    if occluded in _TRUE:
+        return sheet.put(frame, None, line)
+    first = given.get("points", "").split(";")[0].split(",")
+    numbers = [number(part.strip()) for part in first]
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        found = shown(given.get("points", ""))
+        return sheet.fault("bad-number", f"the points {found} are not x,y", line, frame)
+    return sheet.put(frame, (numbers[0], numbers[1]), line)
+
+
+def _places(images: Sequence[str]) -> dict[int, int]:
+    """Positions of the images by the number that is their name."""
+    return {int(Path(name).stem): place for place, name in enumerate(images) if Path(name).stem.isdecimal()}

@@ -1,0 +1,67 @@
+"""All layouts of data sets, and which of them a folder has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracknet.data.clips import Layout
+from tracknet.data.layouts.folders import entries
+from tracknet.data.layouts.table_tennis import BlurBall, OpenTTGames, RacketVision
+from tracknet.data.layouts.tracknet import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
+from tracknet.data.layouts.wasb import WasbBasketball, WasbSoccer, WasbVolleyball
+from tracknet.errors import TrackNetError
+
+__all__ = [
+    "LAYOUTS",
+    "BlurBall",
+    "FlatVideo",
+    "OpenTTGames",
+    "RacketVision",
+    "ShuttlecockTrajectory",
+    "TrackNetTennis",
+    "WasbBasketball",
+    "WasbSoccer",
+    "WasbVolleyball",
+    "detect_layout",
+]
+
+LAYOUTS: tuple[Layout, ...] = (
+    TrackNetTennis(),
+    OpenTTGames(),
+    RacketVision(),
+    BlurBall(),
+    WasbSoccer(),
+    WasbVolleyball(),
+    WasbBasketball(),
+    ShuttlecockTrajectory(),
+    FlatVideo(),
+)
+"""All layouts, in the order in which they are tried: the more exactly a layout is known, the earlier."""
+
+
+def detect_layout(root: Path) -> Layout:
+    """Recognise the layout of a data set.
+
+    Args:
+        root: Folder of the data set.
+
+    Returns:
+        The first of `LAYOUTS` that recognises the folder.
+
+    Raises:
+        TrackNetError: There is no such folder, or it has none of the layouts.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        found = "is not a folder" if root.exists() else "there is no such folder"
+        raise TrackNetError(f"{root}: {found}; expected the folder of a data set")
+    for layout in LAYOUTS:
+        if layout.recognises(root):
+            return layout
+    inside = next(
+        (path for path in entries(root) if path.is_dir() and any(one.recognises(path) for one in LAYOUTS)),
+        None,
+    )
+    hint = f"; the folder {inside.name} in it has one of them" if inside else ""
+    expected = "".join(f"\n  {layout.name}: {layout.expects}" for layout in LAYOUTS)
+    raise TrackNetError(f"{root}: none of the known layouts of data sets{hint}; expected one of{expected}")
