@@ -1,0 +1,368 @@
+"""Trajectories from label files alone, with gaps to learn to fill."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tracknet.data.clips import Clip
+from tracknet.data.datamodules import STAGES, _seed_step, choose_clips
+from tracknet.data.labels import read_labels
+from tracknet.data.splits import Split
+from tracknet.data.video import IMAGE_SUFFIXES, open_source
+from tracknet.errors import TrackNetError, UsageError
+
+_ROOMS = ("csv", "corrected_csv")
+_LONGEST = 1_000_000
+_FEWEST = 6
+
+Part = Literal["train", "val", "test"]
+Sample = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledTrajectory:
+    """Where the ball is in the frames of a rally.
+
+    Attributes:
+        clip: Name and label file; its video is the label file itself where there is none.
+        xy: Positions as shares of the width and height, 0 where no ball is visible; float32 ``[N, 2]``.
+        visible: Whether the label says that a ball is visible, bool ``[N]``.
+    """
+
+    clip: Clip
+    xy: np.ndarray
+    visible: np.ndarray
+
+
+class TrajectoryAugmentation:
+    """Mirrors, zooms and moves training trajectories, as other cameras would show them.
+
+    Args:
+        flip: Probability that left and right change places.
+        zoom: Smallest and largest magnification, about the middle of the picture.
+        shift: Largest shift, as a share of the width and height.
+
+    Raises:
+        UsageError: The smallest magnification is above the largest.
+    """
+
+    def __init__(
+        self,
+        flip: ClosedUnitInterval = 0.5,
+        zoom: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.15),
+        shift: NonNegativeFloat = 0.08,
+    ) -> None:
+        if zoom[0] > zoom[1]:
+            raise UsageError(f"zoom: the smallest, {zoom[0]}, is above the largest, {zoom[1]}")
+        self.flip = flip
+        self.zoom = (float(zoom[0]), float(zoom[1]))
+        self.shift = shift
+
+    def __call__(self, xy: Tensor) -> Tensor:
+        """Change each window in a way of its own.
+
+        Args:
+            xy: Positions as shares of the width and height, ``[B, L, 2]``.
+
+        Returns:
+            Positions, which may lie outside of 0..1.
+        """
+        windows = len(xy)
+        flipped = torch.rand(windows, 1, device=xy.device) < self.flip
+        x, y = xy.unbind(dim=2)
+        xy = torch.stack([torch.where(flipped, 1 - x, x), y], dim=2)
+        zoom = torch.empty(windows, 1, 1, device=xy.device).uniform_(*self.zoom)
+        shift = torch.empty(windows, 1, 2, device=xy.device).uniform_(-self.shift, self.shift)
+        return (xy - 0.5) * zoom + 0.5 + shift
+
+
+class TrajectoryDataModule(LightningDataModule):
+    """Windows of real trajectories, with steps masked that are to be filled.
+
+    Takes every CSV below ``root`` in any of the column styles of labels, with its video or without; a
+    file ``match1/csv/1_02_00_ball.csv`` is the rally ``match1/1_02_00``. A training batch holds
+
+    - ``xy``: positions as shares of the width and height, float32 ``[B, L, 2]``;
+    - ``visible``: whether a ball is labelled, bool ``[B, L]``;
+    - ``mask``: the steps to fill, bool ``[B, L]``.
+
+    Some training windows have scattered masks (TrackNetV3 hides 30 % of all steps), the others one gap as
+    trackers leave them. Validation and test windows have one gap each: all lengths, side by side along the
+    rallies, with a ball before, in and after them.
+
+    Args:
+        root: Folder of label files.
+        train: Rallies to train on, as names, groups (matches, games) or folders, with ``*`` and ``?``, or
+            ``@FILE`` for a list; default all that the others do not name.
+        val: Rallies to validate on; default a share of the training rallies.
+        test: Rallies to test on; default the validation rallies.
+        holdout: Share of the training rallies held out for validation where ``val`` names none.
+        window: Steps per window, L.
+        shortest_gap: Fewest frames of a gap.
+        longest_gap: Most frames of a gap.
+        scattered: Share of the training windows with a scattered mask.
+        mask_share: Share of the steps that a scattered mask hides.
+        augmentation: Random changes of training windows.
+        batch_size: Windows per batch (of each process).
+        num_workers: Processes that read windows; 0 reads in the training process.
+        source_size: Height and width in pixels of rallies without a video beside their labels.
+
+    Raises:
+        UsageError: A gap of the longest length does not fit into a window with a ball on both sides.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        train: list[str] | None = None,
+        val: list[str] | None = None,
+        test: list[str] | None = None,
+        holdout: ClosedUnitInterval = 0.15,
+        window: PositiveInt = 32,
+        shortest_gap: PositiveInt = 3,
+        longest_gap: PositiveInt = 15,
+        scattered: ClosedUnitInterval = 0.0,
+        mask_share: ClosedUnitInterval = 0.3,
+        augmentation: TrajectoryAugmentation | None = None,
+        batch_size: PositiveInt = 64,
+        num_workers: NonNegativeInt = 0,
+        source_size: tuple[PositiveInt, PositiveInt] = (720, 1280),
+    ) -> None:
+        super().__init__()
+        if shortest_gap > longest_gap:
+            raise UsageError(f"data.shortest_gap: {shortest_gap} is above data.longest_gap, {longest_gap}")
+        if longest_gap > window - 2:
+            raise UsageError(
+                f"data.longest_gap: {longest_gap} frames and a ball on both sides need a data.window of "
+                f"{longest_gap + 2} or more, found {window}"
+            )
+        self.root = Path(root)
+        self.split = Split(tuple(train or ()), tuple(val or ()), tuple(test or ()))
+        self.holdout = holdout
+        self.window = window
+        self.gaps = range(shortest_gap, longest_gap + 1)
+        self.scattered = scattered
+        self.mask_share = mask_share
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.source_size = (int(source_size[0]), int(source_size[1]))
+        self.parts: dict[Part, list[LabelledTrajectory]] = {}
+
+    def setup(self, stage: str) -> None:
+        """Read the label files and split them."""
+        found = {one.clip.name: one for one in read_trajectories(self.root, self.source_size)}
+        chosen = choose_clips([one.clip for one in found.values()], self.split, self.holdout)
+        for part in STAGES[stage]:
+            self.parts[part] = [found[clip.name] for clip in chosen[part]]
+            if not self.parts[part]:
+                raise TrackNetError(f"{self.root}: no rallies for {part} among {len(found)}; name some")
+        if stage == "fit":
+            told = ", ".join(
+                f"{part} {len(rallies)} rallies of {sum(len(one.visible) for one in rallies):,} frames"
+                for part, rallies in self.parts.items()
+            )
+            rank_zero_info(f"{self.root}: {told}")
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled windows, masked when they are used."""
+        windows = _train_windows(self.parts["train"], self.window)
+        if not len(windows):
+            raise TrackNetError(f"{self.root}: no training rally has {_FEWEST} frames with a ball")
+        return self._loader(windows, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Gaps of the validation rallies."""
+        return self._loader(self._gap_windows("val"))
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Gaps of the test rallies."""
+        return self._loader(self._gap_windows("test"))
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Change and mask training windows on the device."""
+        if "mask" in batch:
+            return batch
+        if self.trainer is not None:
+            _seed_step(self.trainer)
+        xy, visible = batch["xy"], batch["visible"]
+        if self.augmentation is not None:
+            xy = self.augmentation(xy)
+        return {"xy": xy, "visible": visible, "mask": self._masks(visible)}
+
+    def _masks(self, visible: Tensor) -> Tensor:
+        windows, length = visible.shape
+        device = visible.device
+        at = torch.arange(length, device=device)
+        gap = torch.randint(self.gaps[0], self.gaps[-1] + 1, (windows, 1), device=device)
+        start = 1 + (torch.rand(windows, 1, device=device) * (length - 1 - gap)).long()
+        in_gap = (at >= start) & (at < start + gap)
+        hidden = torch.rand(windows, length, device=device).argsort(dim=1) < int(self.mask_share * length)
+        return torch.where(torch.rand(windows, 1, device=device) < self.scattered, hidden, in_gap)
+
+    def _gap_windows(self, part: Part) -> Windows:
+        windows = gap_windows(self.parts[part], self.window, self.gaps)
+        if not len(windows):
+            raise TrackNetError(
+                f"{self.root}: no {part} rally has {self.gaps[0] + 2} frames in a row with a ball"
+            )
+        return windows
+
+    def _loader(self, windows: Windows, shuffle: bool = False) -> DataLoader[Sample]:
+        return DataLoader(windows, self.batch_size, shuffle=shuffle, num_workers=self.num_workers)
+
+
+class Windows(Dataset[Sample]):
+    """Windows in memory.
+
+    Args:
+        arrays: Name of each part of a sample, and its values, ``[number, L, ...]``.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self.tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def __len__(self) -> int:
+        return len(self.tensors["xy"])
+
+    def __getitem__(self, index: int) -> Sample:
+        return {name: values[index] for name, values in self.tensors.items()}
+
+
+def gap_windows(rallies: Sequence[LabelledTrajectory], window: int, gaps: Sequence[int]) -> Windows:
+    """Cut gaps of some lengths out of rallies, each in the middle of a window.
+
+    Args:
+        rallies: The rallies.
+        window: Steps per window, L; beyond the ends of a rally nothing is visible.
+        gaps: Lengths of the gaps; those of one length lie side by side.
+
+    Returns:
+        Windows of ``xy``, ``visible`` and ``mask``; a ball is visible in all frames of each gap and in those
+        before and after.
+    """
+    cut: list[tuple[np.ndarray, ...]] = []
+    for one in rallies:
+        xy = np.pad(one.xy, ((window, window), (0, 0)))
+        visible = np.pad(one.visible, window)
+        for gap in gaps:
+            start = window + 1
+            while start + gap < len(visible):
+                if visible[start - 1 : start + gap + 1].all():
+                    low = start - (window - gap) // 2
+                    mask = np.zeros(window, bool)
+                    mask[start - low : start - low + gap] = True
+                    cut.append((xy[low : low + window], visible[low : low + window], mask))
+                    start += gap
+                else:
+                    start += 1
+    return _stacked(cut, ("xy", "visible", "mask"))
+
+
+def read_trajectories(root: Path, size: tuple[int, int] = (720, 1280)) -> list[LabelledTrajectory]:
+    """Read all label files below a folder; rows with faults count as without a ball.
+
+    Args:
+        root: The folder.
+        size: Height and width in pixels of rallies without a video beside their labels.
+
+    Returns:
+        The rallies with at least one ball, by name.
+
+    Raises:
+        TrackNetError: The folder is missing, or holds no rally.
+    """
+    root = root.expanduser()
+    if not root.is_dir():
+        raise TrackNetError(f"{root}: no such folder; expected one of label files (CSV)")
+    found: dict[str, LabelledTrajectory] = {}
+    faults: list[str] = []
+    # Corrected labels come last and take the place of those they correct.
+    for path in sorted(root.rglob("*.csv"), key=lambda path: (path.parent.name == _ROOMS[1], path)):
+        clip = _clip(root, path)
+        if clip.video != path:
+            info = open_source(clip.video).info
+            labels, wrong = read_labels(path, _frames(path), (info.height, info.width))
+            scale = (info.width, info.height)
+        else:
+            labels, wrong = read_labels(path, _frames(path), size)
+            scale = (size[1], size[0])
+        faults += [str(fault) for fault in wrong if fault.severity == "error"]
+        if labels.visible.any():
+            frames = int(np.flatnonzero(labels.labelled)[-1]) + 1
+            xy = (labels.xy[:frames] / np.array(scale, np.float32)).astype(np.float32)
+            found[clip.name] = LabelledTrajectory(clip, xy, labels.visible[:frames])
+    if not found:
+        wrong_one = f"; the first fault is {faults[0]}" if faults else "; expected label files (CSV)"
+        raise TrackNetError(f"{root}: no trajectories{wrong_one}")
+    return [found[name] for name in sorted(found)]
+
+
+def _clip(root: Path, path: Path) -> Clip:
+    """Name a rally after its label file, without the folder that only holds labels."""
+    folders = [part for part in path.relative_to(root).parts[:-1] if part not in _ROOMS]
+    stem = path.stem.removesuffix("_ball")
+    own_folder = stem.lower() == "label" and folders
+    name = "/".join(folders if own_folder else [*folders, stem])
+    prefix = re.match(r"((?:game|match)\d+)_", stem, re.IGNORECASE)
+    group = "/".join([*folders, prefix[1]] if prefix else folders[:-1] if own_folder else folders)
+    return Clip(name, group, _video(path, stem) or path, path)
+
+
+def _video(path: Path, stem: str) -> Path | None:
+    """Find the video that a label file belongs to: beside it, in ``../video``, or the images around it."""
+    folders = [path.parent, path.parent.parent / "video"]
+    for folder in folders:
+        for suffix in (".mp4", ".avi", ".mov", ".mkv"):
+            if (video := folder / f"{stem}{suffix}").is_file():
+                return video
+    images = path.parent.parent / "frame" / stem if path.parent.name in _ROOMS else path.parent
+    if images.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in images.iterdir()):
+        return images
+    return None
+
+
+def _frames(path: Path) -> int:
+    """Give a number of frames that no row of a label file goes beyond."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise TrackNetError(f"{path}: cannot read the labels: {error.strerror}") from error
+    numbers = (re.findall(r"\d+", re.split(r"[,;\t]", line)[0], re.ASCII) for line in lines)
+    last = max((int(found[-1]) for found in numbers if found), default=0)
+    return min(max(last + 1, len(lines)), _LONGEST)
+
+
+def _train_windows(rallies: Sequence[LabelledTrajectory], window: int) -> Windows:
+    cut: list[tuple[np.ndarray, ...]] = []
+    for one in rallies:
+        short = max(window - len(one.visible), 0)
+        xy, visible = np.pad(one.xy, ((0, short), (0, 0))), np.pad(one.visible, (0, short))
+        parts = [slice(start, start + window) for start in range(len(visible) - window + 1)]
+        cut += [(xy[part], visible[part]) for part in parts if visible[part].sum() >= _FEWEST]
+    return _stacked(cut, ("xy", "visible"))
+
+
+def _stacked(cut: Sequence[tuple[np.ndarray, ...]], names: Sequence[str]) -> Windows:
+    if not cut:
+        return Windows({name: np.zeros((0, 0), np.float32) for name in names})
+    columns = zip(*cut, strict=True)
+    return Windows({name: np.stack(column) for name, column in zip(names, columns, strict=True)})
