@@ -7,13 +7,14 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
-from operator import attrgetter
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.optim import Optimizer
@@ -24,9 +25,11 @@ from tracknet.cli.usage import SettingError, TrackNetParser
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import COMMAND_LINE, compose
 from tracknet.data.datamodules import RallyDataModule
+from tracknet.data.trajectories import TrajectoryDataModule
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.schedules import WarmupCosine
 
 # Short class names are looked up among imported classes: these rooms hold what YAML may choose.
@@ -69,7 +72,7 @@ class TrackNetCLI(LightningCLI):
         try:
             super().__init__(
                 model_class=LightningModule,
-                datamodule_class=RallyDataModule,
+                datamodule_class=LightningDataModule,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_kwargs={"overwrite": True},
@@ -88,10 +91,11 @@ class TrackNetCLI(LightningCLI):
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Hand what the network needs from the module to the data."""
+        """Hand what the network needs from the module to the data, where both have it."""
         for attribute, parameter in LINKS.items():
+            # Data without the parameter are passed over; a model without the attribute must not stop there.
             parser.link_arguments(
-                "model", f"data.init_args.{parameter}", attrgetter(attribute), apply_on="instantiate"
+                "model", f"data.init_args.{parameter}", partial(_get, attribute), apply_on="instantiate"
             )
 
     @override
@@ -127,7 +131,16 @@ class TrackNetCLI(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        """Keep another command in a run's folder from overwriting the configuration that repeats the run."""
+        """Keep another command in a run's folder from overwriting the configuration that repeats the run.
+
+        Raises:
+            UsageError: The model does not learn from such data.
+        """
+        chosen = self.config[self.subcommand] if self.subcommand else self.config
+        model, data = (_class_at(chosen[key]["class_path"]) for key in ("model", "data"))
+        if issubclass(model, TrajectoryRectifier) != issubclass(data, TrajectoryDataModule):
+            fitting = "a TrajectoryRectifier, and only that, learns from a TrajectoryDataModule"
+            raise UsageError(f"data: {model.__name__} cannot take {data.__name__}: {fitting}")
         if self.subcommand not in (None, "fit"):
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
 
@@ -191,12 +204,16 @@ class TrackNetCLI(LightningCLI):
             return
         score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
         metric = self.model.val_metrics.label if isinstance(self.model, HeatmapTracker) else ""
+        figure, track = "F1", f"--ckpt {best}"
+        if isinstance(self.model, TrajectoryRectifier):
+            figure, track = "error", f"--ckpt TRACKER --rectifier {best}"
+            metric = "mean distance in px at 288x512"
         shown = [
             f"run:        {folder}",
-            f"best:       {best}" + (f"  (F1 {float(score):.4f}; {metric})" if score is not None else ""),
+            f"best:       {best}" + (f"  ({figure} {float(score):.4f}; {metric})" if score is not None else ""),
             f"curves:     tensorboard --logdir {folder}",
             f"test:       tracknet test --ckpt_path {best}",
-            f"track:      tracknet track VIDEO --ckpt {best}",
+            f"track:      tracknet track VIDEO {track}",
             f"repeat:     tracknet fit --config {Path(folder) / 'config.yaml'}",
         ]
         print("\n" + "\n".join(shown))
@@ -249,6 +266,16 @@ def main(argv: Sequence[str]) -> int:
             "without --config, the configuration of the checkpoint's own run is taken"
         ) from error
     return 0
+
+
+def _get(attribute: str, model: LightningModule) -> Any:
+    return getattr(model, attribute, None)
+
+
+def _class_at(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    cls: type = getattr(import_module(module), name)
+    return cls
 
 
 def _silence_known_noise() -> None:
