@@ -14,21 +14,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import av
 import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from tracknet.data.generate.film import Film, Shown
+from tracknet.data.generate.placement import PLACEMENTS, RallyLayout, sparse, write_own_split
 from tracknet.data.generate.sports import Sport, game_of
 from tracknet.data.generate.venue import draw_venue
-from tracknet.data.labels import Labels, write_labels
+from tracknet.data.labels import Labels
 from tracknet.data.progress import Progress, track_progress
 from tracknet.data.video import VideoWriter
 from tracknet.errors import TrackNetError, UsageError
-
-RallyLayout = Literal["flat", "tennis", "shuttlecock"]
 
 VERSION = 2
 """Raised whenever the same settings give other rallies."""
@@ -75,7 +73,7 @@ class _Rally:
     Attributes:
         part: Index into `PARTS`.
         index: Its number within the part.
-        video: Video file or, in the tennis layout, folder of images.
+        video: Video file or folder of images.
         labels: Label file.
     """
 
@@ -113,7 +111,8 @@ def generate_rallies(
         sport: Whose court, players, ball and flight.
         layout: How the files lie: ``flat``: ``match1_01.mp4`` beside ``match1_01.csv``; ``tennis``:
             ``game1/Clip1/0000.jpg ...`` with ``Label.csv``; ``shuttlecock``: ``match1/video/1_01_01.mp4`` and
-            ``match1/csv/1_01_01_ball.csv``.
+            ``match1/csv/1_01_01_ball.csv``; the others as the data sets of that name, of which
+            ``openttgames`` and ``racketvision`` have labels for some frames only.
         train: Number of training rallies.
         val: Number of validation rallies.
         test: Number of test rallies.
@@ -148,7 +147,9 @@ def generate_rallies(
         with _alone(root):
             _check_folder(root, settings)
             _write_settings(root / "rallies.json", settings)
-            rallies = [rally for rally in _plan(root, settings) if not rally.labels.exists()]
+            plan = list(_plan(root, settings))
+            write_own_split(root, layout, [(PARTS[rally.part], str(rally.video)) for rally in plan])
+            rallies = [rally for rally in plan if not rally.labels.exists()]
             _write_all(root, settings, rallies, workers, progress)
     except OSError as error:
         raise TrackNetError(
@@ -211,16 +212,8 @@ def _plan(root: Path, settings: Settings) -> Iterator[_Rally]:
         for index in range((settings.train, settings.val, settings.test)[part]):
             nth = index % RALLIES_PER_VENUE + 1
             venue += nth == 1
-            folder = root / name
-            if settings.layout == "flat":
-                stem = f"match{venue}_{nth:02d}"
-                yield _Rally(part, index, folder / f"{stem}.mp4", folder / f"{stem}.csv")
-            elif settings.layout == "tennis":
-                clip = folder / f"game{venue}" / f"Clip{nth}"
-                yield _Rally(part, index, clip, clip / "Label.csv")
-            else:
-                match, stem = folder / f"match{venue}", f"1_{nth:02d}_{nth:02d}"
-                yield _Rally(part, index, match / "video" / f"{stem}.mp4", match / "csv" / f"{stem}_ball.csv")
+            video, labels = PLACEMENTS[settings.layout].files(name, venue, nth)
+            yield _Rally(part, index, root / video, root / labels)
 
 
 def _write_all(
@@ -287,26 +280,28 @@ def write_rally(settings: Settings, rally: _Rally, staging: Path) -> None:
         np.ones(settings.frames, bool),
     )
     work = staging / f"{rally.part}-{rally.index}"
-    rally.labels.parent.mkdir(parents=True, exist_ok=True)
-    if settings.layout == "tennis":
+    placement = PLACEMENTS[settings.layout]
+    table = work.with_suffix(rally.labels.suffix)
+    if placement.image is not None:
         work.mkdir()
-        jpeg = _JpegEncoder(settings.size)
+        encoder = _ImageEncoder(settings.size, Path(placement.image).suffix)
         for index, shown in enumerate(_until_stopped(film, staging)):
-            (work / f"{index:04d}.jpg").write_bytes(jpeg.encode(shown.pixels))
+            (work / placement.image.format(index)).write_bytes(encoder.encode(shown.pixels))
             labels.xy[index], labels.visible[index] = shown.xy, shown.visible
-        write_labels(work / "Label.csv", labels, "tennis", settings.size)
-        rally.labels.parent.rmdir()
-        work.rename(rally.video)
-        return
-    rally.video.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(work.with_suffix(".mp4"), settings.size, settings.fps) as video:
-        for index, shown in enumerate(_until_stopped(film, staging)):
-            video.write(shown.pixels)
-            labels.xy[index], labels.visible[index] = shown.xy, shown.visible
-    write_labels(work.with_suffix(".csv"), labels, "trajectory", settings.size)
+        # Images that were moved before a call was killed.
+        shutil.rmtree(rally.video, ignore_errors=True)
+    else:
+        work = work.with_suffix(".mp4")
+        with VideoWriter(work, settings.size, settings.fps) as video:
+            for index, shown in enumerate(_until_stopped(film, staging)):
+                video.write(shown.pixels)
+                labels.xy[index], labels.visible[index] = shown.xy, shown.visible
+    placement.write(table, sparse(labels, placement), settings.size)
     # The labels come last: a rally with labels is finished.
-    work.with_suffix(".mp4").replace(rally.video)
-    work.with_suffix(".csv").replace(rally.labels)
+    rally.video.parent.mkdir(parents=True, exist_ok=True)
+    work.replace(rally.video)
+    rally.labels.parent.mkdir(parents=True, exist_ok=True)
+    table.replace(rally.labels)
 
 
 def _until_stopped(film: Film, staging: Path) -> Iterator[Shown]:
@@ -321,22 +316,24 @@ class _Stopped(Exception):  # noqa: N818
     """Ends the work of a process after an interrupt or an error elsewhere."""
 
 
-class _JpegEncoder:
-    """Single pictures as JPEG."""
+class _ImageEncoder:
+    """Single pictures as ``.jpg`` or ``.png``."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], suffix: str) -> None:
         self._size = size
+        self._codec, self._format = ("png", "rgb24") if suffix == ".png" else ("mjpeg", "yuvj420p")
 
     def encode(self, pixels: np.ndarray) -> bytes:
         """Encode one picture, uint8 ``[h, w, 3]``."""
-        codec = av.CodecContext.create("mjpeg", "w")
+        codec = av.CodecContext.create(self._codec, "w")
         assert isinstance(codec, av.VideoCodecContext)
         codec.height, codec.width = self._size
-        codec.pix_fmt = "yuvj420p"
-        codec.options = {"q": "3"}
+        codec.pix_fmt = self._format
+        if self._codec == "mjpeg":
+            codec.options = {"q": "3"}
         codec.time_base = 1  # type: ignore[assignment]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        packets = itertools.chain(codec.encode(frame.reformat(format="yuvj420p")), codec.encode(None))
+        packets = itertools.chain(codec.encode(frame.reformat(format=self._format)), codec.encode(None))
         return b"".join(bytes(packet) for packet in packets)
 
 

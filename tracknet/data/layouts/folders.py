@@ -19,6 +19,11 @@ def parts(root: Path) -> list[Path]:
     return [root, *(root / part for part in ("train", "val", "test") if (root / part).is_dir())]
 
 
+def prefix_of(part: Path, root: Path) -> str:
+    """Give what begins the names of the clips of a part; nothing for the data set itself."""
+    return "" if part == root else f"{part.name}/"
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key that counts digits as numbers, so that game2 comes before game10."""
     return [

@@ -15,6 +15,8 @@ from tracknet.data.layouts.folders import (
     folders,
     image_folders,
     natural,
+    parts,
+    prefix_of,
     videos_by_name,
     without_labels,
     without_video,
@@ -48,13 +50,13 @@ class OpenTTGames(Layout):
         clips: list[Clip] = []
         orphans: list[Fault] = []
         own: dict[str, tuple[Part, ...]] = {"training": ("train",), "test": ("test",)}
-        for folder, parts in own.items():
+        for folder, own_parts in own.items():
             part = root / folder
             tables = {game.name: game / "ball_markup.json" for game in folders(part / "annotations")}
             tables = {game: table for game, table in tables.items() if table.is_file()}
             videos = videos_by_name(part) | videos_by_name(part / "videos")
             clips += [
-                Clip(f"{folder}/{game}", f"{folder}/{game}", videos[game], tables.get(game), parts)
+                Clip(f"{folder}/{game}", f"{folder}/{game}", videos[game], tables.get(game), own_parts)
                 for game in sorted(videos, key=natural)
             ]
             orphans += [
@@ -105,14 +107,14 @@ class RacketVision(Layout):
             for stem, path in videos_by_name(sport / "videos").items():
                 match_name, _, rally = stem.rpartition("_")
                 videos[f"{match_name}/{rally}"] = path
-            parts, info_faults = self._own_split(sport, set(videos))
+            listed, info_faults = self._own_split(sport, set(videos))
             found = [
                 Clip(
                     f"{prefix}{name}",
                     f"{prefix}{name.partition('/')[0]}",
                     videos[name],
                     tables.get(name),
-                    tuple(parts.get(name, ())),
+                    tuple(listed.get(name, ())),
                 )
                 for name in sorted(videos, key=natural)
             ]
@@ -174,10 +176,11 @@ class BlurBall(Layout):
     expects = "MATCH/ with frames/CLIP/00000.png ... and csv/CLIP.csv"
 
     def recognises(self, root: Path) -> bool:
-        """Tell whether the folder holds a match with a labelled clip."""
+        """Tell whether the folder, or a part of it, holds a match with a labelled clip."""
         return any(
             table.suffix.lower() == ".csv" and (match / "frames" / table.stem).is_dir()
-            for match in folders(root)
+            for part in parts(root)
+            for match in folders(part)
             for table in entries(match / "csv")
         )
 
@@ -185,16 +188,17 @@ class BlurBall(Layout):
         """Find the clips, see `Layout.find`."""
         clips: list[Clip] = []
         orphans: list[Fault] = []
-        for match in folders(root):
-            tables = {path.stem: path for path in entries(match / "csv") if path.suffix.lower() == ".csv"}
-            images = image_folders(match / "frames")
-            clips += [
-                Clip(f"{match.name}/{name}", match.name, path, tables.get(name))
-                for name, path in images.items()
-            ]
-            orphans += [
-                without_video(table, f"../frames/{name}/00000.png ...")
-                for name, table in tables.items()
-                if name not in images
-            ]
+        for part in parts(root):
+            for match in folders(part):
+                group = f"{prefix_of(part, root)}{match.name}"
+                tables = {path.stem: path for path in entries(match / "csv") if path.suffix.lower() == ".csv"}
+                images = image_folders(match / "frames")
+                clips += [
+                    Clip(f"{group}/{name}", group, path, tables.get(name)) for name, path in images.items()
+                ]
+                orphans += [
+                    without_video(table, f"../frames/{name}/00000.png ...")
+                    for name, table in tables.items()
+                    if images and name not in images
+                ]
         return clips, [*without_labels(clips, "../../csv/{stem}.csv"), *orphans]

@@ -14,6 +14,7 @@ from tracknet.data.layouts.folders import (
     is_video,
     natural,
     parts,
+    prefix_of,
     without_labels,
     without_video,
 )
@@ -39,7 +40,7 @@ class FlatVideo(Layout):
         clips: list[Clip] = []
         orphans: list[Path] = []
         for folder in parts(root):
-            prefix = "" if folder == root else f"{folder.name}/"
+            prefix = prefix_of(folder, root)
             inside = entries(folder)
             videos = [path for path in inside if is_video(path)]
             tables = {path.stem: path for path in inside if path.suffix.lower() == ".csv"}

@@ -14,6 +14,8 @@ from tracknet.data.layouts.folders import (
     folders,
     image_folders,
     natural,
+    parts,
+    prefix_of,
     videos_by_name,
     without_labels,
     without_video,
@@ -32,23 +34,26 @@ class WasbSoccer(Layout):
     expects = "annos/NAME.xml with videos/NAME.avi or frames/NAME/00000.png ..."
 
     def recognises(self, root: Path) -> bool:
-        """Tell whether the folder holds a file of annotations."""
-        return any(path.suffix.lower() == ".xml" for path in entries(root / "annos"))
+        """Tell whether the folder, or a part of it, holds a file of annotations."""
+        return any(_by_name(part / "annos", ".xml") for part in parts(root))
 
     def find(self, root: Path) -> tuple[list[Clip], list[Fault]]:
         """Find the clips, see `Layout.find`."""
-        tables = {path.stem: path for path in entries(root / "annos") if path.suffix.lower() == ".xml"}
-        # A video is a fraction of the size of its frames and has the same content.
-        videos = image_folders(root / "frames") | videos_by_name(root / "videos")
-        clips = [Clip(name, name, videos[name], tables.get(name)) for name in sorted(videos, key=natural)]
-        return clips, [
-            *without_labels(clips, "../annos/{stem}.xml"),
-            *(
+        clips: list[Clip] = []
+        orphans: list[Fault] = []
+        for part in parts(root):
+            tables = _by_name(part / "annos", ".xml")
+            # A video is a fraction of the size of its frames and has the same content.
+            videos = image_folders(part / "frames") | videos_by_name(part / "videos")
+            for name in sorted(videos, key=natural):
+                clip = f"{prefix_of(part, root)}{name}"
+                clips.append(Clip(clip, clip, videos[name], tables.get(name)))
+            orphans += [
                 without_video(path, f"../videos/{name}.avi or ../frames/{name}/00000.png ...")
                 for name, path in tables.items()
                 if name not in videos
-            ),
-        ]
+            ]
+        return clips, [*without_labels(clips, "../annos/{stem}.xml"), *orphans]
 
     def read_labels(
         self, path: Path, frames: int, size: tuple[int, int], images: Sequence[str] | None = None
@@ -72,22 +77,23 @@ class WasbVolleyball(Layout):
     _ANNOTATIONS = "volleyball_ball_annotation"
 
     def recognises(self, root: Path) -> bool:
-        """Tell whether the folder holds the folder of annotations."""
-        return (root / self._ANNOTATIONS).is_dir()
+        """Tell whether the folder, or a part of it, holds the folder of annotations."""
+        return any((part / self._ANNOTATIONS).is_dir() for part in parts(root))
 
     def find(self, root: Path) -> tuple[list[Clip], list[Fault]]:
         """Find the clips, see `Layout.find`."""
-        tables = {
-            f"{match.name}/{path.stem}": path
-            for match in folders(root / self._ANNOTATIONS)
-            for path in entries(match)
-            if path.suffix.lower() == ".txt"
-        }
-        clips = _clips_of_matches(root / "videos", tables)
-        faults = []
-        for clip in clips:
-            faults += without_labels([clip], f"{self._ANNOTATIONS}/{clip.name}.txt")
-        return clips, [*faults, *_orphans(clips, tables)]
+        clips: list[Clip] = []
+        faults: list[Fault] = []
+        for part in parts(root):
+            tables = {
+                f"{match.name}/{name}": path
+                for match in folders(part / self._ANNOTATIONS)
+                for name, path in _by_name(match, ".txt").items()
+            }
+            found, orphans = _clips_of_matches(part, prefix_of(part, root), tables)
+            clips += found
+            faults += without_labels(found, f"a file {self._ANNOTATIONS}/MATCH/{{stem}}.txt") + orphans
+        return clips, faults
 
     def read_labels(
         self, path: Path, frames: int, size: tuple[int, int], images: Sequence[str] | None = None
@@ -110,30 +116,32 @@ class WasbBasketball(Layout):
     expects = "videos/VIDEO/CLIP/000000.jpg ... with ball-annos/VIDEO/NAME_CLIP.xml"
 
     def recognises(self, root: Path) -> bool:
-        """Tell whether the folder holds the folder of annotations."""
-        return (root / "ball-annos").is_dir()
+        """Tell whether the folder, or a part of it, holds the folder of annotations."""
+        return any((part / "ball-annos").is_dir() for part in parts(root))
 
     def find(self, root: Path) -> tuple[list[Clip], list[Fault]]:
         """Find the clips, see `Layout.find`."""
-        annotated = {video.name: video for video in folders(root / "ball-annos")}
-        tables = {
-            f"{name}/{path.stem.rpartition('_')[2]}": path
-            for name, video in annotated.items()
-            for path in entries(video)
-            if path.suffix.lower() == ".xml"
-        }
-        clips = [clip for clip in _clips_of_matches(root / "videos", tables) if clip.group in annotated]
-        faults = []
-        for clip in clips:
-            video, _, name = clip.name.partition("/")
-            faults += without_labels([clip], f"ball-annos/{video}/*_{name}.xml")
-        left_out = [video for video in folders(root / "videos") if video.name not in annotated]
-        message = "is left out, it has no folder in ball-annos"
-        return clips, [
-            *faults,
-            *_orphans(clips, tables),
-            *(Fault(video, "left-out", message, severity="warning") for video in left_out),
-        ]
+        clips: list[Clip] = []
+        faults: list[Fault] = []
+        for part in parts(root):
+            prefix = prefix_of(part, root)
+            annotated = {f"{prefix}{video.name}" for video in folders(part / "ball-annos")}
+            tables = {
+                f"{video.name}/{name.rpartition('_')[2]}": path
+                for video in folders(part / "ball-annos")
+                for name, path in _by_name(video, ".xml").items()
+            }
+            found, orphans = _clips_of_matches(part, prefix, tables)
+            found = [clip for clip in found if clip.group in annotated]
+            clips += found
+            faults += without_labels(found, "a file ball-annos/VIDEO/*_{stem}.xml") + orphans
+            message = "is left out, it has no folder in ball-annos"
+            faults += [
+                Fault(video, "left-out", message, severity="warning")
+                for video in folders(part / "videos")
+                if f"{prefix}{video.name}" not in annotated
+            ]
+        return clips, faults
 
     def read_labels(
         self, path: Path, frames: int, size: tuple[int, int], images: Sequence[str] | None = None
@@ -142,18 +150,23 @@ class WasbBasketball(Layout):
         return read_cvat(path, frames, size, images)
 
 
-def _clips_of_matches(videos: Path, tables: dict[str, Path]) -> list[Clip]:
-    """Find the folders of images ``MATCH/CLIP``."""
-    clips = []
-    for match in folders(videos):
-        for name, path in image_folders(match).items():
-            clip = f"{match.name}/{name}"
-            clips.append(Clip(clip, match.name, path, tables.get(clip)))
-    return clips
+def _by_name(folder: Path, suffix: str) -> dict[str, Path]:
+    """Find the files of one kind in a folder, each by its name without suffix."""
+    return {path.stem: path for path in entries(folder) if path.suffix.lower() == suffix}
 
 
-def _orphans(clips: Sequence[Clip], tables: dict[str, Path]) -> list[Fault]:
-    found = {clip.name for clip in clips}
-    return [
+def _clips_of_matches(part: Path, prefix: str, tables: dict[str, Path]) -> tuple[list[Clip], list[Fault]]:
+    """Find the folders of images ``videos/MATCH/CLIP``, and the labels of ``MATCH/CLIP`` without one."""
+    videos = {
+        (match.name, name): path
+        for match in folders(part / "videos")
+        for name, path in image_folders(match).items()
+    }
+    clips = [
+        Clip(f"{prefix}{match}/{name}", f"{prefix}{match}", path, tables.get(f"{match}/{name}"))
+        for (match, name), path in videos.items()
+    ]
+    found = {f"{match}/{name}" for match, name in videos}
+    return clips, [
         without_video(path, f"images in videos/{name}/") for name, path in tables.items() if name not in found
     ]
