@@ -208,9 +208,10 @@ class TrackNetCLI(LightningCLI):
         if isinstance(self.model, TrajectoryRectifier):
             figure, track = "error", f"--ckpt TRACKER --rectifier {best}"
             metric = "mean distance in px at 288x512"
+        told = "" if score is None else f"  ({figure} {float(score):.4f}; {metric})"
         shown = [
             f"run:        {folder}",
-            f"best:       {best}" + (f"  ({figure} {float(score):.4f}; {metric})" if score is not None else ""),
+            f"best:       {best}{told}",
             f"curves:     tensorboard --logdir {folder}",
             f"test:       tracknet test --ckpt_path {best}",
             f"track:      tracknet track VIDEO {track}",
