@@ -144,7 +144,7 @@ class VideoFile(FrameSource):
         stretches: Sequence[Stretch] | None = None,
     ) -> Iterator[np.ndarray]:
         shape = size or (self.info.height, self.info.width)
-        resize = _Resizer(shape)
+        resize = FrameResizer(shape)
         left = None if stretches is None else list(stretches)
         number = 0
         with self._opened() as (container, stream):
@@ -219,7 +219,7 @@ class VideoFile(FrameSource):
             return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
 
     def _keyframes(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:
-        resize = _Resizer(size or (self.info.height, self.info.width))
+        resize = FrameResizer(size or (self.info.height, self.info.width))
         found: dict[int | None, np.ndarray] = {}
         with self._opened() as (container, stream):
             stream.codec_context.skip_frame = "NONKEY"
@@ -301,7 +301,7 @@ class ImageFolder(FrameSource):
         return list(self._read([self._images[i] for i in evenly_spaced(self.count(), samples)], size))
 
     def _read(self, images: Sequence[Path], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
-        resize = _Resizer(size or (self.info.height, self.info.width))
+        resize = FrameResizer(size or (self.info.height, self.info.width))
         for file in images:
             image = _read_image(file)
             if (image.width, image.height) != (self.info.width, self.info.height):
@@ -343,8 +343,12 @@ def count_frames(source: FrameSource) -> int:
     return source.count()
 
 
-class _Resizer:
-    """Turns decoded pictures into RGB arrays; keeps the scaler's tables from one frame to the next."""
+class FrameResizer:
+    """Turns decoded pictures into RGB arrays; keeps the scaler's tables from one frame to the next.
+
+    Args:
+        size: Height and width of the arrays.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._height, self._width = size

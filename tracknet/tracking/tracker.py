@@ -1,4 +1,4 @@
-"""From the frames of a video to one row a frame: windows, batches and a decoder thread."""
+"""From the frames of a video to one row a frame: modes, windows, batches and a decoder thread."""
 
 from __future__ import annotations
 
@@ -6,174 +6,179 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 import torch
-from jsonargparse.typing import PositiveInt
-from torch import Tensor
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from tracknet.data.geometry import resize_xy
 from tracknet.data.progress import track_progress
+from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackground
 from tracknet.data.video import FrameSource, median_background
-from tracknet.errors import TrackNetError
-from tracknet.evaluation.decoding import Detections
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.tracking.finder import BallDetector, BallFinder, HeatmapDetector, choose_finder
+from tracknet.tracking.live import follow
+from tracknet.tracking.modes import Mode
+from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectoryRow
+from tracknet.tracking.windows import Ensemble, FirstWord, place_weights, slide
+
+__all__ = ["BATCHES_AHEAD", "BallDetector", "HeatmapDetector", "Mode", "track"]
 
 BATCHES_AHEAD = 2
 """Batches decoded while the network works on one; the bound keeps memory the same for any length of video."""
 
-
-class BallDetector(Protocol):
-    """What finds the ball in windows of frames; a trained tracker is one."""
-
-    @property
-    def frames(self) -> int:
-        """Frames per window, L."""
-
-    @property
-    def outputs(self) -> int:
-        """Positions per window, L_out, of its last L_out frames: L, or 1 for the last frame only."""
-
-    @property
-    def needs_background(self) -> bool:
-        """Whether `detect` wants the median background."""
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the frames it takes."""
-
-    @property
-    def threshold(self) -> float:
-        """Confidence from which a ball counts as visible."""
-
-    def detect(self, frames: Tensor, background: Tensor | None = None) -> Detections:
-        """Find the ball, without gradients.
-
-        Args:
-            frames: RGB frames, uint8, ``[B, L, 3, H, W]``, oldest first.
-            background: Median background, uint8, ``[B, 3, H, W]``, where it is wanted.
-
-        Returns:
-            Positions in input pixels, ``[B, L_out, 2]``, and confidences in 0..1, ``[B, L_out]``.
-        """
+T = TypeVar("T")
 
 
 def track(
     source: FrameSource,
     detector: BallDetector,
     *,
+    mode: Mode = "single",
+    step: PositiveInt | None = None,
+    flip: bool = False,
+    online: OnlineTracker | None = None,
     batch_size: PositiveInt = 4,
     device: torch.device | str = "cpu",
+    background_seconds: PositiveFloat = BACKGROUND_SECONDS,
     progress: bool = True,
 ) -> Generator[TrajectoryRow, None, None]:
     """Find the ball in every frame of a video, in constant memory.
 
-    Windows do not overlap, and the last one is moved back so that it is full; a network with one output
-    slides by one frame. Frames are decoded in a thread of their own while the network works on those before.
+    - ``single``: windows do not overlap, and the last one is moved back so that it is full; a network with
+      one output slides by one frame. The fastest.
+    - ``average``: windows slide by `step`, and the heatmaps that they give for a frame are averaged, at both
+      ends of the video those that there are. Costs ``L_out / step`` times as much as ``single``.
+    - ``triangular``: as ``average``, the middle of a window counting the most (1, 2, .., 2, 1).
+    - ``causal``: each frame is judged by the window that ends with it, and by the background so far, as in a
+      live stream; one window at a time.
+
+    Each frame is decoded, resized, brought to the device and converted once, in a thread of its own while the
+    network works on those before; L frames and L_out heatmaps are held, whatever the length of the video.
 
     Args:
         source: The video.
         detector: Finds the ball in windows of frames.
+        mode: See above.
+        step: Frames from one window of an ensemble to the next, 1 to L_out; default 1.
+        flip: Average each heatmap with that of the mirrored frames; costs twice as much.
+        online: Chooses among the candidates of each frame; default the decoder's choice, frame by frame.
         batch_size: Windows given to the detector at once.
         device: Where the detector lies.
+        background_seconds: What the background of the mode causal looks back on, see `RunningBackground`.
         progress: Show frames per second and the time left.
 
-    Yields:
+    Returns:
         Exactly one row for each frame, in order, positions in pixels of the source. Close the generator to
         stop early.
 
     Raises:
-        TrackNetError: The video has no frames, or cannot be decoded.
+        UsageError: The mode does not go with the detector or the step.
+        TrackNetError: On the way: the video has no frames, or cannot be decoded.
     """
-    size = (source.info.height, source.info.width)
+    averages = mode in ("average", "triangular")
+    if step is not None and not averages:
+        raise UsageError(f"a step of {step} goes with the modes average and triangular, not with {mode}")
+    if averages and detector.outputs == 1:
+        raise UsageError(
+            f"mode {mode}: this network speaks of one frame a window, so there is nothing to average; "
+            "use the mode single"
+        )
+    stride = (step or 1) if averages else detector.outputs
+    if stride > detector.outputs:
+        raise UsageError(
+            f"step is {step}, but a window speaks of {detector.outputs} frames: expected 1 to "
+            f"{detector.outputs}, or frames would be left out"
+        )
+    finder = choose_finder(
+        detector,
+        (source.info.height, source.info.width),
+        device,
+        flip=flip,
+        online=online,
+        averages=averages,
+        overlaps=averages or mode == "causal" or stride < detector.frames,
+    )
+    if mode == "causal":
+        rows = _causal_rows(source, detector, finder, background_seconds)
+    else:
+        merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
+        rows = _rows(source, detector, finder, merge, stride, batch_size)
+    return _counted(source, rows, progress)
+
+
+def _rows(
+    source: FrameSource,
+    detector: BallDetector,
+    finder: BallFinder,
+    merge: Ensemble | FirstWord,
+    stride: int,
+    batch_size: int,
+) -> Generator[list[TrajectoryRow], None, None]:
+    """Give the rows of one batch of windows after the other."""
     background = None
     if detector.needs_background:
-        background = _channels_first(median_background(source, detector.input_size)[None], device)
-    windows = _windows(source.frames(detector.input_size), detector.frames, detector.outputs)
+        background = finder.load([median_background(source, detector.input_size)])[0]
     frame = 0
-    with (
-        track_progress(source.info.frames, "frames", "tracking", shown=progress) as bar,
-        closing(_decoded_ahead(_batches(windows, batch_size))) as batches,
-    ):
-        for batch in batches:
-            shared = None if background is None else background.expand(len(batch.new), -1, -1, -1)
-            found = detector.detect(_channels_first(batch.frames, device), shared)
-            xy, confidence = _new(found.xy.cpu(), batch), _new(found.confidence.cpu(), batch)
-            visible = confidence >= detector.threshold
-            xy = resize_xy(xy.double(), detector.input_size, size).where(visible[:, None], 0.0)
-            for (x, y), seen, value in zip(xy.tolist(), visible.tolist(), confidence.tolist(), strict=True):
-                yield TrajectoryRow(frame, seen, x, y, value)
-                frame += 1
-            bar.advance(len(visible))
-    if frame == 0:
+    with closing(_decoded_ahead(_batches(source.frames(detector.input_size), batch_size * stride))) as parts:
+        frames = (loaded for part in parts for loaded in finder.load(part))
+        windows = slide(frames, detector.frames, detector.outputs, stride)
+        for batch in _batches(windows, batch_size):
+            sights = finder.look([window.frames for window in batch], background)
+            done = [
+                sight
+                for window, seen in zip(batch, sights, strict=True)
+                for sight in merge.add(window.start, seen[: window.count])
+            ]
+            if done:
+                yield finder.rows(range(frame, frame + len(done)), torch.stack(done))
+            frame += len(done)
+    if done := merge.finish():
+        yield finder.rows(range(frame, frame + len(done)), torch.stack(done))
+
+
+def _causal_rows(
+    source: FrameSource, detector: BallDetector, finder: BallFinder, seconds: float
+) -> Generator[list[TrajectoryRow], None, None]:
+    """Read a video as if it were live; no frame is dropped."""
+    background = RunningBackground(source.info.fps, seconds) if detector.needs_background else None
+    with closing(_decoded_ahead(_batches(source.frames(detector.input_size), 1))) as parts:
+        arrivals = ([(number, part[0])] for number, part in enumerate(parts))
+        for row in follow(arrivals, finder, detector.frames, background):
+            yield [row]
+
+
+def _counted(
+    source: FrameSource, rows: Generator[list[TrajectoryRow], None, None], progress: bool
+) -> Generator[TrajectoryRow, None, None]:
+    """Give the rows one by one, and show how far it is."""
+    total = 0
+    with closing(rows), track_progress(source.info.frames, "frames", "tracking", shown=progress) as bar:
+        for part in rows:
+            yield from part
+            total += len(part)
+            bar.advance(len(part))
+    if not total:
         raise TrackNetError(f"{source.path}: no frame can be decoded; is it a video?")
 
 
-@dataclass(frozen=True)
-class _Window:
-    """L frames, and which of the L_out positions are of frames not spoken of before."""
-
-    frames: list[np.ndarray]
-    new: slice
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Windows, uint8 ``[B, L, H, W, 3]``, and what is new in each."""
-
-    frames: np.ndarray
-    new: list[slice]
-
-
-def _windows(frames: Iterable[np.ndarray], length: int, outputs: int) -> Iterator[_Window]:
-    """Cut a stream into windows so that each frame gets one position.
-
-    With fewer outputs than frames, the first frame is repeated before the video, so that it too is spoken of.
-    The last window is moved back to be full; a video shorter than a window is filled up with its last frame.
-    """
-    recent: deque[np.ndarray] = deque(maxlen=length)
-    fresh = 0
-    for frame in frames:
-        if not recent:
-            recent.extend([frame] * (length - outputs))
-        recent.append(frame)
-        fresh += 1
-        if fresh == outputs:
-            yield _Window(list(recent), slice(0, outputs))
-            fresh = 0
-    if fresh:
-        missing = length - len(recent)
-        recent.extend([recent[-1]] * missing)
-        end = outputs - missing
-        yield _Window(list(recent), slice(end - fresh, end))
-
-
-def _batches(windows: Iterator[_Window], size: int) -> Iterator[_Batch]:
-    while batch := list(islice(windows, size)):
-        yield _Batch(np.stack([window.frames for window in batch]), [window.new for window in batch])
-
-
-def _decoded_ahead(batches: Iterator[_Batch]) -> Generator[_Batch, None, None]:
-    """Take batches from a thread that is a bounded number of them ahead; its errors are raised here."""
+def _decoded_ahead(parts: Iterator[list[np.ndarray]]) -> Generator[list[np.ndarray], None, None]:
+    """Take lists of frames from a thread that is a bounded number ahead; its errors are raised here."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
-    ahead: deque[Future[_Batch | None]] = deque()
+    ahead: deque[Future[list[np.ndarray] | None]] = deque()
     try:
         for _ in range(BATCHES_AHEAD):
-            ahead.append(pool.submit(next, batches, None))
-        while (batch := ahead.popleft().result()) is not None:
-            ahead.append(pool.submit(next, batches, None))
-            yield batch
+            ahead.append(pool.submit(next, parts, None))
+        while (part := ahead.popleft().result()) is not None:
+            ahead.append(pool.submit(next, parts, None))
+            yield part
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _channels_first(images: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(images).to(device).movedim(-1, -3).contiguous()
-
-
-def _new(values: Tensor, batch: _Batch) -> Tensor:
-    """Give what was found in frames not spoken of before, ``[B, L_out, ...]`` -> ``[N, ...]``."""
-    return torch.cat([window[new] for window, new in zip(values, batch.new, strict=True)])

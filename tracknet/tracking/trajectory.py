@@ -111,10 +111,10 @@ def write_trajectory(path: Path, rows: Iterable[TrajectoryRow], filled: bool = F
     summary = TrajectorySummary()
     partial = partial_path(path)
     with _file_beside(path) as (part, file):
-        file.write(",".join((*HEADER, FILLED) if filled else HEADER) + "\n")
+        file.write(_heading(filled) + "\n")
         try:
             for row in rows:
-                file.write(_line(row) + (f",{int(row.filled)}\n" if filled else "\n"))
+                file.write(_line(row, filled) + "\n")
                 summary = summary.with_row(row)
         except (KeyboardInterrupt, TrackNetError) as reason:
             if summary.frames == 0:
@@ -125,6 +125,74 @@ def write_trajectory(path: Path, rows: Iterable[TrajectoryRow], filled: bool = F
                 raise TrackNetError(f"{reason}; {kept}") from reason
             raise TrajectoryInterrupted(partial, summary) from reason
         _finish(part, file, path)
+    return summary
+
+
+def write_rows(
+    file: TextIO, rows: Iterable[TrajectoryRow], filled: bool = False, endless: bool = False
+) -> TrajectorySummary:
+    """Write a trajectory to an open file or to standard output, each row on its way as soon as it comes.
+
+    Args:
+        file: Where to.
+        rows: The rows, in order.
+        filled: Whether to write the column ``Filled`` too.
+        endless: Ctrl-C after at least one row is how the rows end, and no interruption.
+
+    Returns:
+        Number of rows and of balls.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C otherwise.
+        TrackNetError: `rows` raised it.
+    """
+    summary = TrajectorySummary()
+    try:
+        for state in _written(file, rows, filled):
+            summary = state
+    except KeyboardInterrupt:
+        if not (endless and summary.frames):
+            raise
+    return summary
+
+
+def write_live_trajectory(
+    path: Path, rows: Iterable[TrajectoryRow], filled: bool = False
+) -> TrajectorySummary:
+    """Write the trajectory of a live stream, which ends with the stream or with Ctrl-C.
+
+    The rows can be read as they come in ``NAME.partial.csv``, which becomes `path` at the end, however the
+    stream ends.
+
+    Args:
+        path: The CSV, see `write_trajectory`.
+        rows: The rows; numbers are missing where frames were dropped.
+        filled: Whether to write the column ``Filled`` too.
+
+    Returns:
+        Number of rows and of balls.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before the first row; there is no file then.
+        TrackNetError: The file cannot be written, or `rows` raised it; the rows before it are in `path`.
+    """
+    partial, summary = partial_path(path), TrajectorySummary()
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            try:
+                for state in _written(file, rows, filled):
+                    summary = state
+            except (KeyboardInterrupt, TrackNetError) as reason:
+                if not summary.frames:
+                    partial.unlink()
+                    raise
+                if isinstance(reason, TrackNetError):
+                    _finish(partial, file, path)
+                    kept = f"the trajectory of the {summary.frames} frames before is in {path}"
+                    raise TrackNetError(f"{reason}; {kept}") from reason
+            _finish(partial, file, path)
+    except OSError as error:
+        raise TrackNetError(f"{path}: cannot be written: {error.strerror}") from error
     return summary
 
 
@@ -197,9 +265,25 @@ def _number(place: str, column: str, fields: dict[str, str]) -> float:
     return value
 
 
-def _line(row: TrajectoryRow) -> str:
+def _written(file: TextIO, rows: Iterable[TrajectoryRow], filled: bool) -> Iterator[TrajectorySummary]:
+    """Write heading and rows, each on its way at once; tells after each line what is there."""
+    summary = TrajectorySummary()
+    print(_heading(filled), file=file, flush=True)
+    yield summary
+    for row in rows:
+        print(_line(row, filled), file=file, flush=True)
+        summary = summary.with_row(row)
+        yield summary
+
+
+def _heading(filled: bool) -> str:
+    return ",".join((*HEADER, FILLED) if filled else HEADER)
+
+
+def _line(row: TrajectoryRow, filled: bool) -> str:
     x, y = (row.x, row.y) if row.visible else (0.0, 0.0)
-    return f"{row.frame},{int(row.visible)},{x:.2f},{y:.2f},{row.confidence:.4f}"
+    line = f"{row.frame},{int(row.visible)},{x:.2f},{y:.2f},{row.confidence:.4f}"
+    return f"{line},{int(row.filled)}" if filled else line
 
 
 @contextmanager

@@ -139,3 +139,28 @@ class Ensemble:
     def _take(self, count: int) -> list[Tensor]:
         self._first += count
         return [self._sums.popleft() / self._shares.popleft() for _ in range(count)]
+
+
+class FirstWord:
+    """Takes for each frame what the first window says that speaks of it; for windows that hardly overlap."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def add(self, start: int, sights: Tensor) -> list[Tensor]:
+        """Take what one window gives, as `Ensemble.add` does, and give what is of new frames.
+
+        Args:
+            start: Number of the first frame that the window speaks of.
+            sights: What it gives for that frame and those after it, ``[count, ...]``.
+
+        Returns:
+            What is of frames not spoken of before.
+        """
+        new = sights[self._next - start :]
+        self._next += len(new)
+        return list(new)
+
+    def finish(self) -> list[Tensor]:
+        """Give what is left at the end, nothing."""
+        return []

@@ -1,0 +1,227 @@
+"""Frames out of what is being made just now: cameras, network streams, pipes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from jsonargparse.typing import PositiveFloat, PositiveInt
+
+from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo
+from tracknet.errors import TrackNetError
+
+WAITING = 4
+"""Frames decoded and not yet taken, at most; then the stream has to wait (or the camera drops its own)."""
+
+CAMERA_FORMATS = ("v4l2", "avfoundation", "dshow")
+"""Formats of cameras on Linux, macOS and Windows, written before the name: ``avfoundation:0``."""
+
+# Less looking ahead before the first frame than FFmpeg does for files, and no holding back afterwards.
+_OPTIONS = {
+    "fflags": "nobuffer",
+    "flags": "low_delay",
+    "analyzeduration": "1000000",
+    "rtsp_flags": "prefer_tcp",
+}
+
+
+def is_live(name: str) -> bool:
+    """Say whether a name is that of a stream rather than of a file or a folder.
+
+    Args:
+        name: ``-`` for standard input, a URL, a camera (``/dev/video0``, ``avfoundation:0``), a named pipe,
+            or anything else.
+
+    Returns:
+        True for a stream.
+    """
+    if name == "-" or "://" in name or name.startswith(tuple(f"{kind}:" for kind in CAMERA_FORMATS)):
+        return True
+    path = Path(name)
+    return path.is_fifo() or path.is_char_device()
+
+
+def stream_title(name: str) -> str:
+    """Give a name for files about a stream: ``rtsp://10.0.0.5/court1?x=1`` -> ``court1``."""
+    if name == "-":
+        return "stdin"
+    last = re.split(r"[/:]", re.split(r"[?#]", name)[0].rstrip("/"))[-1]
+    return re.sub(r"[^\w.-]+", "_", Path(last).stem) or "stream"
+
+
+class LiveStream:
+    """A stream that is read once, in a thread, as fast as it comes.
+
+    Use it as a context manager; leaving it stops the thread. A frame that cannot be decoded, such as after a
+    lost packet, is passed over.
+
+    Args:
+        name: See `is_live`.
+        size: Height and width to resize to by area averaging.
+        newest: Drop what is late: hold no more than the last `newest` frames, and hand them over together.
+            None drops nothing: the stream waits while nobody takes its frames.
+        patience: Seconds without data after which a network stream counts as broken.
+
+    Attributes:
+        info: Size and speed, known once entered; the length never is.
+    """
+
+    info: VideoInfo
+
+    def __init__(
+        self,
+        name: str,
+        size: tuple[int, int],
+        newest: PositiveInt | None = None,
+        patience: PositiveFloat = 30.0,
+    ) -> None:
+        self.name = name
+        self._size = size
+        self._newest = newest
+        self._patience = patience
+        self._waiting: deque[tuple[int, np.ndarray]] = deque(maxlen=newest)
+        self._changed = threading.Condition()
+        self._opened = self._ended = self._stopped = False
+        self._failure: TrackNetError | None = None
+
+    def __enter__(self) -> LiveStream:
+        """Open the stream, waiting for its first data.
+
+        Raises:
+            TrackNetError: There is no such stream, or it holds no video, or not a single frame.
+        """
+        # A thread blocked in a read cannot be stopped; as a daemon it does not keep the process.
+        threading.Thread(target=self._read, name="stream", daemon=True).start()
+        try:
+            with self._changed:
+                self._wait(lambda: self._opened or self._ended)
+        except BaseException:
+            self._stop()
+            raise
+        if not self._opened:
+            raise self._failure or TrackNetError(f"{self.name}: the stream ended without a single frame")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop reading."""
+        self._stop()
+
+    def arrivals(self) -> Iterator[list[tuple[int, np.ndarray]]]:
+        """Give what has come since the last look, waiting for it, until the stream ends.
+
+        Yields:
+            Numbers and frames, uint8 ``[h, w, 3]``, the newest last: one at a time, or with `newest` up to so
+            many, numbers missing where more have come.
+
+        Raises:
+            TrackNetError: The stream broke off; what came before has been given.
+        """
+        while True:
+            with self._changed:
+                self._wait(lambda: bool(self._waiting) or self._ended)
+                if not self._waiting:
+                    break
+                taken = 1 if self._newest is None else len(self._waiting)
+                arrived = [self._waiting.popleft() for _ in range(taken)]
+                self._changed.notify_all()
+            yield arrived
+        if self._failure:
+            raise self._failure
+
+    def _wait(self, condition: Any) -> None:
+        while not condition():
+            # With a limit, Ctrl-C gets through on every system.
+            self._changed.wait(0.5)
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _read(self) -> None:
+        """Decode until the end; runs in the thread."""
+        number = 0
+        resize = FrameResizer(self._size)
+        try:
+            with self._container() as (container, stream):
+                for packet in container.demux(stream):
+                    for frame in _decoded(packet):
+                        if not number:
+                            self._tell(frame, float(stream.average_rate or 0))
+                        self._check_size(frame, number)
+                        if not self._put((number, resize(frame))):
+                            return
+                        number += 1
+        except TrackNetError as error:
+            self._failure = error
+        except av.error.FFmpegError as error:
+            late = isinstance(error, av.error.ExitError)
+            reason = f"nothing came for {self._patience:g} s" if late else error.strerror
+            what = f"the stream broke off after {number} frames" if number else "cannot be opened as a stream"
+            self._failure = TrackNetError(f"{self.name}: {what} ({reason})")
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _tell(self, frame: Any, rate: float) -> None:
+        fps = rate if 0 < rate <= 1000 else FALLBACK_FPS
+        with self._changed:
+            self.info = VideoInfo(frame.width, frame.height, fps, None)
+            self._opened = True
+            self._changed.notify_all()
+
+    def _check_size(self, frame: Any, number: int) -> None:
+        info = self.info
+        if (frame.width, frame.height) != (info.width, info.height):
+            raise TrackNetError(
+                f"{self.name}: the pictures change from {info.width}x{info.height} to "
+                f"{frame.width}x{frame.height} after {number} frames; track it anew from there"
+            )
+
+    def _put(self, item: tuple[int, np.ndarray]) -> bool:
+        """Hand a frame over; False when nobody wants any more."""
+        with self._changed:
+            while self._newest is None and len(self._waiting) >= WAITING and not self._stopped:
+                self._changed.wait()
+            self._waiting.append(item)
+            self._changed.notify_all()
+            return not self._stopped
+
+    @contextmanager
+    def _container(self) -> Iterator[tuple[Any, Any]]:
+        place, kind = self.name, None
+        if match := re.match(f"({'|'.join(CAMERA_FORMATS)}):(.+)", self.name):
+            kind, place = match[1], match[2]
+        elif self.name == "-":
+            place = "pipe:0"
+        elif "://" not in self.name:
+            kind = "v4l2" if Path(self.name).is_char_device() else None
+            place = self.name if kind else f"file:{self.name}"
+        with av.open(
+            place, format=kind, options=_OPTIONS, timeout=self._patience, metadata_errors="ignore"
+        ) as container:
+            stream = container.streams.best("video")
+            if stream is None or container.format.name == "tty":
+                raise TrackNetError(f"{self.name}: holds no video stream")
+            # Threads that decode several frames at once would hold each one back for some frames.
+            stream.thread_type = "SLICE"
+            yield container, stream
+
+
+def _decoded(packet: Any) -> list[Any]:
+    try:
+        return list(packet.decode())
+    except av.error.InvalidDataError:
+        return []
