@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tracknet.data.clips import Clip, Layout
-from tracknet.data.excerpt import around_labels, length, stretches_around
+from tracknet.data.excerpt import Excerpt, length, used_stretches
 from tracknet.data.faults import Fault, plural, render_faults
 from tracknet.data.labels import Labels
 from tracknet.data.layouts import detect_layout
@@ -179,13 +179,13 @@ class DatasetReport:
     def _sparse_summary(self) -> str:
         """Tell what the frame cache will hold of a data set whose labels are sparse."""
         labels = [one.labels.labelled for one in self.checked if one.labels is not None]
-        stretches = [stretches_around(labelled, _TOLD_FRAMES) for labelled in labels]
-        frames, whole = sum(map(length, stretches)), sum(map(len, labels))
+        used = [used_stretches(one, _TOLD_FRAMES) or ((0, len(one)),) for one in labels]
+        frames, whole = sum(map(length, used)), sum(map(len, labels))
         gigabytes = [number * 3 * _TOLD_SIZE[0] * _TOLD_SIZE[1] / 1e9 for number in (frames, whole)]
         return (
             f"  windows of {_TOLD_FRAMES} frames with a label take {frames:,} frames in "
-            f"{plural(sum(map(len, stretches)), 'stretch')}: {gigabytes[0]:,.1f} GB in the frame cache at "
-            f"{_TOLD_SIZE[0]}x{_TOLD_SIZE[1]} (the whole videos: {gigabytes[1]:,.1f} GB)"
+            f"{plural(sum(map(len, used)), 'stretch')}: {gigabytes[0]:.3g} GB in the frame cache at "
+            f"{_TOLD_SIZE[0]}x{_TOLD_SIZE[1]} (the whole videos: {gigabytes[1]:.3g} GB)"
         )
 
     def _masked(self) -> str:
@@ -261,7 +261,8 @@ def source_of(checked: CheckedClip, layout: Layout | type[Layout], frames: int) 
     source = open_source(checked.clip.video)
     if not layout.sparse or checked.labels is None:
         return source
-    return around_labels(source, checked.labels.labelled, frames)
+    stretches = used_stretches(checked.labels.labelled, frames)
+    return source if stretches is None else Excerpt(source, stretches)
 
 
 def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fault]]:

@@ -48,19 +48,18 @@ def length(stretches: Sequence[Stretch]) -> int:
     return sum(stop - first for first, stop in stretches)
 
 
-def around_labels(source: FrameSource, labelled: np.ndarray, frames: int) -> FrameSource:
-    """Leave out of a source what no window with a label can hold.
+def used_stretches(labelled: np.ndarray, frames: int) -> tuple[Stretch, ...] | None:
+    """Choose what is used of a source whose labels are sparse.
 
     Args:
-        source: A video or a folder of images.
-        labelled: Whether each of its frames is labelled, bool ``[N]``.
+        labelled: Whether each frame is labelled, bool ``[N]``.
         frames: Frames per window, L.
 
     Returns:
-        The stretches of `stretches_around`, or the source itself where they are nearly all of it or none.
+        The stretches of `stretches_around`, or None for the whole source where they are nearly all of it.
     """
     stretches = stretches_around(labelled, frames)
-    return Excerpt(source, stretches) if 0 < length(stretches) <= WORTHWHILE * len(labelled) else source
+    return stretches if 0 < length(stretches) <= WORTHWHILE * len(labelled) else None
 
 
 class Excerpt(FrameSource):
