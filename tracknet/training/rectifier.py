@@ -142,9 +142,8 @@ class TrajectoryRectifier(LightningModule):
                 f"{way} {found[f'{prefix}error']:.2f} px ({found[f'{prefix}within_4px']:.1%})"
                 for way, prefix in ways.items()
             )
-            print(
-                f"epoch {trainer.current_epoch + 1}: mean error, within 4 px: {', '.join(shown)}", flush=True
-            )
+            place = f"epoch {trainer.current_epoch + 1}"
+            print(f"{place}: mean error (within 4 px): {', '.join(shown)}", flush=True)
 
     def _figure(self, stage: Stage, name: str) -> MeanMetric:
         return cast(MeanMetric, self.figures[f"{stage}_{name}"])
