@@ -15,7 +15,9 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
 from tracknet.errors import TrackNetError, UsageError, nearest
+from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.trajectory import (
+    FILLED,
     HEADER,
     TrajectoryInterrupted,
     TrajectorySummary,
@@ -77,6 +79,8 @@ def track_video(
     device: Device = "auto",
     threshold: ClosedUnitInterval | None = None,
     trail: NonNegativeInt = 12,
+    rectifier: str | None = None,
+    max_gap: PositiveInt = MAX_GAP,
 ) -> int:
     """Find the ball in every frame of a video, write what was found and say where it lies.
 
@@ -89,6 +93,9 @@ def track_video(
         device: Where the network runs; auto takes a GPU where there is one.
         threshold: Confidence from which a ball counts as visible; default that of the checkpoint.
         trail: Frames of the trail in the overlay; 0 for none.
+        rectifier: Fill short gaps, and mark them in a column Filled: linear, acceleration or cubic for a
+            curve, or a checkpoint of a TrajectoryRectifier; default gaps stay.
+        max_gap: Longest gap that the rectifier fills, in frames; what is longer stays empty.
 
     Returns:
         Exit code: 0, or 130 after a Ctrl-C that left something behind.
@@ -107,18 +114,26 @@ def track_video(
     import torch
 
     from tracknet.tracking.overlay import render_overlay
+    from tracknet.tracking.rectification import rectify
     from tracknet.tracking.tracker import track
     from tracknet.training.checkpoints import load_tracker
 
     place = choose_device(device)
+    fill = None
+    if rectifier is not None:
+        from tracknet.cli.rectifier import choose_fill
+
+        fill = choose_fill(rectifier)
     tracker = load_tracker(ckpt, place)
     if threshold is not None:
         tracker.decoder.threshold = threshold
 
     started = time.monotonic()
     try:
-        with closing(track(source, tracker, batch_size=batch_size, device=place)) as rows:
-            summary = write_trajectory(output, rows)
+        with closing(track(source, tracker, batch_size=batch_size, device=place)) as found:
+            size = (source.info.height, source.info.width)
+            rows = found if fill is None else rectify(found, fill, size, max_gap)
+            summary = write_trajectory(output, rows, filled=fill is not None)
     except TrajectoryInterrupted as stop:
         print(f"stopped; the {stop.summary.frames} frames before are in {stop.path}", file=sys.stderr)
         return INTERRUPTED
@@ -174,7 +189,7 @@ def _csv_path(output: Path | None, name: str) -> Path:
     if path.exists():
         with path.open("rb") as file:
             first = file.readline(200)
-        if first.strip() != ",".join(HEADER).encode():
+        if first.strip() not in (",".join(HEADER).encode(), ",".join([*HEADER, FILLED]).encode()):
             raise TrackNetError(
                 f"{path}: exists and was not written by `tracknet track` (it may be labels); "
                 "it is left alone: choose another --output"
@@ -205,7 +220,8 @@ def _within(path: Path, name: str) -> Path:
 def _report(summary: TrajectorySummary, seconds: float, threshold: float) -> None:
     rate = summary.frames / max(seconds, 1e-6)
     share = summary.visible / summary.frames
-    print(f"{summary.frames} frames, {rate:.1f} frames/s, ball in {summary.visible} ({share:.1%})")
+    filled = f", {summary.filled} of them filled" if summary.filled else ""
+    print(f"{summary.frames} frames, {rate:.1f} frames/s, ball in {summary.visible} ({share:.1%}){filled}")
     if not summary.visible:
         print(
             f"no ball found: the highest confidence is {summary.best:.2f}, the threshold {threshold:.2f}. "

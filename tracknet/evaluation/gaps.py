@@ -6,6 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
+MAX_GAP = 15
+"""Longest gap that is filled unless asked for, in frames: half a second."""
+
 NEAR = 4
 """Frames on each side of a gap that the curves look at, for the positions and the speeds there."""
 

@@ -12,12 +12,9 @@ import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from tracknet.errors import TrackNetError
-from tracknet.evaluation.gaps import NEAR, acceleration_curve, cubic_curve, find_gaps, linear_curve
+from tracknet.evaluation.gaps import MAX_GAP, NEAR, acceleration_curve, cubic_curve, find_gaps, linear_curve
 from tracknet.models.inpaintnet import TrajectoryNetwork
 from tracknet.tracking.trajectory import TrajectoryRow
-
-MAX_GAP = 15
-"""Longest gap that is filled, in frames."""
 
 TOP = 0.05
 """Share of the height at the top of the picture: a ball that is lost or found there was above the picture."""
