@@ -5,7 +5,7 @@ from __future__ import annotations
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
-from tracknet.models.network import BackgroundMode
+from tracknet.models.network import BackgroundMode, expect_no_ball
 from tracknet.models.unet import UNet
 
 
@@ -27,6 +27,7 @@ class TrackNetV2(UNet):
     ) -> None:
         super().__init__(frames, background, width)
         self.predictor = nn.Conv2d(width, frames, kernel_size=1)
+        expect_no_ball(self.predictor)
 
     def forward(self, x: Tensor) -> Tensor:
         """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H, W]``; H and W divisible by 8."""

@@ -8,6 +8,7 @@ import torch
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
+from tracknet.errors import UsageError
 from tracknet.models.motion import PowerNormalisation, light
 from tracknet.models.network import BackgroundMode, expect_no_ball
 from tracknet.models.unet import UNet
@@ -34,7 +35,7 @@ class TrackNetV4(UNet):
         width: Channels at full resolution, doubled with each level; published with 64.
 
     Raises:
-        ValueError: There is only one frame.
+        UsageError: There is only one frame.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class TrackNetV4(UNet):
         width: PositiveInt = 64,
     ) -> None:
         if frames < 2:
-            raise ValueError("frames: motion needs at least 2 frames, found 1")
+            raise UsageError("TrackNetV4: frames is 1; motion needs at least 2")
         super().__init__(frames, background, width)
         self.fusion: Literal["before", "around"] = fusion
         self.motion = PowerNormalisation(a=0.1, b=0.0)

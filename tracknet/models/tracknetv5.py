@@ -6,6 +6,7 @@ import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from torch import Tensor, nn
 
+from tracknet.errors import UsageError
 from tracknet.models.motion import PowerNormalisation, by_frames, light
 from tracknet.models.network import BackgroundMode, expect_no_ball, input_channels
 from tracknet.models.unet import UNet
@@ -39,7 +40,7 @@ class TrackNetV5(UNet):
         embedding: Channels of a patch in the transformer, an even number; published with 256.
 
     Raises:
-        ValueError: There is only one frame, or the embedding is odd.
+        UsageError: There is only one frame, or the embedding is odd.
     """
 
     stride = PATCH
@@ -53,9 +54,9 @@ class TrackNetV5(UNet):
         embedding: PositiveInt = 256,
     ) -> None:
         if frames < 2:
-            raise ValueError("frames: motion needs at least 2 frames, found 1")
+            raise UsageError("TrackNetV5: frames is 1; motion needs at least 2")
         if embedding % 2:
-            raise ValueError(f"embedding: expected an even number, found {embedding}")
+            raise UsageError(f"TrackNetV5: embedding is {embedding}; expected an even number")
         channels = input_channels(frames, background) + 2 * (frames - 1)
         super().__init__(frames, background, width, channels, relu_first=True, upsampling="bilinear")
         self.dropout: float = dropout
