@@ -17,6 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
@@ -105,10 +106,10 @@ class TrackNetCLI(LightningCLI):
             words = list(sys.argv[1:] if args is None else args)
             command = [word for word in words[:1] if word in self.subcommands()]
             rest = words[len(command) :]
-            composed = compose(rest, *command or ["fit"], start=config_of_run(rest))
+            composed = compose(rest, command[0] if command else "fit", config_of_run(rest))
             refuse_linked(composed)
             for note in composed.notes:
-                rank_zero_warn(note)
+                rank_zero_info(f"note: {note}")
             try:
                 self.config = parser.parse_args([*command, *composed.parser_words()])
             except SettingError as error:

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tracknet.configs.flags import joined, overlay
 from tracknet.configs.interpolation import resolve
 from tracknet.configs.layers import read_layers
 from tracknet.configs.merging import merge
-from tracknet.configs.tree import Node, Origin
+from tracknet.configs.tree import Node, Origin, write_yaml
 from tracknet.errors import UsageError
 
 __all__ = ["Composed", "Origin", "compose"]
@@ -47,7 +45,7 @@ class Composed:
 
     def parser_words(self) -> list[str]:
         """Give the words for the parser: the merged files, environment variables, the command line."""
-        config = ["--config", yaml.safe_dump(self.merged, sort_keys=False)] if self.merged else []
+        config = ["--config", write_yaml(self.merged)] if self.merged else []
         return config + self.words
 
     def place(self, key: str) -> Origin | None:
@@ -102,7 +100,7 @@ def compose(words: Sequence[str], command: str, start: Path | None = None) -> Co
 
 
 def _variables(command: str) -> Iterator[tuple[str, str]]:
-    """Give environment variables such as ``TRACKNET_FIT__TRAINER__MAX_EPOCHS`` and the flags they stand for."""
+    """Give variables such as ``TRACKNET_FIT__TRAINER__MAX_EPOCHS`` and the flags they stand for."""
     prefix = f"TRACKNET_{command.upper()}__"
     for name in sorted(os.environ):
         if not name.startswith(prefix):

@@ -82,7 +82,8 @@ def _named(name: str, bases: list[type]) -> type | None:
 
 def _family(base: type) -> Iterator[type]:
     yield base
-    for child in type.__subclasses__(base):
+    children: list[type] = type.__subclasses__(base)
+    for child in children:
         yield from _family(child)
 
 

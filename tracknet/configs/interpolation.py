@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, get_loader
+from omegaconf.errors import OmegaConfBaseException
 
-from tracknet.configs.tree import Node
+from tracknet.configs.tree import Node, write_yaml
 from tracknet.errors import UsageError
 
 _WORDS = "words of the command"
@@ -33,10 +33,10 @@ def resolve(
     values, merged = full.plain(), files.plain()
     if "${" not in f"{values}{merged}{words}":
         return values, merged, list(words)
-    document = yaml.safe_dump({**values, _WORDS: list(words)}, sort_keys=False)
+    document = write_yaml({**values, _WORDS: list(words)})
     try:
         values = _load(document)
-    except (ValueError, Exception) as error:  # noqa: BLE001
+    except OmegaConfBaseException as error:
         raise _explained(error, full) from error
     resolved = values.pop(_WORDS)
     return values, _filled(merged, values), resolved
@@ -59,8 +59,10 @@ def _filled(merged: Any, values: Any) -> Any:
         filled = {key: _filled(one, there.get(key, _ABSENT)) for key, one in merged.items()}
         return {key: one for key, one in filled.items() if one is not _ABSENT}
     if isinstance(merged, list):
-        there = values if isinstance(values, list) and len(values) >= len(merged) else [_ABSENT] * len(merged)
-        items = (_filled(one, there[place]) for place, one in enumerate(merged))
+        others = (
+            values if isinstance(values, list) and len(values) >= len(merged) else [_ABSENT] * len(merged)
+        )
+        items = (_filled(*pair) for pair in zip(merged, others, strict=False))
         return [one for one in items if one is not _ABSENT]
     return values if isinstance(merged, str) and "${" in merged else merged
 

@@ -78,9 +78,8 @@ def find_piece(group: str, name: str, asked: str) -> Path:
     pieces += [path.as_posix() for path in Path("configs").glob("*/*.yaml")]
     groups = sorted({one.split("/")[1] for one in pieces})
     if group not in groups:
-        raise UsageError(
-            f"{asked}: no group {group!r}{nearest(group, groups)} (those are {', '.join(groups)})"
-        )
+        known = f"{nearest(group, groups)} (those are {', '.join(groups)})"
+        raise UsageError(f"{asked}: no group {group!r}{known}")
     names = sorted({Path(one).stem for one in pieces if one.split("/")[1] == group})
     raise UsageError(f"{asked}: no {group} {name!r}{nearest(name, names)} (those are {', '.join(names)})")
 

@@ -107,6 +107,20 @@ def _with_class(earlier: Node, later: Node, key: str, notes: list[str], root: No
 
 
 def append(there: Node | None, value: Node, key: str, notes: list[str]) -> Node:
+    """Append to a list.
+
+    Args:
+        there: The list that is there, if there is one.
+        value: An item, or a list of items.
+        key: Dotted key of the list.
+        notes: Receives a line for everything that was dropped.
+
+    Returns:
+        The longer list.
+
+    Raises:
+        UsageError: What is there is no list.
+    """
     added = merge(None, value, key, notes)
     if there is None or there.value is None:
         there = Node([], [])

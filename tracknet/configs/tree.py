@@ -97,7 +97,22 @@ def read_tree(path: Path) -> Node:
     if not isinstance(values, dict):
         # jsonargparse takes `trainer:` alone for text.
         values = yaml.load(text, Loader=_Loader)
-    return _grow(values, None, yaml.compose(text, Loader=_Loader), str(path))
+    root = yaml.compose(text, Loader=_Loader)
+    return Node(values) if root is None else _grow(values, None, root, str(path))
+
+
+class _Quoting(yaml.SafeDumper):
+    """Quotes all text, since jsonargparse takes 1e-3 for a number and others do not."""
+
+
+_Quoting.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
+
+def write_yaml(values: dict[str, Any]) -> str:
+    """Write values so that every loader reads the same ones."""
+    return str(yaml.dump(values, Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=10**9))
 
 
 def plant(value: Any, origin: Origin) -> Node:
