@@ -9,19 +9,22 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.evaluation.gaps import MAX_GAP
+from tracknet.tracking.modes import Mode
+from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import (
     FILLED,
     HEADER,
     TrajectoryInterrupted,
     TrajectorySummary,
     read_trajectory,
+    write_rows,
     write_trajectory,
 )
 
@@ -31,6 +34,13 @@ INTERRUPTED = 130
 OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Choice = Literal["none", "online"]
+
+_FLIP = "Average with what is found in the mirrored frames; takes twice as long."
+_DROP_LATE = (
+    "Of a live stream that is faster than the network, take the newest frame; there is no row for those "
+    "passed over, and the rows still say the number of their frame. Without it the stream has to wait."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,8 +62,16 @@ def main(argv: Sequence[str]) -> int:
         allow_abbrev=False,
         exit_on_error=False,
     )
-    parser.add_argument("video", type=Path, metavar="VIDEO", help="Video file, or folder of images in order.")
-    parser.add_function_arguments(track_video, as_group=False, skip={"video", "overlay"})
+    parser.add_argument(
+        "video",
+        type=str,
+        metavar="VIDEO",
+        help="Video file, or folder of images in order; or a live stream: a URL (rtsp://, http://), a camera "
+        "(/dev/video0, avfoundation:0, dshow:video=NAME), a named pipe, or - for standard input.",
+    )
+    parser.add_argument("--flip", action="store_true", help=_FLIP)
+    parser.add_argument("--drop_late", action="store_true", help=_DROP_LATE)
+    parser.add_function_arguments(track_video, as_group=False, skip={"video", "overlay", "flip", "drop_late"})
     parser.add_argument(
         "--overlay",
         nargs="?",
@@ -71,10 +89,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def track_video(
-    video: Path,
+    video: Path | str,
     ckpt: Path,
     output: Path | None = None,
     overlay: Path | None = None,
+    mode: Mode | None = None,
+    step: PositiveInt | None = None,
+    flip: bool = False,
+    tracker: Choice = "none",
+    max_jump: PositiveFloat = 300.0,
+    drop_late: bool = False,
+    background_seconds: PositiveFloat = 60.0,
     batch_size: PositiveInt = 4,
     device: Device = "auto",
     threshold: ClosedUnitInterval | None = None,
@@ -85,10 +110,23 @@ def track_video(
     """Find the ball in every frame of a video, write what was found and say where it lies.
 
     Args:
-        video: Video file, or folder of images.
+        video: Video file, or folder of images, or live stream.
         ckpt: Checkpoint of `tracknet fit`.
-        output: CSV to write, or a folder for it; default VIDEO_ball.csv in the current folder.
+        output: CSV to write, or a folder for it, or - for standard output, each row as soon as it is known;
+            default VIDEO_ball.csv in the current folder.
         overlay: Video to write with the ball drawn in, or a folder for it; default none.
+        mode: single: windows do not overlap, the fastest. average: windows slide by one frame, and each frame
+            is the mean of all windows that see it. triangular: as average, the middle of a window counting
+            the most. causal: each frame by the window that ends with it, the only one for live streams.
+            Default single, or causal for a live stream.
+        step: Frames from one window to the next in the modes average and triangular; default 1.
+        flip: Average with what is found in the mirrored frames.
+        tracker: none: the best candidate of each frame. online: the candidate nearest to where the flight so
+            far leads (WASB's online tracker).
+        max_jump: Furthest way of the ball in one frame that the online tracker follows, in pixels of a
+            picture 720 high.
+        drop_late: Of a live stream, take the newest frame.
+        background_seconds: In the mode causal, the seconds whose median is the background.
         batch_size: Windows of frames that the network is given at once; smaller needs less memory.
         device: Where the network runs; auto takes a GPU where there is one.
         threshold: Confidence from which a ball counts as visible; default that of the checkpoint.
@@ -103,11 +141,34 @@ def track_video(
     Raises:
         TrackNetError: Video or checkpoint cannot be used, or a result cannot be written.
     """
+    from tracknet.data.stream import is_live
     from tracknet.data.video import open_source
 
+    online = OnlineTracker(max_jump) if tracker == "online" else None
+    if is_live(str(video)):
+        from tracknet.cli.live import track_stream
+
+        _check_live(mode, step, overlay, rectifier)
+        return track_stream(
+            str(video),
+            ckpt,
+            output,
+            flip=flip,
+            online=online,
+            drop_late=drop_late,
+            background_seconds=background_seconds,
+            device=device,
+            threshold=threshold,
+        )
+    if drop_late:
+        raise UsageError("--drop_late is for live streams; a file waits")
+    video = Path(video)
     source = open_source(video)
     name = video.resolve().name if video.is_dir() else video.stem
-    output = _csv_path(output, name)
+    to_screen = output == Path("-")
+    if to_screen and overlay is not None:
+        raise UsageError("--overlay is drawn from the CSV; give --output a name instead of -")
+    output = Path("-") if to_screen else csv_path(output, name)
     if overlay is not None:
         overlay = _overlay_path(overlay, name, video)
 
@@ -124,16 +185,30 @@ def track_video(
         from tracknet.cli.rectifier import choose_fill
 
         fill = choose_fill(rectifier)
-    tracker = load_tracker(ckpt, place)
+    detector = load_tracker(ckpt, place)
     if threshold is not None:
-        tracker.decoder.threshold = threshold
+        detector.decoder.threshold = threshold
 
     started = time.monotonic()
+    tracked = track(
+        source,
+        detector,
+        mode=mode or "single",
+        step=step,
+        flip=flip,
+        online=online,
+        batch_size=batch_size,
+        device=place,
+        background_seconds=background_seconds,
+    )
     try:
-        with closing(track(source, tracker, batch_size=batch_size, device=place)) as found:
+        with closing(tracked) as found:
             size = (source.info.height, source.info.width)
             rows = found if fill is None else rectify(found, fill, size, max_gap)
-            summary = write_trajectory(output, rows, filled=fill is not None)
+            if to_screen:
+                summary = write_rows(sys.stdout, rows, filled=fill is not None)
+            else:
+                summary = write_trajectory(output, rows, filled=fill is not None)
     except TrajectoryInterrupted as stop:
         print(f"stopped; the {stop.summary.frames} frames before are in {stop.path}", file=sys.stderr)
         return INTERRUPTED
@@ -141,7 +216,11 @@ def track_video(
         raise TrackNetError(
             f"no memory left on {place} with --batch_size {batch_size}: use a smaller one"
         ) from error
-    _report(summary, time.monotonic() - started, tracker.threshold)
+    print_summary(
+        summary, time.monotonic() - started, detector.threshold, sys.stderr if to_screen else sys.stdout
+    )
+    if to_screen:
+        return 0
     print(f"trajectory: {output}", flush=True)
 
     if overlay is None:
@@ -181,8 +260,30 @@ def choose_device(name: Device) -> str:
     return name
 
 
-def _csv_path(output: Path | None, name: str) -> Path:
-    """Say where the trajectory goes; never over a file that is something else, such as labels."""
+def _check_live(mode: Mode | None, step: int | None, overlay: Path | None, rectifier: str | None) -> None:
+    """Refuse what needs the frames to come, or the whole video."""
+    ahead = {f"--mode {mode}": mode not in (None, "causal"), "--step": step, "--rectifier": rectifier}
+    for word, given in ahead.items():
+        if given:
+            raise UsageError(f"{word} looks ahead, which a live stream does not allow: leave it out")
+    if overlay is not None:
+        raise UsageError("--overlay reads the video again; record the stream, and track the recording")
+
+
+def csv_path(output: Path | None, name: str) -> Path:
+    """Say where the trajectory goes; never over a file that is something else, such as labels.
+
+    Args:
+        output: CSV or folder; None for the current folder.
+        name: What the file is named after where it is not told.
+
+    Returns:
+        The CSV, in a folder that is there.
+
+    Raises:
+        UsageError: The name is not that of a CSV.
+        TrackNetError: The file is there and no trajectory, or its folder cannot be made.
+    """
     path = _within(output or Path(), f"{name}_ball.csv")
     if path.suffix.lower() != ".csv":
         raise UsageError(f"--output {path}: expected a name in .csv, or a folder that exists")
@@ -217,15 +318,23 @@ def _within(path: Path, name: str) -> Path:
     return path / name if path.is_dir() else path
 
 
-def _report(summary: TrajectorySummary, seconds: float, threshold: float) -> None:
+def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, file: TextIO) -> None:
+    """Say how much was done and found, and what to do where nothing was.
+
+    Args:
+        summary: What was written, of at least one frame.
+        seconds: How long it took.
+        threshold: Confidence from which a ball counts as visible.
+        file: Where to print.
+    """
     rate = summary.frames / max(seconds, 1e-6)
     share = summary.visible / summary.frames
-    filled = f", {summary.filled} of them filled" if summary.filled else ""
-    print(f"{summary.frames} frames, {rate:.1f} frames/s, ball in {summary.visible} ({share:.1%}){filled}")
+    print(f"{summary.frames} frames, {rate:.1f} frames/s, ball in {summary.visible} ({share:.1%})", file=file)
     if not summary.visible:
         print(
             f"no ball found: the highest confidence is {summary.best:.2f}, the threshold {threshold:.2f}. "
-            "Lower --threshold, or train on videos like this one."
+            "Lower --threshold, or train on videos like this one.",
+            file=file,
         )
 
 

@@ -1,0 +1,96 @@
+"""The part of `tracknet track` that follows a camera, a network stream or a pipe."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tracknet.cli.track import Device, choose_device, csv_path, print_summary
+from tracknet.tracking.online import OnlineTracker
+from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
+
+
+def track_stream(
+    name: str,
+    ckpt: Path,
+    output: Path | None,
+    *,
+    flip: bool,
+    online: OnlineTracker | None,
+    drop_late: bool,
+    background_seconds: float,
+    device: Device,
+    threshold: float | None,
+) -> int:
+    """Follow a live stream until it ends, or until Ctrl-C or a SIGTERM, which are ordinary ends here.
+
+    Args:
+        name: The stream, see `is_live`.
+        ckpt: Checkpoint of `tracknet fit`.
+        output: CSV to write, a folder for it, or ``-`` for standard output; default NAME_ball.csv.
+        flip: See `HeatmapFinder`.
+        online: See `HeatmapFinder`.
+        drop_late: Take the newest frame when several have come; no rows for those passed over.
+        background_seconds: See `RunningBackground`.
+        device: Where the network runs.
+        threshold: Confidence from which a ball counts as visible; None for that of the checkpoint.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        TrackNetError: The stream cannot be opened or broke off, the checkpoint cannot be used, or the result
+            cannot be written.
+    """
+    from tracknet.data.stream import LiveStream, stream_title
+
+    to_screen = output == Path("-")
+    path = None if to_screen else csv_path(output, stream_title(name))
+
+    from tracknet.data.running_background import RunningBackground
+    from tracknet.tracking.finder import choose_finder
+    from tracknet.tracking.live import follow
+    from tracknet.training.checkpoints import load_tracker
+
+    place = choose_device(device)
+    tracker = load_tracker(ckpt, place)
+    if threshold is not None:
+        tracker.decoder.threshold = threshold
+    newest = tracker.frames if drop_late else None
+    with _ended_by_sigterm(), LiveStream(name, tracker.input_size, newest) as stream:
+        info = stream.info
+        print(
+            f"{name}: {info.width}x{info.height}, {info.fps:g} frames/s; Ctrl-C ends it",
+            file=sys.stderr,
+            flush=True,
+        )
+        finder = choose_finder(
+            tracker, (info.height, info.width), place, flip=flip, online=online, overlaps=True
+        )
+        background = RunningBackground(info.fps, background_seconds) if tracker.needs_background else None
+        rows = follow(stream.arrivals(), finder, tracker.frames, background)
+        started = time.monotonic()
+        summary: TrajectorySummary
+        if path is None:
+            summary = write_rows(sys.stdout, rows, endless=True)
+        else:
+            summary = write_live_trajectory(path, rows)
+    talk = sys.stderr if path is None else sys.stdout
+    print_summary(summary, time.monotonic() - started, tracker.threshold, talk)
+    if path is not None:
+        print(f"trajectory: {path}", flush=True)
+    return 0
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let a supervisor's SIGTERM do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
