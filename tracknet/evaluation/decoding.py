@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ class HeatmapDecoder(nn.Module, ABC):
         Returns:
             Positions in input pixels, ``[N, 2]``, and confidences, ``[N]``, on the device of the heatmaps.
         """
-        if len(heatmaps) == 0:
+        if heatmaps.shape[0] == 0:
             return Detections(heatmaps.new_zeros((0, 2)).float(), heatmaps.new_zeros(0).float())
         cells, confidence = self.locate(heatmaps.detach())
         size = (heatmaps.shape[-2], heatmaps.shape[-1])
@@ -149,7 +150,8 @@ class PeakDecoder(HeatmapDecoder):
         cells, confidence = highest_cells(heatmaps)
         if self.window == 1:
             return cells, confidence
-        return centre_of_mass(heatmaps, cells, torch.full_like(cells, self.window / 2)), confidence
+        half = torch.full_like(cells, self.window / 2)
+        return centre_of_mass(heatmaps, cells, half, widest=self.window / 2), confidence
 
     def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the peaks: cells that reach the threshold and are the highest within half a window around.
@@ -297,7 +299,7 @@ def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([index % width, index.div(width, rounding_mode="floor")], dim=1).float(), value.float()
 
 
-def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor) -> Tensor:
+def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor, widest: float | None = None) -> Tensor:
     """Move points to where they are the centre of mass of the window around themselves.
 
     Each heatmap is taken as constant within a cell, and cells that the window covers in part weigh in part.
@@ -308,6 +310,8 @@ def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor) -> Tensor:
         heatmaps: Ball probabilities, float ``[N, h, w]``.
         start: Points ``(x, y)`` in cells, float32 ``[N, 2]``.
         half: Half the width and the height of the windows in cells, float32 ``[N, 2]``.
+        widest: The largest value of `half`; without it the tensor is looked into, which an exported graph
+            cannot do.
 
     Returns:
         The points moved, float32 ``[N, 2]``; those in an empty window stay where they are.
@@ -315,7 +319,8 @@ def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor) -> Tensor:
     count, height, width = heatmaps.shape
     half = half.clamp(max=_LARGEST_WINDOW / 2)
     # A point may move by half a window, and sees half a window from there.
-    reach = 2 * int(half.max().ceil()) + 1
+    widest = float(half.max()) if widest is None else min(widest, _LARGEST_WINDOW / 2)
+    reach = 2 * ceil(widest) + 1
     offsets = torch.arange(-reach, reach + 1, device=heatmaps.device)
     columns = start[:, 0, None].round().long() + offsets
     rows = start[:, 1, None].round().long() + offsets
