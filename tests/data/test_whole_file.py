@@ -8,13 +8,18 @@ from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(KeyError), whole_file(path) as part:
+def stop_halfway(path):
+    with whole_file(path) as part:
         part.write_text("half")
         assert part.suffix == ".txt"
         raise KeyError
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError):
+        stop_halfway(path)
     assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "old"
     with whole_file(path) as part:

@@ -9,7 +9,7 @@ from typing import Literal
 from tracknet.cli.subcommands import run_subcommand
 from tracknet.errors import UsageError
 
-Background = Literal["none", "subtract", "subtract_concat", "concat"]
+Background = Literal["auto", "none", "subtract", "subtract_concat", "concat"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,13 +33,13 @@ def main(argv: Sequence[str]) -> int:
     )
 
 
-def import_file(file: Path, output: Path | None = None, background: Background | None = None) -> int:
+def import_file(file: Path, output: Path | None = None, background: Background = "auto") -> int:
     """Make a checkpoint of published TrackNetV3 code into one that `tracknet track` and `test` take.
 
     Args:
         file: Published checkpoint.
         output: Checkpoint to write, or a folder for it; default the name of FILE with .ckpt, here.
-        background: What the network sees of the background, where the file does not tell.
+        background: What the network sees of the background; needed where the file does not tell.
 
     Returns:
         Exit code 0.
@@ -59,7 +59,7 @@ def import_file(file: Path, output: Path | None = None, background: Background |
 
     from tracknet.training.public_checkpoints import import_checkpoint
 
-    print(import_checkpoint(file, target, background))
+    print(import_checkpoint(file, target, None if background == "auto" else background))
     print(f"checkpoint: {target}")
     print(f"to track:   tracknet track VIDEO --ckpt {target}")
     print(f"to test:    tracknet test --config configs/base.yaml --config {config} --ckpt_path {target}")

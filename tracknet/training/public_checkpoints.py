@@ -243,8 +243,9 @@ def save_tracker(tracker: HeatmapTracker, output: Path, found: PublicCheckpoint,
             "settings": {name: value for name, value in found.settings.items() if _is_plain(value)},
         },
     }
-    with whole_file(output) as part:
-        torch.save(content, part)
+    # Through a file of Python's own, whose errors say what the disk refused.
+    with whole_file(output) as part, part.open("wb") as file:
+        torch.save(content, file)
     with whole_file(output.with_suffix(".yaml")) as part:
         part.write_text(f"# The network of {output.name}.\n{model_yaml(recipe)}", encoding="utf-8")
 
