@@ -57,11 +57,12 @@ class WASB(HeatmapNetwork):
         self.stage3 = nn.Sequential(_Fusion(widths[:3]))
         self.transition3 = _transition(widths[:3], widths)  # and [B, 8C, H/8, W/8]
         self.stage4 = nn.Sequential(_Fusion(widths))
-        self.final_layers = nn.ModuleList([nn.Conv2d(width, frames, kernel_size=1)])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        expect_no_ball(self.final_layers[0])  # type: ignore[arg-type]
+        last = nn.Conv2d(width, frames, kernel_size=1)
+        expect_no_ball(last)
+        self.final_layers = nn.ModuleList([last])
         # Training on several devices refuses parameters that get no gradient.
         for unread in list(self.stage4[0].fuse_layers)[1:]:  # type: ignore[arg-type]
             unread.requires_grad_(False)

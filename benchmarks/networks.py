@@ -1,0 +1,117 @@
+"""Size, cost and speed of every network, as a Markdown table.
+
+    python -m benchmarks.networks [--forwards 2] [--threads N] > benchmarks/results/networks.md
+
+Parameters and multiplications are exact and the same everywhere; frames a second are those of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tracknet.models import (
+    WASB,
+    CompactTrackNet,
+    HeatmapNetwork,
+    MonoTrack,
+    ResTrackNetV2,
+    TrackNetV1,
+    TrackNetV2,
+    TrackNetV3,
+    TrackNetV4,
+    TrackNetV5,
+)
+
+NETWORKS: list[tuple[type[HeatmapNetwork], tuple[int, int]]] = [
+    (TrackNetV1, (360, 640)),
+    (TrackNetV2, (288, 512)),
+    (TrackNetV3, (288, 512)),
+    (TrackNetV4, (288, 512)),
+    (TrackNetV5, (288, 512)),
+    (WASB, (288, 512)),
+    (MonoTrack, (288, 512)),
+    (ResTrackNetV2, (288, 512)),
+    (CompactTrackNet, (288, 512)),
+]
+"""As published, at the size at which they were."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is told of a network; GMAC of one forward, seconds of the fastest one."""
+
+    name: str
+    size: tuple[int, int]
+    frames: int
+    outputs: int
+    background: str
+    parameters: int
+    gmac: float
+    seconds: float
+
+
+def measure(cls: type[HeatmapNetwork], size: tuple[int, int], forwards: int) -> Row:
+    with torch.device("meta"):
+        network = cls().eval()  # type: ignore[call-arg]
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, network.in_channels, *size))
+    network = cls().eval().to(memory_format=torch.channels_last)  # type: ignore[call-arg, call-overload]
+    x = torch.rand(1, network.in_channels, *size).contiguous(memory_format=torch.channels_last)
+    times = []
+    with torch.inference_mode():
+        network(x)
+        for _ in range(forwards):
+            start = time.perf_counter()
+            network(x)
+            times.append(time.perf_counter() - start)
+    return Row(
+        cls.__name__,
+        size,
+        network.frames,
+        network.outputs,
+        network.background,
+        sum(parameter.numel() for parameter in network.parameters()),
+        counter.get_total_flops() / 2e9,
+        min(times),
+    )
+
+
+def table(rows: list[Row]) -> str:
+    head = "| network | input | frames in, heatmaps out | background | parameters "
+    lines = [head + "| GMAC a forward | GMAC a frame | frames/s |", "|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        height, width = row.size
+        lines.append(
+            f"| {row.name} | {height}x{width} | {row.frames}, {row.outputs} | {row.background} "
+            f"| {row.parameters:,} | {row.gmac:.1f} | {row.gmac / row.outputs:.1f} "
+            f"| {row.outputs / row.seconds:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--forwards", type=int, default=2, help="timed forwards of each; the fastest counts")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    parser.add_argument("--machine", default="", help="the machine in words; default what can be seen")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    seen = f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {platform.machine()}"
+    print("# Networks\n")
+    print(
+        f"Batch 1, float32, channels_last, PyTorch {torch.__version__} with {args.threads} thread(s), on "
+        f"{args.machine or seen}.\nFrames/s: heatmaps a second with windows that do not overlap; the fastest "
+        f"of {args.forwards} forwards after one\nthat is not timed. GMAC: `torch.utils.flop_counter`, halved.\n"
+    )
+    print(table([measure(cls, size, args.forwards) for cls, size in NETWORKS]))
+
+
+if __name__ == "__main__":
+    main()
