@@ -92,8 +92,9 @@ class WindowDataset(Dataset[Sample]):
         for low, stop in cached.stretches or ((0, len(cached.frames)),):
             for start, first in _starts(stop - low, self.frames, outputs, step):
                 start, first = low + start, low + first
-                spoken = (max(low, start + self.frames - outputs), min(stop, start + self.frames))
-                if not sparse or before[spoken[1]] > before[spoken[0]]:
+                behind = min(stop, start + self.frames)
+                spoken = min(max(first, low, start + self.frames - outputs), behind - 1)
+                if not sparse or before[behind] > before[spoken]:
                     yield index, start, first, low, stop, row
             row += stop - low
 
