@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import torch
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -22,12 +23,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
+from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.usage import SettingError, TrackNetParser
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import COMMAND_LINE, compose
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.trajectories import TrajectoryDataModule
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.evaluation.gaps import MAX_GAP
+from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.rectifier import TrajectoryRectifier
@@ -98,6 +102,25 @@ class TrackNetCLI(LightningCLI):
             parser.link_arguments(
                 "model", f"data.init_args.{parameter}", partial(_get, attribute), apply_on="instantiate"
             )
+
+    @override
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "test":
+            told = "Also judge the trajectories with gaps filled: linear, acceleration, cubic, or a checkpoint."
+            parser.add_argument("--rectifier", type=Optional[str], default=None, help=told)  # noqa: UP045
+            told = "Longest gap that the rectifier fills, in frames."
+            parser.add_argument("--max_gap", type=PositiveInt, default=MAX_GAP, help=told)
+        return parser
+
+    def before_test(self) -> None:
+        """Fill the gaps of the test trajectories where that is asked for."""
+        chosen = self.config["test"]
+        if chosen.rectifier is not None:
+            rectified = RectifiedFigures(choose_fill(chosen.rectifier), chosen.max_gap)
+            self.trainer.callbacks.append(rectified)
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
