@@ -109,7 +109,7 @@ class TrackNetCLI(LightningCLI):
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "test":
-            told = "Also judge the trajectories with gaps filled: linear, acceleration, cubic, or a checkpoint."
+            told = "Judge the trajectories with gaps filled too: linear, acceleration, cubic, or a checkpoint."
             parser.add_argument("--rectifier", type=Optional[str], default=None, help=told)  # noqa: UP045
             told = "Longest gap that the rectifier fills, in frames."
             parser.add_argument("--max_gap", type=PositiveInt, default=MAX_GAP, help=told)
@@ -120,7 +120,7 @@ class TrackNetCLI(LightningCLI):
         chosen = self.config["test"]
         if chosen.rectifier is not None:
             rectified = RectifiedFigures(choose_fill(chosen.rectifier), chosen.max_gap)
-            self.trainer.callbacks.append(rectified)
+            self.trainer.callbacks.append(rectified)  # type: ignore[attr-defined]
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
