@@ -16,8 +16,10 @@ COMMANDS = {
     "test": ("train", "Compute the figures of a checkpoint on the test rallies, clip by clip."),
     "predict": ("train", "Write the trajectories that a checkpoint finds in the test rallies."),
     "track": ("track", "Find the ball in a video: trajectory as CSV, overlay video on request."),
+    "config": ("config", "Explain, check, compare and write configurations."),
     "data": ("data", "Check a data set, generate rallies, fill the frame cache."),
     "checkpoint": ("checkpoint", "Import checkpoints of published trackers; say what a checkpoint is."),
+    "export": ("export", "Write a checkpoint as an ONNX, TorchScript or torch.export graph, and check it."),
     "demo": ("demo", "Generate rallies, train on them, test on unseen courts and show the result."),
 }
 """Module below `tracknet.cli` and one line of help for each command."""

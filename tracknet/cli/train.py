@@ -24,10 +24,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
 from tracknet.cli.rectifier import choose_fill
-from tracknet.cli.usage import SettingError, TrackNetParser
+from tracknet.cli.usage import SettingError, TrackNetParser, command_options, located, refusal
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
-from tracknet.configs import COMMAND_LINE, compose
-from tracknet.data.datamodules import RallyDataModule
+from tracknet.configs import compose
+from tracknet.configs.crossing import crossing_faults
 from tracknet.data.trajectories import TrajectoryDataModule
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.gaps import MAX_GAP
@@ -36,6 +36,7 @@ from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.schedules import WarmupCosine
+from tracknet.training.settings import CHECKS
 
 # Short class names are looked up among imported classes: these rooms hold what YAML may choose.
 import tracknet.data.public_datamodules  # isort: skip
@@ -136,9 +137,9 @@ class TrackNetCLI(LightningCLI):
             try:
                 self.config = parser.parse_args([*command, *composed.parser_words()])
             except SettingError as error:
-                place = composed.place(error.key)
-                written = place is not None and place.source != COMMAND_LINE
-                raise UsageError(f"{place}: {error}" if written else str(error)) from error
+                options = command_options(parser, command[0] if command else None)
+                raise located(error, options, composed) from error
+            self.composed = composed
         else:
             super().parse_arguments(parser, args)
 
@@ -155,38 +156,23 @@ class TrackNetCLI(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        """Keep another command in a run's folder from overwriting the configuration that repeats the run.
+        """Refuse what does not go together, and keep the configuration that repeats a run.
+
+        Another command in a run's folder must not overwrite it.
 
         Raises:
-            UsageError: The model does not learn from such data.
+            UsageError: The model does not learn from such data, or a class says that settings are wrong
+                together.
         """
         chosen = self.config[self.subcommand] if self.subcommand else self.config
         model, data = (_class_at(chosen[key]["class_path"]) for key in ("model", "data"))
         if issubclass(model, TrajectoryRectifier) != issubclass(data, TrajectoryDataModule):
             fitting = "a TrajectoryRectifier, and only that, learns from a TrajectoryDataModule"
             raise UsageError(f"data: {model.__name__} cannot take {data.__name__}: {fitting}")
+        if hasattr(self, "composed") and (faults := crossing_faults(chosen, CHECKS)):
+            raise refusal(faults, self.composed)
         if self.subcommand not in (None, "fit"):
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
-
-    @override
-    def after_instantiate_classes(self) -> None:
-        """Check that the network can halve the pictures as often as it does.
-
-        Raises:
-            UsageError: The input size or the size of the crops does not allow it.
-        """
-        if not isinstance(self.model, HeatmapTracker):
-            return
-        network = self.model.network
-        sizes = {"model.input_size": self.model.input_size}
-        if isinstance(self.datamodule, RallyDataModule) and self.datamodule.crop is not None:
-            sizes["data.crop.size"] = self.datamodule.crop.size
-        for key, size in sizes.items():
-            if any(side % network.stride for side in size):
-                name = type(network).__name__
-                raise UsageError(
-                    f"{key}: {name} needs sides divisible by {network.stride}, found {list(size)}"
-                )
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -13,7 +13,10 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
-from tracknet.cli.words import LINKS
+from tracknet.cli.words import LINKS, follows_model
+from tracknet.configs import COMMAND_LINE, Composed
+from tracknet.configs.check import Fault, find_faults, told
+from tracknet.configs.options import Options, options_of
 from tracknet.errors import UsageError, nearest
 
 _KEY = re.compile(r'(?:Parser key|Key) "([^"]+)"')
@@ -48,7 +51,12 @@ _IN_WORDS = {
     "float": "a number",
     "str": "text",
 }
-_NOT_SETTABLE = {"optimizer": ("params",), "lr_scheduler": ("optimizer",), "data": tuple(LINKS.values())}
+HIDDEN = {
+    "optimizer": {"params": "the parameters are those of the model"},
+    "lr_scheduler": {"optimizer": "the optimizer is that of the key optimizer"},
+    "data": {parameter: follows_model(attribute) for attribute, parameter in LINKS.items()},
+}
+"""Key -> parameters of the class chosen there that cannot be set, and why."""
 
 
 class SettingError(UsageError):
@@ -123,7 +131,7 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
     prefix = f"{key}: " if key else ""
     reasons = "\n".join(leaf)
     if option := _OPTION.search(reasons):
-        known = [name for name in _parameters(owners[-1]) if name not in _NOT_SETTABLE.get(key, ())]
+        known = [name for name in _parameters(owners[-1]) if name not in HIDDEN.get(key, {})]
         taken = f" (it takes {', '.join(known)})" if known else ""
         wrong = f"{_short(owners[-1])} has no option {option[1]!r}{nearest(option[1], known)}{taken}"
         return f"{key}.{option[1]}", f"{prefix}{wrong}"
@@ -143,6 +151,51 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
             found += " (quote text that looks like a number)"
         return key, f"{prefix}expected {' or '.join(expected)}{found}"
     return key, message.strip()
+
+
+def command_options(parser: ArgumentParser, command: str | None) -> Options:
+    """Read what a training command takes.
+
+    Args:
+        parser: The parser of all training commands.
+        command: One of them; None for a parser without sub-commands.
+
+    Returns:
+        Its keys.
+    """
+    if command is not None:
+        subcommands = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+        parser = subcommands.choices[command]
+    return options_of(parser, HIDDEN)
+
+
+def located(error: SettingError, options: Options, composed: Composed) -> UsageError:
+    """Say all that is wrong with a configuration, each with file, line and column.
+
+    Args:
+        error: What jsonargparse ran into first.
+        options: What the command takes.
+        composed: The configuration.
+
+    Returns:
+        The error to raise: what a walk over all keys finds, or else the one given.
+    """
+    faults = find_faults(options, composed.values)
+    return refusal(faults, composed) if faults else _placed(error, composed)
+
+
+def refusal(faults: list[Fault], composed: Composed) -> UsageError:
+    """Make one error of faults, one a line."""
+    lines = [told(fault, composed.origins) for fault in faults]
+    return UsageError(lines[0] if len(lines) == 1 else f"{len(lines)} faults\n  " + "\n  ".join(lines))
+
+
+def _placed(error: SettingError, composed: Composed) -> UsageError:
+    place = composed.place(error.key)
+    if place is None or place.source == COMMAND_LINE:
+        return UsageError(str(error))
+    column = "" if place.column is None else f":{place.column}"
+    return UsageError(f"{place}{column}: {error}")
 
 
 def option_names(parser: ArgumentParser) -> list[str]:

@@ -53,6 +53,11 @@ def config_of_run(words: Sequence[str]) -> Path | None:
     return None
 
 
+def follows_model(attribute: str) -> str:
+    """Say where to set a value of the data that follows an attribute of the model."""
+    return f"it follows the model; set {_SET_AT.get(attribute, 'model.network.frames')} instead"
+
+
 def refuse_linked(composed: Composed) -> None:
     """Refuse values that follow the model, which would otherwise be passed over without a word.
 
@@ -64,9 +69,10 @@ def refuse_linked(composed: Composed) -> None:
     """
     for attribute, parameter in LINKS.items():
         if place := composed.place(f"data.{parameter}"):
-            mend = f"it follows the model; set {_SET_AT.get(attribute, 'model.network.frames')} instead"
+            mend = follows_model(attribute)
             if place.source != COMMAND_LINE:
-                raise UsageError(f"{place}: data.{parameter}: {mend}")
+                column = "" if place.column is None else f":{place.column}"
+                raise UsageError(f"{place}{column}: data.{parameter}: {mend}")
             names = (f"--data.{parameter}", f"--data.init_args.{parameter}")
             flags = (word.partition("=")[0] for word in composed.words)
             raise UsageError(f"{next(flag for flag in flags if flag in names)}: {mend}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_origin
 
+from tracknet.configs.composition import COMMAND_LINE
 from tracknet.configs.options import (
     Option,
     Options,
@@ -17,6 +19,7 @@ from tracknet.configs.options import (
     members,
     parameters,
 )
+from tracknet.configs.tree import Origin
 from tracknet.configs.wording import accepts, refusal
 from tracknet.errors import nearest
 
@@ -31,20 +34,22 @@ class Fault:
     Attributes:
         path: Where it is: names, and places in lists, such as ``("trainer", "callbacks", 1)``.
         message: What is wrong, what is allowed and the nearest valid name.
+        owner: Whom it is said of, where that is not the key itself: what has no such key.
     """
 
     path: KeyPath
     message: str
+    owner: KeyPath | None = None
 
     @property
     def key(self) -> str:
         """The dotted key, with ``init_args`` and places in lists, as origins name it."""
         return ".".join(map(str, self.path))
 
-    @property
-    def shown(self) -> str:
-        """The dotted key as the command line has it."""
-        return shown(self.path)
+    def __str__(self) -> str:
+        """The key as the command line has it, and the message."""
+        key = shown(self.path if self.owner is None else self.owner)
+        return f"{key}: {self.message}" if key else self.message
 
 
 def shown(path: KeyPath) -> str:
@@ -63,6 +68,27 @@ def find_faults(options: Options, values: Mapping[str, Any]) -> list[Fault]:
         All faults, in the order of the configuration; what is missing comes last.
     """
     return list(_Judge(options, values).faults())
+
+
+def told(fault: Fault, origins: Mapping[str, Sequence[Origin]]) -> str:
+    """Write a fault after the place where it was written.
+
+    Args:
+        fault: The fault.
+        origins: Key -> places that set it, as `tracknet.configs.Composed` has them.
+
+    Returns:
+        ``FILE:LINE:COLUMN: KEY: MESSAGE``; the name of the environment variable instead of the file; nothing
+        before the key where the command line set it or nothing did.
+    """
+    for length in range(len(fault.path), 0, -1):
+        places = origins.get(".".join(map(str, fault.path[:length])))
+        if places:
+            at = places[-1]
+            if at.line is not None:
+                return f"{at.source}:{at.line}:{at.column}: {fault}"
+            return str(fault) if at.source == COMMAND_LINE else f"{at.source}: {fault}"
+    return str(fault)
 
 
 class _Judge:
@@ -88,9 +114,9 @@ class _Judge:
     def stranger(self, key: str, value: object) -> Iterator[Fault]:
         known = {*(name.partition(".")[0] for name in self.options.keys)}
         if hint := nearest(key, known):
-            yield Fault((key,), f"no option {key!r}{hint}")
+            yield Fault((key,), f"no option {key!r}{hint}", ())
         else:
-            yield Fault((key,), f"no option {key!r}{self.elsewhere(key, ()) or _listed(known)}")
+            yield Fault((key,), f"no option {key!r}{self.elsewhere(key, ()) or _listed(known)}", ())
 
     def group(self, group: str, names: list[str], value: object) -> Iterator[Fault]:
         if not isinstance(value, Mapping):
@@ -101,8 +127,9 @@ class _Judge:
             if name in names:
                 yield from self.value(path, self.options.keys[f"{group}.{name}"].type, one)
             else:
-                hint = self.elsewhere(str(name), path) or nearest(str(name), names)
-                yield Fault(path, f"{group} has no option {name!r}{hint}")
+                full = f"{group}.{name}"
+                near = nearest(full, [f"{group}.{one}" for one in names])
+                yield Fault(path, f"no option {full!r}{self.elsewhere(str(name), path) or near}", ())
 
     def value(self, path: KeyPath, hint: Any, value: object) -> Iterator[Fault]:
         bases = choosable(hint)
@@ -135,7 +162,7 @@ class _Judge:
                 given = self.options.of_class(cls, shown(path))
                 hint = f"; write it below init_args of {cls.__name__}" if key in given else ""
                 hint = hint or nearest(str(key), _SHAPE[:2]) or self.elsewhere(str(key), path)
-                yield Fault((*path, key), f"no option {key!r} beside class_path{hint}")
+                yield Fault((*path, key), f"no option {key!r} beside class_path{hint}", path)
         arguments = value.get("init_args") or {}
         if isinstance(arguments, Mapping):
             yield from self.arguments((*path, "init_args"), cls, arguments, bool(value.get("dict_kwargs")))
@@ -149,16 +176,25 @@ class _Judge:
     ) -> Iterator[Fault]:
         known = self.options.of_class(cls, shown(path))
         hidden = self.options.hidden.get(shown(path), {})
+        groups = {name.partition(".")[0] for name in known if "." in name}
         for name, value in given.items():
+            if name in groups:
+                continue  # a group of settings inside a class, which the parser judges
             if name in known:
                 yield from self.value((*path, name), known[name].type, value)
             elif name in hidden:
                 yield Fault((*path, name), hidden[name])
             else:
                 hint = self.elsewhere(str(name), path) or nearest(str(name), known)
+                hint = hint or _by_meaning(str(name), known)
                 taken = f" (it takes {', '.join(known)})" if known else ""
-                yield Fault((*path, name), f"{cls.__name__} has no option {name!r}{hint}{taken}")
-        missing = [name for name, option in known.items() if option.required and name not in given]
+                wrong = f"{cls.__name__} has no option {name!r}{hint}{taken}"
+                yield Fault((*path, name), wrong, path)
+        missing = [
+            name
+            for name, option in known.items()
+            if option.required and "." not in name and name not in given
+        ]
         if missing and not open_end:
             at = path[:-1] if path[-1:] == ("init_args",) else path
             yield Fault(at, f"{cls.__name__} needs {', '.join(missing)}{_what(known, missing)}")
@@ -240,6 +276,14 @@ def _classes(bases: list[type]) -> str:
 def _listed(names: Iterable[str]) -> str:
     known = ", ".join(dict.fromkeys(names))
     return f" (those are {known})" if known else ""
+
+
+def _by_meaning(name: str, known: Mapping[str, Option]) -> str:
+    """Suggest the parameter whose docstring begins with a name: ``learning_rate`` is ``lr``."""
+    words = name.count("_") + 1
+    meant = {" ".join(option.doc.lower().split()[:words]): one for one, option in known.items()}
+    near = difflib.get_close_matches(name.lower().replace("_", " "), meant, n=1, cutoff=0.8)
+    return f"; did you mean {meant[near[0]]!r}?" if near else ""
 
 
 def _what(known: Mapping[str, Option], missing: list[str]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -22,6 +23,7 @@ from tracknet.data.clips import Clip, Layout, Part
 from tracknet.data.crops import RandomCrop
 from tracknet.data.generate import Sport, generate_rallies
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
+from tracknet.data.settings import clip_lengths, misfits
 from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, hold_out, select
 from tracknet.data.windows import EvaluationSampler, LabelledClip, Sample, WindowDataset
 from tracknet.errors import TrackNetError, UsageError, nearest
@@ -105,6 +107,12 @@ class RallyDataModule(LightningDataModule):
         self.cache = FrameCache(cache_dir, self.size)
         self.parts: dict[Part, list[LabelledClip]] = {}
         self._checked: DatasetReport | None = None
+
+    @classmethod
+    def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
+        """Say what does not fit the clips, see `tracknet.configs.crossing`."""
+        root = Path(config.get(f"{key}.init_args.root"))
+        yield from misfits(key, config, clip_lengths(root, cls.layout()))
 
     def clip_names(self, part: Part) -> list[str]:
         """Names of the clips of one part, in the order of the batch's clip numbers."""
@@ -312,6 +320,12 @@ class GeneratedDataModule(RallyDataModule):
         self.rallies = {"train": train_rallies, "val": val_rallies, "test": test_rallies}
         self.rally_frames = rally_frames
         self.seed = seed
+
+    @classmethod
+    def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
+        """Say what does not fit the rallies that are to be made."""
+        rallies = config.get(f"{key}.init_args.train_rallies")
+        yield from misfits(key, config, [config.get(f"{key}.init_args.rally_frames")] * rallies)
 
     def prepare_data(self) -> None:
         """Generate the rallies that are missing, then check and decode them."""

@@ -29,6 +29,9 @@ Recall = Literal["detected", "visible"]
 KINDS = ("tp", "fp1", "fp2", "tn", "fn")
 """What a frame can be, in this order."""
 
+FIGURES = ("accuracy", "precision", "recall", "f1", "rmse")
+"""What is computed of the counts."""
+
 _ERROR_UNIT = 2.0**-20
 
 

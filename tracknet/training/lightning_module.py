@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, Literal, TypedDict
 
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
@@ -14,10 +16,11 @@ from torchmetrics import MeanMetric
 
 from tracknet.data.geometry import resize_xy
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDecoder
-from tracknet.evaluation.metrics import BallMetrics
+from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
 from tracknet.models.network import HeatmapNetwork, stack_frames
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
+from tracknet.training.settings import check_monitors, check_sizes
 from tracknet.training.targets import DiscTarget, HeatmapTarget
 
 Batch = dict[str, Tensor]
@@ -80,6 +83,14 @@ class HeatmapTracker(LightningModule):
         self.val_loss = MeanMetric()
         self.test_loss = MeanMetric()
         self._save_recipe()
+
+    @classmethod
+    def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
+        """Say which monitors nobody logs and which sizes the network cannot halve."""
+        figures = ("loss", *KINDS, *FIGURES)
+        logged = ["train/loss", "train/loss_step", "train/loss_epoch", *(f"val/{name}" for name in figures)]
+        yield from check_monitors(config, logged)
+        yield from check_sizes(key, config)
 
     @property
     def frames(self) -> int:

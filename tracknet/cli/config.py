@@ -1,0 +1,279 @@
+"""``tracknet config``: explain, document, compare, check and write configurations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tracknet.cli.subcommands import run_subcommand
+from tracknet.errors import TrackNetError, UsageError, nearest
+
+TrainingCommand = Literal["fit", "validate", "test", "predict"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tracknet config``.
+
+    Args:
+        argv: The words after ``config``.
+
+    Returns:
+        Exit code: 0, or 2 when `check` finds faults.
+
+    Raises:
+        UsageError: A wrong command, option or configuration.
+    """
+    if argv and argv[0] in _OF_WORDS and not {"-h", "--help"} & set(argv):
+        return _OF_WORDS[argv[0]](list(argv[1:]))
+    about = "Explain, document, compare, check and write configurations."
+    return run_subcommand("config", about, COMMANDS, argv)
+
+
+def list_(group: str = "") -> int:
+    """List the packaged configurations, with one line each.
+
+    Args:
+        group: Only those of one group, such as ``model``.
+
+    Returns:
+        Exit code 0.
+    """
+    from tracknet.configs.listing import listing
+
+    print(listing(group))
+    return 0
+
+
+def show(key: str) -> int:
+    """Say what a key or a class is: type, default, docstring, classes to choose from.
+
+    Args:
+        key: Such as ``trainer.max_epochs``, ``model.network``, ``data.batch_size`` or ``AdamW.lr``.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: There is no such key.
+    """
+    from tracknet.configs.show import show as shown
+
+    print(shown(_parsing().options, key))
+    return 0
+
+
+def diff(first: Path, second: Path) -> int:
+    """Compare two configurations, value by value.
+
+    Args:
+        first: A YAML file, a packaged one included, or the folder of a run.
+        second: Another.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: A file is missing or wrong.
+    """
+    from tracknet.configs.diff import differences
+
+    for one in differences(first, second):
+        print(one)
+    return 0
+
+
+def explain(words: list[str]) -> int:
+    """Print the whole configuration, with where each value comes from and what it replaced.
+
+    Args:
+        words: Words as after ``tracknet fit``: ``--config FILE``, ``+group=name``, ``--key value``.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: The configuration is wrong.
+    """
+    from tracknet.configs.explain import explain as explained
+
+    command, rest = _command(words)
+    composed, values = _parsing(command).parse(rest)
+    print(explained(composed, values))
+    return 0
+
+
+def check(words: list[str]) -> int:
+    """Say all that is wrong with configurations at once, and build nothing.
+
+    Args:
+        words: Files, each checked by itself (a piece on top of ``base.yaml``), and words as after ``tracknet
+            fit``, which count for all of them.
+
+    Returns:
+        Exit code: 0 when nothing is wrong, 2 otherwise.
+    """
+    command, rest = _command(words)
+    files: list[str] = []
+    while rest and not rest[0].startswith(("-", "+")):
+        files.append(rest.pop(0))
+    parsing = _parsing(command)
+    wrong = 0
+    for name in files or [""]:
+        faults = parsing.faults([name] if name else [], rest)
+        wrong += len(faults)
+        print("\n".join(faults) if faults else f"{name or 'the configuration'}: nothing wrong")
+    if wrong:
+        print(f"{wrong} fault{'s' * (wrong != 1)}", file=sys.stderr)
+    return 2 if wrong else 0
+
+
+def new(
+    out: Path | None = None,
+    network: str | None = None,
+    data: str | None = None,
+    env: str | None = None,
+    task: str | None = None,
+) -> int:
+    """Write a commented configuration; asks for what is not given when there is a terminal.
+
+    Args:
+        out: File to write.
+        network: Class of the network, such as ``TrackNetV2``.
+        data: Class of the data, such as ``FlatVideoDataModule``.
+        env: Name of an environment, such as ``cpu``.
+        task: Class of the module, such as ``HeatmapTracker``.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: A name is wrong, the file is there already, or there is nobody to ask.
+        TrackNetError: The file cannot be written.
+    """
+    from tracknet.configs.library import packaged_configs
+    from tracknet.configs.template import Chosen, choices, write_template
+
+    asks = sys.stdin.isatty() and out is None
+    if out is None and not asks:
+        raise UsageError("new: name the file to write, such as: tracknet config new my.yaml --network WASB")
+    if out is not None and out.exists():
+        raise UsageError(f"new: {out} is there already")
+    options = _parsing().options
+    known = {
+        "task": [cls.__name__ for cls in choices(options, "model")],
+        "network": [cls.__name__ for cls in choices(options, "model", "network")],
+        "data": [cls.__name__ for cls in choices(options, "data")],
+        "env": [name.split("/")[-1][:-5] for name in packaged_configs() if name.startswith("configs/env/")],
+    }
+    given = {"task": task, "network": network, "data": data, "env": env}
+    usual = Chosen()
+    chosen = {
+        what: name or (_ask(what, known[what], getattr(usual, what)) if asks else getattr(usual, what))
+        for what, name in given.items()
+    }
+    if out is None:
+        out = Path(input("file to write [my.yaml]: ").strip() or "my.yaml")
+        if out.exists():
+            raise UsageError(f"new: {out} is there already")
+    text = write_template(options, Chosen(**chosen))
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TrackNetError(f"{out}: cannot be written: {error.strerror}") from error
+    print(f"{out}: check it with `tracknet config check {out}`, train with `tracknet fit --config {out}`")
+    return 0
+
+
+def schema(out: Path | None = None) -> int:
+    """Write the JSON Schema of fit configurations, with which editors complete and check YAML.
+
+    In a YAML file, ``# yaml-language-server: $schema=FILE`` names it for VS Code; PyCharm takes it under
+    Languages & Frameworks, Schemas and DTDs, JSON Schema Mappings.
+
+    Args:
+        out: File to write; default the terminal.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        TrackNetError: The file cannot be written.
+    """
+    from tracknet.configs.schema import json_schema
+
+    text = json.dumps(json_schema(_parsing().options), indent=1)
+    if out is None:
+        print(text)
+        return 0
+    try:
+        out.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TrackNetError(f"{out}: cannot be written: {error.strerror}") from error
+    return 0
+
+
+def completion(shell: Literal["bash", "zsh"]) -> int:
+    """Print a script with which the shell completes commands, options and class names.
+
+    Args:
+        shell: ``bash`` (``tracknet config completion bash > ~/.tracknet.bash``, sourced in ``~/.bashrc``) or
+            ``zsh``.
+
+    Returns:
+        Exit code 0.
+    """
+    from tracknet.cli.main import COMMANDS as ALL
+    from tracknet.configs.completion import completion as script
+    from tracknet.configs.library import packaged_configs
+
+    training = [name for name, (room, _) in ALL.items() if room == "train"]
+    words = {name: list(COMMANDS) if name == "config" else [] for name in ALL}
+    print(script(shell, _parsing().options, training, words, packaged_configs()), end="")
+    return 0
+
+
+def _ask(what: str, known: list[str], usual: str) -> str:
+    print(f"{what}:")
+    for number, name in enumerate(known, 1):
+        print(f"  {number:>2}  {name}")
+    while True:
+        answer = input(f"number or name [{usual}]: ").strip() or usual
+        if answer in known:
+            return answer
+        if answer.isdigit() and 0 < int(answer) <= len(known):
+            return known[int(answer) - 1]
+        print(f"no {what} {answer!r}{nearest(answer, known)}")
+
+
+def _command(words: list[str]) -> tuple[TrainingCommand, list[str]]:
+    """Split off the training command, which may be left out for ``fit``."""
+    for command in ("fit", "validate", "test", "predict"):
+        if words[:1] == [command]:
+            return command, words[1:]
+    return "fit", list(words)
+
+
+def _parsing(command: TrainingCommand = "fit") -> Any:
+    # Only here, and not even for the type: the training commands import torch.
+    from tracknet.cli.parsing import Parsing
+
+    return Parsing(command)
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "explain": explain,
+    "show": show,
+    "diff": diff,
+    "check": check,
+    "new": new,
+    "list": list_,
+    "schema": schema,
+    "completion": completion,
+}
+"""The sub-commands."""
+
+_OF_WORDS = {"explain": explain, "check": check}
+"""Those that take the words of a training command."""

@@ -1,0 +1,88 @@
+"""A script that lets the shell complete commands, options and class names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from tracknet.configs.options import Options, choosable, concrete
+from tracknet.configs.wording import choices
+
+Shell = Literal["bash", "zsh"]
+
+_SCRIPT = """\
+# Completion of tracknet for {shell}: source this file.
+_tracknet() {{
+  local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
+  # bash splits at "=": --optimizer=Ada is three words.
+  if [[ "$word" == "=" ]]; then word=""; fi
+  if [[ "$before" == "=" ]]; then before="${{COMP_WORDS[COMP_CWORD-2]}}"; fi
+  if (( COMP_CWORD == 1 )); then
+    COMPREPLY=($(compgen -W "{commands}" -- "$word")); return
+  fi
+  case "${{COMP_WORDS[1]}}" in
+    {training})
+      case "$before" in
+{values}
+        --config|-c) COMPREPLY=($(compgen -W "{files}" -- "$word") $(compgen -f -- "$word")); return;;
+        *) words="{flags}";;
+      esac;;
+{others}
+  esac
+  if [[ -n "$words" ]]; then COMPREPLY=($(compgen -W "$words" -- "$word")); fi
+  if (( ${{#COMPREPLY[@]}} == 0 )); then COMPREPLY=($(compgen -f -- "$word")); fi
+}}
+complete -o nosort -F _tracknet tracknet
+"""
+
+
+def completion(
+    shell: Shell,
+    options: Options,
+    training: Iterable[str],
+    commands: Mapping[str, Iterable[str]],
+    files: Iterable[str],
+) -> str:
+    """Write the script.
+
+    It holds all names, so that completing starts no Python.
+
+    Args:
+        shell: Whose script.
+        options: What the training commands take.
+        training: The training commands.
+        commands: All commands, with the words that may follow.
+        files: Names of packaged configurations.
+
+    Returns:
+        Text of the script.
+    """
+    values = []
+    for key, option in options.keys.items():
+        named = [cls.__name__ for base in choosable(option.type) for cls in concrete(base)]
+        if words := list(dict.fromkeys([*named, *choices(option.type)])):
+            values.append(f'        --{key}) words="{" ".join(words)}";;')
+    flags = [f"--{key}" for key in _flags(options)]
+    others = [f'    {name}) words="{" ".join(words)}";;' for name, words in commands.items() if words]
+    script = _SCRIPT.format(
+        shell=shell,
+        commands=" ".join(commands),
+        training="|".join(training),
+        values="\n".join(values),
+        files=" ".join(files),
+        flags=" ".join(["--config", "--print_config", "--help", *flags]),
+        others="\n".join(others),
+    )
+    start = "autoload -Uz compinit bashcompinit && compinit && bashcompinit\n" if shell == "zsh" else ""
+    return start + script
+
+
+def _flags(options: Options) -> list[str]:
+    """Give all keys, and the parameters of the classes that they choose, one level down."""
+    found = list(options.keys)
+    for key, option in options.keys.items():
+        if not key.startswith("trainer."):
+            for base in choosable(option.type):
+                for cls in concrete(base):
+                    found += [f"{key}.{name}" for name in options.of_class(cls, key)]
+    return list(dict.fromkeys(found))

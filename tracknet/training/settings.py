@@ -1,0 +1,103 @@
+"""Settings of Lightning's own classes that are right alone and wrong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+from jsonargparse import Namespace
+
+from tracknet.errors import nearest
+
+Faults = Iterator[tuple[str, str]]
+
+
+def check_precision(key: str, config: Namespace) -> Faults:
+    """Half precision on a CPU: emulated there, hundreds of times slower, or not at all."""
+    precision = str(config.get("trainer.precision"))
+    if precision in ("bf16", "bf16-mixed", "bf16-true", "16", "16-mixed", "16-true") and on_cpu(config):
+        yield (
+            "trainer.precision",
+            f"{precision} on a CPU, where it is emulated and many times slower; set 32-true (--env cpu)",
+        )
+
+
+def check_devices(key: str, config: Namespace) -> Faults:
+    """A strategy for several processes, and one device."""
+    strategy, devices = config.get("trainer.strategy"), config.get("trainer.devices")
+    name = str(getattr(strategy, "class_path", strategy)).lower()
+    single = devices in (1, "1") or (isinstance(devices, list) and len(devices) == 1)
+    single = single or (devices in ("auto", -1, "-1") and on_cpu(config))
+    several = any(kind in name for kind in ("ddp", "fsdp", "deepspeed"))
+    if several and single and config.get("trainer.num_nodes") in (1, None):
+        shown = name.rpartition(".")[2]
+        yield "trainer.strategy", f"{shown} with one device; set auto, or more trainer.devices"
+
+
+def check_wandb(key: str, config: Namespace) -> Faults:
+    """A logger of Weights & Biases without the package."""
+    logger = config.get("trainer.logger")
+    for one in logger if isinstance(logger, list) else [logger]:
+        if str(getattr(one, "class_path", "")).endswith("WandbLogger") and find_spec("wandb") is None:
+            yield "trainer.logger", "WandbLogger needs the package wandb: pip install 'tracknet[wandb]'"
+
+
+def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
+    """Callbacks and schedules that watch a figure that nobody logs.
+
+    Args:
+        config: The whole configuration.
+        logged: Figures that the module logs.
+
+    Yields:
+        Keys and what is wrong; nothing where a class from elsewhere is among the callbacks, which may log.
+    """
+    known = list(logged)
+    callbacks = config.get("trainer.callbacks") or []
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+    places = [(f"trainer.callbacks.{place}", one) for place, one in enumerate(callbacks)]
+    if any(
+        not str(getattr(one, "class_path", "")).startswith(("tracknet.", "lightning.")) for one in callbacks
+    ):
+        return
+    for key, one in [*places, ("lr_scheduler", config.get("lr_scheduler"))]:
+        arguments = getattr(one, "init_args", None)
+        monitor = arguments.get("monitor") if isinstance(arguments, Namespace) else None
+        if monitor is not None and monitor not in known:
+            listed = nearest(monitor, known) or f" (those are {', '.join(known)})"
+            yield f"{key}.init_args.monitor", f"nothing logs {monitor!r}{listed}"
+
+
+def check_sizes(key: str, config: Namespace) -> Faults:
+    """Sizes of pictures and crops that the network cannot halve as often as it does.
+
+    Args:
+        key: Where the module is chosen.
+        config: The whole configuration.
+
+    Yields:
+        Keys and what is wrong.
+    """
+    module, _, name = str(config.get(f"{key}.init_args.network.class_path")).rpartition(".")
+    network = getattr(import_module(module), name, None) if module else None
+    stride = getattr(network, "stride", 1)
+    for at in (f"{key}.init_args.input_size", "data.init_args.crop.init_args.size"):
+        size = config.get(at)
+        if size is not None and any(side % stride for side in size):
+            yield at, f"{name} needs sides divisible by {stride}, found {list(size)}"
+
+
+def on_cpu(config: Namespace) -> bool:
+    """Say whether a configuration trains on the CPU of this computer."""
+    accelerator = config.get("trainer.accelerator")
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available() and not _mps())
+
+
+def _mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+CHECKS = (check_precision, check_devices, check_wandb)
+"""All of them."""
