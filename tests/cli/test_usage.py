@@ -9,8 +9,8 @@ import pytest
 from tracknet.cli.main import main
 from tracknet.cli.train import TrackNetCLI
 from tracknet.cli.usage import SettingError, explain
-from tracknet.cli.words import refuse_linked, with_found_configs, with_run_config, written_at
-from tracknet.configs import library
+from tracknet.cli.words import config_of_run, refuse_linked
+from tracknet.configs import compose, library
 from tracknet.errors import UsageError
 
 CASES = sorted((Path(__file__).parent / "conf").glob("*.yaml"))
@@ -217,73 +217,60 @@ class TestWords:
     def test_the_run_of_a_checkpoint_gives_the_config(self, run_folder, joined):
         best = str(run_folder / "checkpoints" / "best.ckpt")
         words = [f"--ckpt_path={best}"] if joined else ["--ckpt_path", best]
-        config = ["--config", str(run_folder / "config.yaml")]
-        assert with_run_config(["test", *words, "--data.root=x"]) == [
-            "test",
-            *config,
-            *words,
-            "--data.root=x",
-        ]
+        assert config_of_run([*words, "--data.root=x"]) == run_folder / "config.yaml"
+        assert config_of_run([*words, "+data=tennis"]) == run_folder / "config.yaml"
 
     @pytest.mark.parametrize("named", [["--config", "a.yaml"], ["--config=a.yaml"], ["-c", "a.yaml"]])
     def test_but_not_where_one_is_named(self, run_folder, named):
-        words = ["test", *named, "--ckpt_path", str(run_folder / "checkpoints" / "best.ckpt")]
-        assert with_run_config(words) == words
+        words = [*named, "--ckpt_path", str(run_folder / "checkpoints" / "best.ckpt")]
+        assert config_of_run(words) is None
 
     def test_a_checkpoint_that_lies_elsewhere_gives_none(self, run_folder):
         (run_folder / "config.yaml").unlink()
-        words = ["test", "--ckpt_path", str(run_folder / "checkpoints" / "best.ckpt")]
-        assert with_run_config(words) == words
+        assert config_of_run(["--ckpt_path", str(run_folder / "checkpoints" / "best.ckpt")]) is None
 
     @pytest.mark.parametrize("value", ["last", "hpc", "registry:tracker:version:2", "s3://bucket/best.ckpt"])
     def test_what_lightning_finds_is_left_to_it(self, value):
-        assert with_run_config(["fit", "--ckpt_path", value]) == ["fit", "--ckpt_path", value]
+        assert config_of_run(["--ckpt_path", value]) is None
 
     def test_a_missing_checkpoint(self, run_folder):
         bets = str(run_folder / "checkpoints" / "bets.ckpt")
         with pytest.raises(UsageError) as error:
-            with_run_config(["test", "--ckpt_path", bets])
+            config_of_run(["--ckpt_path", bets])
         assert str(error.value) == (
             f"--ckpt_path: no file {bets!r}; did you mean {str(run_folder / 'checkpoints' / 'best.ckpt')!r}?"
         )
         with pytest.raises(UsageError, match=r"--ckpt_path: no file 'best'$"):
-            with_run_config(["test", "--ckpt_path=best"])
+            config_of_run(["--ckpt_path=best"])
 
     def test_a_flag_without_its_value_is_left_to_the_parser(self):
-        assert with_run_config(["test", "--ckpt_path"]) == ["test", "--ckpt_path"]
-        assert with_found_configs(["fit", "--config"]) == ["fit", "--config"]
+        assert config_of_run(["--ckpt_path"]) is None
+        assert compose(["--config"], "fit").words == ["--config"]
 
     def test_configs_are_found_however_they_are_named(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        base = str(library() / "base.yaml")
-        words = [
-            "fit",
-            "--config",
-            "configs/base.yaml",
-            "--config=base.yaml",
-            "-c",
-            "base.yaml",
-            "--x",
-            "base.yaml",
-        ]
-        assert with_found_configs(words) == [
-            *("fit", "--config", base, f"--config={base}", "-c", base, "--x", "base.yaml")
-        ]
+        words = ["--config", "configs/base.yaml", "--config=base.yaml", "-c", "base.yaml", "--x", "base.yaml"]
+        composed = compose(words, "fit")
+        assert composed.files == [library() / "base.yaml"] * 3
+        assert composed.words == ["--x=base.yaml"]
 
     def test_the_last_file_that_sets_a_key_is_named(self, tmp_path):
         first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
         first.write_text("trainer:\n  max_epochs: 3\n  callbacks:\n  - init_args:\n      windows: 3\n")
         second.write_text("\ntrainer: {max_epochs: 4}\n")
-        words = ["fit", "--config", str(first), f"--config={second}"]
-        assert written_at("trainer.max_epochs", words) == f"{second}:2"
-        assert written_at("trainer.callbacks.windows", words) == f"{first}:5"
-        assert written_at("trainer.init_args.callbacks", words) == f"{first}:3"
-        assert written_at("trainer.devices", words) == ""
-        assert written_at("trainer.max_epochs.deeper", words) == ""
-        assert written_at("trainer.max_epochs", [*words, "--trainer.max_epochs=5"]) == ""
-        assert written_at("trainer.callbacks", [*words, "--trainer.callbacks+=Report"]) == ""
+        words = ["--config", str(first), f"--config={second}"]
+        place = compose(words, "fit").place
+        assert str(place("trainer.max_epochs")) == f"{second}:2"
+        assert str(place("trainer.callbacks.windows")) == f"{first}:5"
+        assert str(place("trainer.init_args.callbacks")) == f"{first}:3"
+        assert place("trainer.devices") is None
+        assert place("trainer.max_epochs.deeper") is None
+        place = compose([*words, "--trainer.max_epochs=5"], "fit").place
+        assert str(place("trainer.max_epochs")) == "command line"
+        place = compose([*words, "--trainer.callbacks+=Report"], "fit").place
+        assert str(place("trainer.callbacks")) == "command line"
 
     def test_linked_values_may_be_set_at_the_model(self, tmp_path):
         config = tmp_path / "a.yaml"
         config.write_text("data: {init_args: {root: frames}}\nmodel: {init_args: {network: {frames: 3}}}\n")
-        refuse_linked(["fit", "--config", str(config), "--model.network.frames=5", "--data.root=x"])
+        refuse_linked(compose(["--config", str(config), "--model.network.frames=5", "--data.root=x"], "fit"))
