@@ -40,10 +40,11 @@ def read_ball_markup(path: Path, frames: int, size: tuple[int, int]) -> tuple[La
     try:
         # Pairs, not a dictionary, which would keep the last of two entries for one frame without a word.
         entries = json.loads(text, object_pairs_hook=_Pairs)
+    except json.JSONDecodeError as error:
+        return sheet.labels(), [Fault(path, "bad-markup", f"is not JSON: {error.msg}", error.lineno)]
     except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
-        return sheet.labels(), [Fault(path, "bad-markup", f"is not JSON: {reason}", line)]
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        return sheet.labels(), [Fault(path, "bad-markup", f"is not JSON: {reason}")]
     if not isinstance(entries, _Pairs):
         return sheet.labels(), [Fault(path, "bad-markup", f"holds no table of frames; {_EXPECTED}")]
     if not entries:

@@ -154,7 +154,7 @@ class RacketVision(Layout):
                 message = "is no list of clips in JSON; expected [[MATCH, RALLY], ...]"
                 faults.append(Fault(path, "bad-markup", message))
                 continue
-            missing = [pair for pair in pairs if "/".join(pair) not in names]
+            missing = ["/".join(pair) for pair in pairs if "/".join(pair) not in names]
             for pair in pairs:
                 listed.setdefault("/".join(pair), []).append(part)
             if missing:

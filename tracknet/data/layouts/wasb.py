@@ -67,8 +67,8 @@ class WasbVolleyball(Layout):
 
     ``videos/MATCH/CLIP/NUMBER.jpg``, in the order of the numbers, with
     ``volleyball_ball_annotation/MATCH/CLIP.txt``: ``x y`` in pixels, one line an image, ``0 0`` where the
-    ball is not visible. Whether each file has a line for each image is not documented: images behind the
-    last line are not labelled, and lines behind the last image are told as a fault.
+    ball is not visible. As WASB counts them, all 41 images of each of the 4,830 clips have a line; where a
+    file is shorter, the images behind its last line are not labelled.
     """
 
     name = "volleyball"

@@ -1,0 +1,290 @@
+"""Label files that are no tables: what they say, what is wrong with them, and that they are harmless."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracknet.data.label_formats import (
+    read_ball_markup,
+    read_cvat,
+    read_point_lines,
+    write_ball_markup,
+    write_cvat,
+    write_point_lines,
+)
+from tracknet.data.labels import Labels
+from tracknet.errors import TrackNetError
+
+SIZE = (100, 200)
+
+
+def told(faults):
+    return [(fault.kind, fault.line) for fault in faults]
+
+
+@pytest.fixture
+def markup(tmp_path):
+    def _markup(text, frames=8):
+        path = tmp_path / "ball_markup.json"
+        path.write_text(text if isinstance(text, str) else json.dumps(text))
+        return read_ball_markup(path, frames, SIZE)
+
+    return _markup
+
+
+@pytest.fixture
+def cvat(tmp_path):
+    def _cvat(*points, frames=4, text=None, **more):
+        path = tmp_path / "a.xml"
+        body = "\n".join(points)
+        path.write_text(text or f"<annotations>\n<track id='0'>\n{body}\n</track>\n</annotations>")
+        return read_cvat(path, frames, SIZE, **more)
+
+    return _cvat
+
+
+def point(frame, points="10.5,20", outside=0, occluded=0, inside=""):
+    head = f"<points frame='{frame}' outside='{outside}' occluded='{occluded}' points='{points}'"
+    return f"{head}>{inside}</points>"
+
+
+USED = "<attribute name='used_in_game'>{}</attribute>"
+
+
+# OpenTTGames -----------------------------------------------------------------------------------------
+
+
+def test_ball_markup_is_sparse(markup):
+    labels, faults = markup({"2": {"x": 10, "y": 20}, "5": {"x": -1, "y": -1}, "3": {"x": 200, "y": 99.5}})
+    assert faults == []
+    assert labels.labelled.nonzero()[0].tolist() == [2, 3, 5]
+    assert labels.visible.nonzero()[0].tolist() == [2, 3]
+    assert labels.xy[[2, 3, 5]].tolist() == [[10, 20], [200, 99.5], [0, 0]]
+
+
+def test_faulty_frames_of_a_ball_markup(markup):
+    labels, faults = markup(
+        """{
+        "0": {"x": 0, "y": 0},
+        "1": {"x": 1, "y": 1},
+        "2": {"x": 201, "y": 1},
+        "3": {"x": -1, "y": 7},
+        "4": {"x": "far", "y": 7}, "4": {"x": 4, "y": 4},
+        "5": [5, 5],
+        "1": {"x": 1, "y": 1},
+        "-2": {"x": 1, "y": 1},
+        "8": {"x": 1, "y": 1},
+        "2.5": {"x": 1, "y": 1},
+        "7": {"x": true, "y": 1e999}
+        }"""
+    )
+    assert told(faults) == [
+        ("at-origin", 2),
+        ("outside-frame", 4),
+        ("outside-frame", 5),
+        ("bad-number", 6),
+        ("bad-number", 7),
+        ("duplicate-frame", 8),
+        ("negative-frame", 9),
+        ("beyond-video", 10),
+        ("bad-number", 11),
+        ("bad-number", 12),
+    ]
+    assert not labels.labelled.any()
+    assert "frame 1 has an entry already, in line 3" in str(faults[5])
+    assert "frame 8 is beyond the video, whose last is frame 7" in str(faults[7])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "line", "words"),
+    [
+        ("", "empty", None, "is empty"),
+        ("{}", "empty", None, "holds no frames"),
+        ("[1, 2]", "bad-markup", None, "holds no table of frames"),
+        ('{"1":\n {"x": 1,}}', "bad-markup", 2, "is not JSON"),
+        ("[" * 100_000, "bad-markup", None, "nested too deeply"),
+        ('{"1": {"x": ' + "9" * 5000 + ', "y": 1}}', "bad-markup", None, "is not JSON: Exceeds the limit"),
+        ("a\0b", "not-text", None, "not a text file"),
+    ],
+)
+def test_what_is_no_ball_markup(markup, text, kind, line, words):
+    labels, faults = markup(text)
+    assert told(faults) == [(kind, line)]
+    assert words in faults[0].message
+    assert not labels.labelled.any()
+
+
+@pytest.mark.parametrize("read", [read_ball_markup, read_cvat, read_point_lines])
+def test_a_file_that_is_not_there(tmp_path, read):
+    with pytest.raises(TrackNetError, match=r"gone: cannot read the labels: No such file"):
+        read(tmp_path / "gone", 3, SIZE)
+
+
+# CVAT ------------------------------------------------------------------------------------------------
+
+
+def test_cvat_tracks(cvat):
+    labels, faults = cvat(
+        point(0), point(1, occluded=1), point(2, outside=1), point(3, "7,8;90,91"), frames=5
+    )
+    assert faults == []
+    assert labels.labelled.all()  # annotators went through the whole clip
+    assert labels.visible.tolist() == [True, False, False, True, False]
+    assert labels.xy.tolist() == [[10.5, 20], [0, 0], [0, 0], [7, 8], [0, 0]]
+
+
+def test_only_the_ball_in_play_counts(cvat):
+    labels, faults = cvat(
+        point(0, "1,1", inside=USED.format(0)),
+        point(0, "2,2", inside=USED.format(1)),
+        point(1, "3,3", inside=USED.format("false")),
+        point(2, "4,4", inside=USED.format(" true ") + "<attribute name='other'>9</attribute>"),
+        point(3, outside=1),
+        used="used_in_game",
+    )
+    assert faults == []
+    assert labels.visible.tolist() == [True, False, True, False]
+    assert labels.xy[[0, 2]].tolist() == [[2, 2], [4, 4]]
+
+
+def test_a_frame_is_the_image_with_its_number(cvat):
+    names = ["00003.png", "00004.png", "00010.png", "cover.png"]
+    labels, faults = cvat(point(4), point(10, "1,2"), point(5), images=names)
+    assert labels.visible.tolist() == [False, True, True, False]
+    assert told(faults) == [("beyond-video", 5)]
+    assert "frame 5 is not among the images" in faults[0].message
+
+
+def test_faulty_points(cvat):
+    labels, faults = cvat(
+        point(0, "1"),
+        point(1, "1,2,3"),
+        point(2, "1,nan"),
+        point(3, occluded="maybe"),
+        point(4, outside=""),
+        point(5, "0,0"),
+        point(6, "300,1"),
+        point(7),
+        point(7),
+        point(99),
+        point("x"),
+        point(8),
+        frames=9,
+    )
+    assert told(faults) == [
+        ("bad-number", 3),
+        ("bad-number", 4),
+        ("bad-number", 5),
+        ("bad-visibility", 6),
+        ("bad-visibility", 7),
+        ("at-origin", 8),
+        ("outside-frame", 9),
+        ("duplicate-frame", 11),
+        ("beyond-video", 12),
+        ("bad-number", 13),
+    ]
+    assert labels.labelled.nonzero()[0].tolist() == [8]
+    _, faults = cvat(point(0), used="used_in_game")
+    assert told(faults) == [("bad-visibility", 3)]
+    assert "used_in_game is ''; expected 0 or 1" in faults[0].message
+
+
+BOMB = """<?xml version="1.0"?>
+<!DOCTYPE a [<!ENTITY a "ball"><!ENTITY b "&a;&a;&a;&a;">]>
+<annotations><track><points frame="0" outside="0" occluded="0" points="1,1">&b;</points></track>
+</annotations>"""
+LEAK = (
+    """<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotations><track>&a;</track></annotations>"""
+)
+
+
+@pytest.mark.parametrize("text", [BOMB, LEAK, '<!DOCTYPE a SYSTEM "http://example.org/a.dtd"><annotations/>'])
+def test_a_document_type_is_refused(cvat, text):
+    labels, faults = cvat(text=text)
+    assert [fault.kind for fault in faults] == ["bad-markup"]
+    assert "a document type (DOCTYPE) is refused" in faults[0].message
+    assert not labels.labelled.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("<annotations>\n<track>", 2, "no element found"),
+        ("<annotations><image/></annotations>", None, "holds no tracks"),
+        ("<annotations>&lol;</annotations>", 1, "undefined entity"),
+        ("no xml", 1, "syntax error"),
+    ],
+)
+def test_what_is_no_cvat(cvat, text, line, words):
+    labels, faults = cvat(text=text)
+    assert told(faults) == [("bad-markup", line)]
+    assert words in faults[0].message
+    assert not labels.labelled.any()
+
+
+# Lines of points -------------------------------------------------------------------------------------
+
+
+def test_lines_of_points(tmp_path):
+    path = tmp_path / "1.txt"
+    path.write_text("10 20.5\r\n0 0\n\n5 5 5\n7 x\n201 3\n 8\t9 \n\n\n")
+    labels, faults = read_point_lines(path, 8, SIZE)
+    assert told(faults) == [("bad-number", 3), ("bad-number", 4), ("bad-number", 5), ("outside-frame", 6)]
+    assert labels.labelled.tolist() == [True, True, False, False, False, False, True, False]
+    assert labels.visible.tolist() == [True, False, False, False, False, False, True, False]
+    assert labels.xy[[0, 6]].tolist() == [[10, 20.5], [8, 9]]
+    _, faults = read_point_lines(path, 6, SIZE)
+    assert ("beyond-video", 7) in told(faults)
+
+
+# All -------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from("bnu"), st.integers(1, 200), st.integers(0, 100)), min_size=1))
+def test_what_is_written_is_read_back(tmp_path_factory, states):
+    states[0] = ("b", 5, 5)
+    path = tmp_path_factory.mktemp("back") / "labels"
+    labels = Labels(
+        np.array([(x, y) if state == "b" else (0, 0) for state, x, y in states], np.float32),
+        np.array([state == "b" for state, *_ in states]),
+        np.array([state != "u" for state, *_ in states]),
+    )
+    total = len(states)
+    write_ball_markup(path, labels)
+    read, faults = read_ball_markup(path, total, SIZE)
+    assert faults == []
+    np.testing.assert_array_equal(read.labelled, labels.labelled)
+    both = [read]
+    write_cvat(path, labels, "used_in_game")
+    read, faults = read_cvat(path, total, SIZE, used="used_in_game")
+    assert faults == []
+    both.append(read)
+    write_point_lines(path, labels)
+    read, faults = read_point_lines(path, total, SIZE)
+    assert faults == []
+    for one in [*both, read]:
+        np.testing.assert_array_equal(one.xy, labels.xy)
+        np.testing.assert_array_equal(one.visible, labels.visible)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_labels_or_faults(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any") / "labels"
+    path.write_bytes(content)
+    for read in (read_ball_markup, read_cvat, read_point_lines):
+        labels, faults = read(path, 4, SIZE)
+        assert len(labels.labelled) == 4
+        assert faults or labels.labelled.any()
+
+
+@given(st.text(alphabet='{}[]"-0123456789xy:, \n', max_size=80))
+def test_near_json_gives_labels_or_faults(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("near") / "labels"
+    path.write_text(text)
+    labels, faults = read_ball_markup(path, 4, SIZE)
+    assert faults or labels.labelled.any()
