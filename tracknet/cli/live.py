@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tracknet.cli.track import Device, choose_device, csv_path, print_summary
+from tracknet.cli.engines import Engine, load_detector
+from tracknet.cli.track import Device, csv_path, print_summary
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
 
@@ -24,6 +25,7 @@ def track_stream(
     drop_late: bool,
     background_seconds: float,
     device: Device,
+    engine: Engine,
     threshold: float | None,
 ) -> int:
     """Follow a live stream until it ends, or until Ctrl-C or a SIGTERM, which are ordinary ends here.
@@ -37,6 +39,7 @@ def track_stream(
         drop_late: Take the newest frame when several have come; no rows for those passed over.
         background_seconds: See `RunningBackground`.
         device: Where the network runs.
+        engine: See `load_detector`.
         threshold: Confidence from which a ball counts as visible; None for that of the checkpoint.
 
     Returns:
@@ -54,12 +57,8 @@ def track_stream(
     from tracknet.data.running_background import RunningBackground
     from tracknet.tracking.finder import choose_finder
     from tracknet.tracking.live import follow
-    from tracknet.training.checkpoints import load_tracker
 
-    place = choose_device(device)
-    tracker = load_tracker(ckpt, place)
-    if threshold is not None:
-        tracker.decoder.threshold = threshold
+    tracker, place = load_detector(ckpt, device, engine, threshold)
     newest = tracker.frames if drop_late else None
     with _ended_by_sigterm(), LiveStream(name, tracker.input_size, newest) as stream:
         info = stream.info

@@ -55,14 +55,26 @@ def _usage(name: str, message: str, argv: Sequence[str], parsers: Mapping[str, A
     if command not in parsers:
         found = f"there is no {command!r}{nearest(command, parsers)}; " if command else ""
         return f"{found}expected one of {', '.join(parsers)} (see tracknet {name} --help)"
+    message = usage_message(message, parsers[command]).replace(f"{command}.", "")
+    return f"{command}: {message} (see tracknet {name} {command} --help)"
+
+
+def usage_message(message: str, parser: ArgumentParser) -> str:
+    """Make one line of a report of jsonargparse.
+
+    Args:
+        message: The report.
+        parser: The parser that takes the options.
+
+    Returns:
+        The option, what was found, what was expected and the nearest valid name, as far as the report tells.
+    """
     if message.startswith("unrecognized arguments: "):
         word = message.split()[2]
-        options = [f"--{option}" for option in vars(parsers[command].get_defaults())]
-        message = f"unknown argument {word!r}{nearest(word, options)}"
-    elif option := re.match(r'Parser key "([^"]+)".*?:\s+(.*)', message, re.DOTALL):
+        options = [f"--{option}" for option in vars(parser.get_defaults())]
+        return f"unknown argument {word!r}{nearest(word, options)}"
+    if option := re.match(r'Parser key "([^"]+)".*?:\s+(.*)', message, re.DOTALL):
         choices, _, value = option[2].partition("Got value: ")
         hint = nearest(value, re.findall("'([^']+)'", choices))
-        message = f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
-    else:
-        message = message.replace(f"{command}.", "")
-    return f"{command}: {message} (see tracknet {name} {command} --help)"
+        return f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
+    return message

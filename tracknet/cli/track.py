@@ -14,6 +14,7 @@ from typing import Literal, TextIO
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tracknet.cli.engines import Engine, load_detector
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.modes import Mode
@@ -102,6 +103,7 @@ def track_video(
     background_seconds: PositiveFloat = 60.0,
     batch_size: PositiveInt = 4,
     device: Device = "auto",
+    engine: Engine = "auto",
     threshold: ClosedUnitInterval | None = None,
     trail: NonNegativeInt = 12,
     rectifier: str | None = None,
@@ -111,7 +113,7 @@ def track_video(
 
     Args:
         video: Video file, or folder of images, or live stream.
-        ckpt: Checkpoint of `tracknet fit`.
+        ckpt: Checkpoint of `tracknet fit`, or graph of `tracknet export` (.onnx).
         output: CSV to write, or a folder for it, or - for standard output, each row as soon as it is known;
             default VIDEO_ball.csv in the current folder.
         overlay: Video to write with the ball drawn in, or a folder for it; default none.
@@ -129,6 +131,8 @@ def track_video(
         background_seconds: In the mode causal, the seconds whose median is the background.
         batch_size: Windows of frames that the network is given at once; smaller needs less memory.
         device: Where the network runs; auto takes a GPU where there is one.
+        engine: What runs the network: torch a checkpoint, onnxruntime a graph of `tracknet export`; auto goes
+            by the ending of the file.
         threshold: Confidence from which a ball counts as visible; default that of the checkpoint.
         trail: Frames of the trail in the overlay; 0 for none.
         rectifier: Fill short gaps, and mark them in a column Filled: linear, acceleration or cubic for a
@@ -158,6 +162,7 @@ def track_video(
             drop_late=drop_late,
             background_seconds=background_seconds,
             device=device,
+            engine=engine,
             threshold=threshold,
         )
     if drop_late:
@@ -177,17 +182,13 @@ def track_video(
     from tracknet.tracking.overlay import render_overlay
     from tracknet.tracking.rectification import rectify
     from tracknet.tracking.tracker import track
-    from tracknet.training.checkpoints import load_tracker
 
-    place = choose_device(device)
     fill = None
     if rectifier is not None:
         from tracknet.cli.rectifier import choose_fill
 
         fill = choose_fill(rectifier)
-    detector = load_tracker(ckpt, place)
-    if threshold is not None:
-        detector.decoder.threshold = threshold
+    detector, place = load_detector(ckpt, device, engine, threshold)
 
     started = time.monotonic()
     tracked = track(

@@ -1,0 +1,112 @@
+"""``tracknet export``: a checkpoint as a graph that runs without this package."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+
+from tracknet.cli.subcommands import usage_message
+from tracknet.errors import UsageError
+
+Format = Literal["onnx", "torchscript", "torch_export"]
+
+_POSITIONS = (
+    "Give positions and confidences instead of heatmaps: decoding, by the highest cell and the centre of "
+    "mass around it, is then in the graph too."
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tracknet export``.
+
+    Args:
+        argv: The words after ``export``.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: A wrong option.
+        TrackNetError: The checkpoint cannot be used or exported, or the graph differs from it.
+    """
+    parser = ArgumentParser(
+        prog="tracknet export",
+        description="Write a tracker as a graph: uint8 frames (and the median background where it needs one) "
+        "in, ball probabilities or positions out; checked against the checkpoint before it is kept.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("ckpt", type=Path, metavar="CKPT", help="Checkpoint of `tracknet fit`.")
+    parser.add_function_arguments(export_checkpoint, as_group=False, skip={"ckpt", "positions"})
+    parser.add_argument("--positions", action="store_true", help=_POSITIONS)
+    try:
+        options = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        message = usage_message(str(error), parser)
+        raise UsageError(f"{message} (see tracknet export --help)") from error
+    return export_checkpoint(**vars(options))
+
+
+def export_checkpoint(
+    ckpt: Path, format: Format = "onnx", output: Path | None = None, positions: bool = False
+) -> int:
+    """Write a checkpoint as a graph, compare both and say how much they differ.
+
+    Args:
+        ckpt: Checkpoint of `tracknet fit`.
+        format: onnx (for ONNX Runtime and others), torchscript (for libtorch) or torch_export (.pt2).
+        output: File to write, or a folder for it; default the name of CKPT with .onnx, .torchscript or .pt2,
+            here.
+        positions: Give positions and confidences instead of heatmaps.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: The output has another ending.
+        TrackNetError: The checkpoint cannot be used or exported, or the graph differs from it.
+    """
+    from tracknet.tracking.export import SUFFIXES, export_tracker, peak_decoder, require
+
+    target = Path() if output is None else output
+    if target.is_dir():
+        target = target / f"{ckpt.stem}{SUFFIXES[format]}"
+    if target.suffix != SUFFIXES[format]:
+        raise UsageError(f"--output {target}: expected a name in {SUFFIXES[format]}, or a folder that exists")
+    if format == "onnx":
+        require("onnx", "onnxscript", "onnxruntime")
+
+    from tracknet.training.checkpoints import load_tracker
+    from tracknet.training.hyperparameters import describe
+
+    tracker = load_tracker(ckpt)
+    decoder = tracker.decoder
+    if positions and (inside := peak_decoder(decoder)) is not decoder:
+        print(
+            f"note:   the checkpoint decodes with {type(decoder).__name__}, which no graph can hold;\n"
+            f"        this one decodes with {type(inside).__name__}, threshold {inside.threshold:g}: "
+            "positions may differ where there are several candidates"
+        )
+    found = export_tracker(
+        tracker.network,
+        decoder,
+        tracker.input_size,
+        target,
+        format,
+        positions=positions,
+        recipe=describe(decoder),
+    )
+    gives = f"xy and confidence [B, {tracker.outputs}]" if positions else f"heatmaps [B, {tracker.outputs}]"
+    height, width = tracker.input_size
+    background = f", background uint8 [B, 3, {height}, {width}]" if tracker.needs_background else ""
+    print(f"graph:  {target} ({target.stat().st_size / 1e6:.1f} MB)")
+    print(f"takes:  frames uint8 [B, {tracker.frames}, 3, {height}, {width}]{background}; gives {gives}")
+    print(f"check:  differs from the checkpoint by at most {found.probability:.1e} (probability)", end="")
+    print("" if found.shift is None else f", {found.shift:.1e} px ({found.positions} positions)")
+    if format == "onnx":
+        print(f"track:  tracknet track VIDEO --ckpt {target}")
+    return 0
