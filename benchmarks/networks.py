@@ -108,7 +108,7 @@ def main() -> None:
     print(
         f"Batch 1, float32, channels_last, PyTorch {torch.__version__} with {args.threads} thread(s), on "
         f"{args.machine or seen}.\nFrames/s: heatmaps a second with windows that do not overlap; the fastest "
-        f"of {args.forwards} forwards after one\nthat is not timed. GMAC: `torch.utils.flop_counter`, halved.\n"
+        f"of {args.forwards} forwards after one\nthat is not timed. GMAC: `torch.utils.flop_counter` / 2.\n"
     )
     print(table([measure(cls, size, args.forwards) for cls, size in NETWORKS]))
 

@@ -1,5 +1,6 @@
 """The networks: stacked frames in, heatmap logits out."""
 
+from tracknet.models.backbones import ConvNeXtFPN, ViTUpsample
 from tracknet.models.compact import CompactTrackNet
 from tracknet.models.monotrack import MonoTrack
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, input_channels, stack_frames
@@ -15,6 +16,7 @@ __all__ = [
     "WASB",
     "BackgroundMode",
     "CompactTrackNet",
+    "ConvNeXtFPN",
     "HeatmapNetwork",
     "MonoTrack",
     "ResTrackNetV2",
@@ -23,6 +25,7 @@ __all__ = [
     "TrackNetV3",
     "TrackNetV4",
     "TrackNetV5",
+    "ViTUpsample",
     "input_channels",
     "stack_frames",
 ]

@@ -1,6 +1,16 @@
 """Callbacks that watch, time and record training."""
 
 from tracknet.training.callbacks.experiment import Report
+from tracknet.training.callbacks.finetuning import BackboneFreeze, PretrainedBackbone
+from tracknet.training.callbacks.hard_frames import HardFrameMining, HardFrameTarget
 from tracknet.training.callbacks.monitoring import HeatmapImages, ProgressLines
 
-__all__ = ["HeatmapImages", "ProgressLines", "Report"]
+__all__ = [
+    "BackboneFreeze",
+    "HardFrameMining",
+    "HardFrameTarget",
+    "HeatmapImages",
+    "PretrainedBackbone",
+    "ProgressLines",
+    "Report",
+]

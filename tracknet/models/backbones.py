@@ -1,0 +1,207 @@
+"""Networks on general image backbones; they need the extra ``tracknet[backbones]``.
+
+A backbone sees each frame by itself, so that its pretrained weights fit. What moved is found afterwards,
+where the features of all frames of a window are put together. Weights start at random; the callback
+`PretrainedBackbone` fetches others.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Literal
+
+import torch
+from jsonargparse.typing import PositiveInt
+from torch import Tensor, nn
+
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.models.imagenet import ImageNetInput
+from tracknet.models.network import HeatmapNetwork, expect_no_ball
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+PATCH = 16
+"""Stages of a ConvNeXt, at 1/4 to 1/32 of the resolution, and side of a patch of a ViT in pixels."""
+REGISTERS = 4
+"""Tokens of a DINOv3 ViT beside its patches and its class token."""
+
+
+class BackboneNetwork(HeatmapNetwork):
+    """A network whose layers below are a backbone that sees single images; a subclass is one.
+
+    Args:
+        frames: Frames per window, L; also the number of heatmaps.
+        background: ``concat`` shows the backbone the median background as one more image.
+
+    Attributes:
+        backbone: The backbone, a model of Hugging Face's ``transformers``.
+        images: Images per window that the backbone sees: L, or L + 1 with the background.
+    """
+
+    backbone: Any
+
+    def __init__(self, frames: int, background: Literal["none", "concat"]) -> None:
+        super().__init__(frames, background, outputs=frames)
+        self.images = self.in_channels // 3
+        self.normalise = ImageNetInput(1, "none")
+
+    def by_image(self, x: Tensor) -> Tensor:
+        """Give the images one by one, normalised: ``[B, 3N, H, W] -> [B*N, 3, H, W]``."""
+        images: Tensor = self.normalise(x.reshape(-1, 3, *x.shape[-2:]))
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def by_window(self, y: Tensor) -> Tensor:
+        """Put the features of a window's images beside each other: ``[B*N, C, h, w] -> [B, N*C, h, w]``."""
+        return y.reshape(-1, self.images * y.shape[1], *y.shape[-2:])
+
+
+class ConvNeXtFPN(BackboneNetwork):
+    """ConvNeXt with a feature pyramid, heatmaps at half the resolution (144x256 of 288x512).
+
+    Liu et al., "A ConvNet for the 2020s", CVPR 2022; Lin et al., "Feature Pyramid Networks for Object
+    Detection", CVPR 2017. The four stages of each frame are brought to one width and added from the smallest
+    to the largest; at a quarter of the resolution all frames are fused, and a sub-pixel convolution doubles
+    the size. With the defaults (the tiny size) 28.6 M parameters.
+
+    Args:
+        frames: Frames per window, L; also the number of heatmaps.
+        background: ``concat`` shows the backbone the median background as one more image.
+        kind: Whose weights fit: ``convnext`` and ``convnextv2`` (ImageNet), ``dinov3`` (self-supervised).
+        widths: Channels of the four stages: 96 192 384 768 tiny and small, 128 256 512 1024 base.
+        depths: Blocks of the four stages: 3 3 9 3 tiny, 3 3 27 3 small and base.
+        lateral: Channels of the pyramid.
+    """
+
+    stride = 32
+
+    def __init__(
+        self,
+        frames: PositiveInt = 3,
+        background: Literal["none", "concat"] = "none",
+        kind: Literal["convnext", "convnextv2", "dinov3"] = "convnext",
+        widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (96, 192, 384, 768),
+        depths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (3, 3, 9, 3),
+        lateral: PositiveInt = 128,
+    ) -> None:
+        super().__init__(frames, background)
+        self.kind: Literal["convnext", "convnextv2", "dinov3"] = kind
+        self.widths, self.depths = widths, depths
+        self._lateral = lateral
+        name = {"convnext": "ConvNext", "convnextv2": "ConvNextV2", "dinov3": "DINOv3ConvNext"}[kind]
+        hub = transformers()
+        config = getattr(hub, f"{name}Config")(
+            hidden_sizes=list(widths), depths=list(depths), out_features=STAGES
+        )
+        self.backbone = getattr(hub, f"{name}Backbone")(config)
+        self.lateral = nn.ModuleList(nn.Conv2d(width, lateral, kernel_size=1) for width in widths)
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.fuse = nn.Sequential(_conv(self.images * lateral, lateral), _conv(lateral, lateral))
+        self.predictor = nn.Conv2d(lateral, 4 * frames, kernel_size=1)
+        self.shuffle = nn.PixelShuffle(2)
+        expect_no_ball(self.predictor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; sides divisible by 32."""
+        stages = self.backbone(self.by_image(x)).feature_maps  # [B*N, widths[i], H/4/2^i, W/4/2^i]
+        levels = [lateral(stage) for lateral, stage in zip(self.lateral, stages, strict=True)]
+        y = levels.pop()
+        while levels:
+            y = levels.pop() + self.upsample(y)
+        logits: Tensor = self.shuffle(self.predictor(self.fuse(self.by_window(y))))
+        return logits
+
+
+class ViTUpsample(BackboneNetwork):
+    """A vision transformer, and three doublings to heatmaps at half the resolution (144x256 of 288x512).
+
+    Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. The patches of all frames are put together
+    at 1/16 of the resolution and doubled three times by nearest upsampling and convolution. With the defaults
+    (the small size) 26.8 M parameters.
+
+    Args:
+        frames: Frames per window, L; also the number of heatmaps.
+        background: ``concat`` shows the backbone the median background as one more image.
+        kind: Whose weights fit: ``vit`` (ImageNet) or ``dinov3`` (self-supervised); patches of 16x16 px.
+        embedding: Channels of a patch: 384 small, 768 base, 1024 large.
+        layers: Layers of the transformer: 12 small and base, 24 large.
+        heads: Attention heads: 6 small, 12 base, 16 large.
+        widths: Channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the resolution.
+
+    Raises:
+        UsageError: The embedding cannot be divided among the heads.
+    """
+
+    stride = PATCH
+
+    def __init__(
+        self,
+        frames: PositiveInt = 3,
+        background: Literal["none", "concat"] = "none",
+        kind: Literal["vit", "dinov3"] = "dinov3",
+        embedding: PositiveInt = 384,
+        layers: PositiveInt = 12,
+        heads: PositiveInt = 6,
+        widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (384, 256, 128, 64),
+    ) -> None:
+        super().__init__(frames, background)
+        if embedding % heads:
+            raise UsageError(f"ViTUpsample: embedding is {embedding}; expected a multiple of heads ({heads})")
+        self.kind: Literal["vit", "dinov3"] = kind
+        self.embedding, self.layers, self.heads, self.widths = embedding, layers, heads, widths
+        size = {
+            "hidden_size": embedding,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "intermediate_size": 4 * embedding,
+            "patch_size": PATCH,
+        }
+        hub = transformers()
+        if kind == "vit":
+            self.backbone = hub.ViTModel(hub.ViTConfig(**size), add_pooling_layer=False)
+        else:
+            self.backbone = hub.DINOv3ViTModel(hub.DINOv3ViTConfig(**size, num_register_tokens=REGISTERS))
+            # Only DINOv3's own training masks patches.
+            self.backbone.embeddings.mask_token.requires_grad_(False)
+        a, *others = widths
+        self.fuse = _conv(self.images * embedding, a)  # [B, widths[0], H/16, W/16]
+        steps: list[nn.Module] = []
+        for before, after in zip(widths, others, strict=False):
+            steps += [nn.Upsample(scale_factor=2, mode="nearest"), _conv(before, after)]
+        self.decoder = nn.Sequential(*steps)  # [B, widths[3], H/2, W/2]
+        self.predictor = nn.Conv2d(widths[-1], frames, kernel_size=1)
+        expect_no_ball(self.predictor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; sides divisible by 16."""
+        h, w = x.shape[-2] // PATCH, x.shape[-1] // PATCH
+        images = self.by_image(x)
+        if self.kind == "vit":
+            tokens: Tensor = self.backbone(images, interpolate_pos_encoding=True).last_hidden_state
+        else:
+            tokens = self.backbone(images).last_hidden_state
+        patches = tokens[:, -h * w :].transpose(1, 2)  # the patches are the last ones: [B*N, E, h*w]
+        y = self.fuse(self.by_window(patches.reshape(len(images), -1, h, w)))
+        logits: Tensor = self.predictor(self.decoder(y))
+        return logits
+
+
+def transformers() -> Any:
+    """Import Hugging Face's ``transformers``, late: it takes seconds, and only backbones need it.
+
+    Returns:
+        The package.
+
+    Raises:
+        TrackNetError: It is not installed.
+    """
+    try:
+        return import_module("transformers")
+    except ImportError as error:
+        raise TrackNetError("backbones need transformers: pip install 'tracknet[backbones]'") from error
+
+
+def _conv(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )

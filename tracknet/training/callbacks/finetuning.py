@@ -1,0 +1,133 @@
+"""Callbacks that start from a pretrained backbone, and train what is above it first."""
+
+from __future__ import annotations
+
+from jsonargparse.typing import NonNegativeInt
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BaseFinetuning
+from torch.optim import Optimizer
+
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.models.backbones import STAGES, BackboneNetwork, ConvNeXtFPN
+
+
+class PretrainedBackbone(Callback):
+    """Loads pretrained weights into the backbone of the network before training.
+
+    A run that is resumed keeps its own weights, and a checkpoint needs no other file. The size of the
+    backbone is that of the network's own parameters; other weights are refused, with the size they have.
+
+    Args:
+        weights: Folder of weights in the format of Hugging Face, or their name on its hub, such as
+            ``facebook/convnext-tiny-224`` or ``facebook/dinov3-vits16-pretrain-lvd1689m``.
+        download: Whether they may be downloaded; otherwise they must be a folder or downloaded already.
+    """
+
+    def __init__(self, weights: str, download: bool = True) -> None:
+        self.weights = weights
+        self.download = download
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Load the weights, at the start of ``fit``.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module; its network must have a backbone.
+            stage: Stage of the trainer.
+
+        Raises:
+            UsageError: The network has no backbone, or one of another kind or size.
+            TrackNetError: The weights cannot be read.
+        """
+        if stage != "fit" or trainer.ckpt_path is not None:
+            return
+        network = _network(pl_module, type(self).__name__)
+        backbone = network.backbone
+        options = {"out_features": STAGES} if isinstance(network, ConvNeXtFPN) else {}
+        try:
+            config = type(backbone).config_class.from_pretrained(
+                self.weights, local_files_only=not self.download, **options
+            )
+        except (OSError, ValueError) as error:
+            raise TrackNetError(f"{self.weights}: {str(error).splitlines()[0]}") from error
+        expected = _size(backbone.config)
+        found = _size(config)
+        if config.model_type != backbone.config.model_type or found != expected:
+            kind = backbone.config.model_type
+            raise UsageError(
+                f"{self.weights}: the weights are of a {config.model_type} of {_words(found)}; the network's "
+                f"backbone is a {kind} of {_words(expected)}"
+            )
+        try:
+            loaded = type(backbone).from_pretrained(
+                self.weights, config=config, local_files_only=not self.download
+            )
+        except (OSError, ValueError) as error:
+            raise TrackNetError(f"{self.weights}: {str(error).splitlines()[0]}") from error
+        # A backbone made without a pooling layer has no place for it.
+        state = loaded.state_dict()
+        backbone.load_state_dict({name: state[name] for name in backbone.state_dict()})
+
+
+class BackboneFreeze(BaseFinetuning):
+    """Keeps the backbone as it is for some epochs, so that what is above it learns first.
+
+    On one device the frozen backbone has no gradients, which saves time and memory. On several devices, where
+    gradients are agreed on for a set of parameters that is fixed at the start, they are computed and dropped.
+
+    Args:
+        epochs: Epochs before the backbone is trained with the rest.
+    """
+
+    def __init__(self, epochs: NonNegativeInt = 1) -> None:
+        super().__init__()
+        self.epochs = epochs
+        self._dropping = False
+
+    def freeze_before_training(self, pl_module: LightningModule) -> None:
+        """Freeze the backbone; see `BaseFinetuning`."""
+        network = _network(pl_module, type(self).__name__)
+        self._trained = [one for one in network.backbone.parameters() if one.requires_grad]
+        self._dropping = pl_module.trainer.world_size > 1
+        if self.epochs and not self._dropping:
+            for parameter in self._trained:
+                parameter.requires_grad_(False)
+
+    def finetune_function(self, pl_module: LightningModule, epoch: int, optimizer: Optimizer) -> None:
+        """Unfreeze the backbone when its time has come, also in a run that is resumed later than that.
+
+        The optimizer holds its parameters from the start and leaves those without a gradient as they are.
+        """
+        if epoch >= self.epochs:
+            self._dropping = False
+            for parameter in self._trained:
+                parameter.requires_grad_(True)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Drop the gradients of a backbone that is frozen on several devices."""
+        if self._dropping:
+            for parameter in self._trained:
+                parameter.grad = None
+
+
+def _network(module: LightningModule, callback: str) -> BackboneNetwork:
+    network = getattr(module, "network", None)
+    if not isinstance(network, BackboneNetwork):
+        raise UsageError(
+            f"{callback}: no backbone in {type(network or module).__name__}; "
+            "ConvNeXtFPN and ViTUpsample have one"
+        )
+    return network
+
+
+def _size(config: object) -> dict[str, object]:
+    convnext = hasattr(config, "hidden_sizes")
+    names = ("hidden_sizes", "depths") if convnext else ("hidden_size", "num_hidden_layers", "patch_size")
+    found = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    return {name: list(value) if isinstance(value, (list, tuple)) else value for name, value in found.items()}
+
+
+def _words(size: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in size.items())
