@@ -71,7 +71,10 @@ def _explained(error: Exception, full: Node) -> UsageError:
     key = str(getattr(error, "full_key", "") or "")
     reason = str(error).splitlines()[0]
     reason = reason.rpartition("resolving interpolation: ")[2].strip('"')
-    nodes = {name.replace("[", ".").replace("]", ""): node for name, node in full.walk()}
-    node = nodes.get(key.replace("[", ".").replace("]", ""))
+    nodes = dict(full.walk())
+    parts = key.replace("[", ".").replace("]", "").split(".")
+    # A list of plain values is one node.
+    found = (nodes.get(".".join(parts[:end])) for end in (len(parts), len(parts) - 1))
+    node = next((one for one in found if one is not None), None)
     place = f"{node.origins[-1]}: " if node is not None and node.origins else ""
     return UsageError(f"{place}{key}: {reason}" if not key.startswith(_WORDS) else reason)
