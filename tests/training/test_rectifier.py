@@ -60,7 +60,7 @@ def test_figures_by_hand(tmp_path):
     for name in ("error", "acceleration_error", "cubic_error"):
         assert found[f"test/{name}"] == pytest.approx(0, abs=1e-3)
         assert found["test/within_4px"] == 1
-    # The line through both ends lies c (t + 3)(2 - t) off, for t from -2 to 1: c (4, 6, 6, 4), 5 c on average.
+    # The line through both ends lies c (t + 3)(2 - t) off, for t from -2 to 1: c (4, 6, 6, 4).
     mean = np.mean([288 * 0.002 * (n % 4) * 5 for n in range(12)])
     assert found["test/linear_error"] == pytest.approx(mean, rel=1e-4)
     assert found["test/loss"] == pytest.approx(0, abs=1e-6)

@@ -330,7 +330,9 @@ def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, 
     """
     rate = summary.frames / max(seconds, 1e-6)
     share = summary.visible / summary.frames
-    print(f"{summary.frames} frames, {rate:.1f} frames/s, ball in {summary.visible} ({share:.1%})", file=file)
+    filled = f", {summary.filled} of them filled" if summary.filled else ""
+    found = f"ball in {summary.visible} ({share:.1%}){filled}"
+    print(f"{summary.frames} frames, {rate:.1f} frames/s, {found}", file=file)
     if not summary.visible:
         print(
             f"no ball found: the highest confidence is {summary.best:.2f}, the threshold {threshold:.2f}. "

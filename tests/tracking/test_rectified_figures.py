@@ -1,0 +1,81 @@
+"""``test --rectifier``: figures before and after gaps are filled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lightning.pytorch import Trainer
+
+from tracknet.data.datamodules import FlatVideoDataModule
+from tracknet.data.labels import Labels, write_labels
+from tracknet.errors import TrackNetError
+from tracknet.tracking.rectification import CubicFill, LinearFill
+from tracknet.tracking.rectified_figures import RectifiedFigures
+from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.rectifier import TrajectoryRectifier
+
+SIZE = (64, 96)
+
+
+def figures(root, tracker, callback, folder):
+    data = FlatVideoDataModule(
+        root,
+        test=["a"],
+        val=["b"],
+        batch_size=3,
+        frames=tracker.frames,
+        outputs=tracker.outputs,
+        size=tracker.input_size,
+    )
+    trainer = Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[callback],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    return trainer.test(tracker, datamodule=data, verbose=False)[0]
+
+
+@pytest.fixture(scope="module")
+def rallies(tmp_path_factory, write_rally):
+    """A dot that is not in frames 4, 5 and 12 to 15, though the labels know where it would be."""
+    root = tmp_path_factory.mktemp("hidden")
+    gone = (4, 5, 12, 13, 14, 15)
+    for name in ("a", "b", "c"):
+        labels = write_rally(root, name, 21, SIZE, hidden=gone)
+        write_labels(
+            root / f"{name}.csv", Labels(labels.xy, np.ones(21, bool), labels.labelled), "trajectory", SIZE
+        )
+    return root
+
+
+@pytest.mark.parametrize(("frames", "outputs"), [(3, 3), (3, 1)])
+def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, outputs, capsys):
+    tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
+    found = figures(rallies, tracker, RectifiedFigures(CubicFill(), max_gap=3), tmp_path)
+    # 15 of 21 balls are found; a short gap of 2 is filled within the tolerance, the gap of 4 is too long.
+    assert found["test/recall"] == pytest.approx(15 / 21)
+    assert found["test/precision"] == 1
+    assert found["test/rectified_recall"] == pytest.approx(17 / 21)
+    assert found["test/rectified_precision"] == 1
+    assert found["test/rectified_f1"] == pytest.approx(2 * (17 / 21) / (1 + 17 / 21))
+    assert found["test/rectified_filled"] == 2
+    said = capsys.readouterr().out
+    assert "rectified: 2 frames filled; f1 0.8333 -> 0.8947" in said
+    assert "(tracknetv2: d <= 4 px at 288x512)" in said
+
+
+def test_frames_filled_without_a_ball_are_counted_against(tiny_rallies, tmp_path, bright_network):
+    tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
+    found = figures(tiny_rallies, tracker, RectifiedFigures(LinearFill()), tmp_path)
+    # Rally a: 19 balls, all found, and frames 4 and 5 without one.
+    assert found["test/f1"] == 1
+    assert found["test/rectified_precision"] == pytest.approx(19 / 21)
+    assert found["test/rectified_recall"] == 1
+
+
+def test_only_trackers_have_trajectories():
+    with pytest.raises(TrackNetError, match="this is no tracker"):
+        RectifiedFigures(LinearFill()).on_test_start(None, TrajectoryRectifier())
