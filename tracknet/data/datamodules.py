@@ -159,6 +159,10 @@ class RallyDataModule(LightningDataModule):
         """Windows that count each test frame once."""
         return self._evaluation_loader("test")
 
+    def mining_dataloader(self) -> DataLoader[Sample]:
+        """Windows that count each training frame once, unchanged, for a search among them."""
+        return self._evaluation_loader("train")
+
     def predict_dataloader(self) -> DataLoader[Sample]:
         """The test windows."""
         return self._evaluation_loader("test")
