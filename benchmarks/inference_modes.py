@@ -1,0 +1,138 @@
+"""What each way of tracking finds, and how fast it is, over labelled clips.
+
+    python -m benchmarks.inference_modes --ckpt FILE --data ROOT [--clips 00009 00040] [--frames 60]
+
+Every figure comes from tracking the videos themselves, as ``tracknet track`` does. The frames a second are
+those of this machine; the ratio between two modes is what other machines share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from tracknet.data.clips import Clip
+from tracknet.data.geometry import resize_xy
+from tracknet.data.labels import read_labels
+from tracknet.data.layouts import detect_layout
+from tracknet.data.splits import select
+from tracknet.data.video import count_frames, open_source
+from tracknet.evaluation.metrics import BallMetrics
+from tracknet.tracking.modes import Mode
+from tracknet.tracking.online import OnlineTracker
+from tracknet.tracking.tracker import track
+from tracknet.training.checkpoints import load_tracker
+from tracknet.training.lightning_module import HeatmapTracker
+
+VAL = ("00009", "00017", "00031", "00040", "00046", "00049")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of tracking."""
+
+    name: str
+    mode: Mode
+    flip: bool = False
+    online: bool = False
+
+
+WAYS = (
+    Way("single", "single"),
+    Way("single, online tracker", "single", online=True),
+    Way("single, flip", "single", flip=True),
+    Way("average", "average"),
+    Way("triangular", "triangular"),
+    Way("triangular, online tracker", "triangular", online=True),
+    Way("triangular, flip", "triangular", flip=True),
+    Way("causal", "causal"),
+    Way("causal, online tracker", "causal", online=True),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Track every clip in every way, and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint of tracknet fit")
+    parser.add_argument("--data", type=Path, required=True, help="folder of labelled clips")
+    parser.add_argument("--clips", nargs="+", default=list(VAL), help="names or patterns")
+    parser.add_argument("--frames", type=int, help="only the first so many frames of each clip")
+    parser.add_argument("--ways", nargs="+", help="only these rows of the table")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).parent / "results" / "inference_modes.md"
+    )
+    options = parser.parse_args(argv)
+    clips = select(detect_layout(options.data).find(options.data)[0], options.clips)
+    tracker = load_tracker(options.ckpt, options.device)
+    rows = []
+    for way in WAYS:
+        if options.ways and way.name not in options.ways:
+            continue
+        metrics, frames, seconds = BallMetrics("tracknetv2"), 0, 0.0
+        for clip in clips:
+            done, took = judge(tracker, clip, way, metrics, options.frames, options.device)
+            frames, seconds = frames + done, seconds + took
+        found = metrics.compute()
+        rows.append(
+            f"| {way.name} | {found['f1']:.3f} | {found['precision']:.3f} | {found['recall']:.3f} "
+            f"| {frames / seconds:.2f} |"
+        )
+        print(rows[-1], flush=True)
+    first = f" (the first {options.frames} frames of each)" if options.frames else ""
+    network = tracker.network
+    text = (
+        f"# Inference modes\n\n{len(clips)} clips: {', '.join(clip.name for clip in clips)}{first}; "
+        f"{type(network).__name__}, {network.frames} frames a window, background {network.background}; "
+        f"{metrics.label}; device {options.device}, {torch.get_num_threads()} threads.\n\n"
+        "| way | F1 | precision | recall | frames/s |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        f"Peak memory of the whole run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB. "
+        "The mode causal makes the background of what it has seen; the others know that of the whole clip.\n"
+    )
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(text)
+
+
+def judge(
+    tracker: HeatmapTracker, clip: Clip, way: Way, metrics: BallMetrics, limit: int | None, device: str
+) -> tuple[int, float]:
+    """Track one clip, add its frames to the metrics, and give their number and the seconds it took."""
+    source = open_source(clip.video)
+    size = (source.info.height, source.info.width)
+    assert clip.labels is not None
+    labels, _ = read_labels(clip.labels, count_frames(source), size)
+    online = OnlineTracker() if way.online else None
+    started = time.monotonic()
+    with closing(
+        track(source, tracker, mode=way.mode, flip=way.flip, online=online, device=device, progress=False)
+    ) as stream:
+        rows = list(islice(stream, limit))
+    seconds = time.monotonic() - started
+    count = len(rows)
+    metrics.update(
+        _as_input(torch.tensor([[row.x, row.y] for row in rows]), size, tracker),
+        torch.tensor([[row.visible for row in rows]]),
+        _as_input(torch.from_numpy(labels.xy[:count]), size, tracker),
+        torch.from_numpy(labels.visible[None, :count]),
+        torch.from_numpy(labels.labelled[None, :count]),
+        tracker.input_size,
+        torch.tensor([size]),
+    )
+    return count, seconds
+
+
+def _as_input(xy: torch.Tensor, size: tuple[int, int], tracker: HeatmapTracker) -> torch.Tensor:
+    moved: torch.Tensor = resize_xy(xy.float(), size, tracker.input_size)
+    return moved[None]
+
+
+if __name__ == "__main__":
+    main()
