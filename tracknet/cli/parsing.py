@@ -90,18 +90,33 @@ class Parsing:
             found = find_faults(self.options, composed.values)
             if found:
                 return [told(fault, composed.origins) for fault in found]
-            _, config = self._parsed([*named, *words])
-            return [told(fault, composed.origins) for fault in crossing_faults(config, CHECKS)]
+            _, config = self.parse_to_build([*named, *words])
+            return self.crossing(composed, config)
         except UsageError as error:
             return [str(error)]
 
-    def _parsed(self, words: Sequence[str]) -> tuple[Composed, Namespace]:
+    def parse_to_build(self, words: Sequence[str]) -> tuple[Composed, Namespace]:
+        """Parse words as the command does before it builds anything.
+
+        Args:
+            words: Words as after the command.
+
+        Returns:
+            What files, environment and words set, and the configuration of jsonargparse.
+
+        Raises:
+            UsageError: Something is wrong; all of it is told.
+        """
         composed = compose(words, self.command, start=config_of_run(words))
         refuse_linked(composed)
         try:
             return composed, self.parser.parse_args(composed.parser_words())
         except SettingError as error:
             raise located(error, self.options, composed) from error
+
+    def crossing(self, composed: Composed, config: Namespace) -> list[str]:
+        """Say which settings are right alone and wrong together, a line each."""
+        return [told(fault, composed.origins) for fault in crossing_faults(config, CHECKS)]
 
 
 def _is_whole(files: Sequence[str]) -> bool:

@@ -130,7 +130,7 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
     key = ".".join(keys)
     prefix = f"{key}: " if key else ""
     reasons = "\n".join(leaf)
-    if option := _OPTION.search(reasons):
+    if owners and (option := _OPTION.search(reasons)):
         known = [name for name in _parameters(owners[-1]) if name not in HIDDEN.get(key, {})]
         taken = f" (it takes {', '.join(known)})" if known else ""
         wrong = f"{_short(owners[-1])} has no option {option[1]!r}{nearest(option[1], known)}{taken}"

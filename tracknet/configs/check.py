@@ -147,6 +147,12 @@ class _Judge:
         """Judge the choice of a class and its parameters."""
         name = value.get("class_path")
         if name is None:
+            mistyped = difflib.get_close_matches("class_path", map(str, value), n=1, cutoff=0.75)
+            if mistyped:
+                yield Fault(
+                    (*path, mistyped[0]), f"no option {mistyped[0]!r}; did you mean 'class_path'?", path
+                )
+                return
             buildable = [cls for cls in bases if cls in concrete(cls)]
             if not buildable or "init_args" in value:
                 yield Fault(path, f"no class_path says which {bases[0].__name__} to take{_classes(bases)}")

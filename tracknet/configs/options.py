@@ -122,7 +122,8 @@ def members(hint: Any) -> list[Any]:
 def concrete(base: type) -> tuple[type, ...]:
     """Give a class and its imported subclasses that can be built, ours first, each group by name."""
     found = {cls for cls in _family(base) if not inspect.isabstract(cls) and not cls.__name__.startswith("_")}
-    if len(found) > 1 and (base.__module__.startswith(("lightning.", "torch.")) or _unfinished(base)):
+    found = {cls for cls in found if not _unfinished(cls)}
+    if len(found) > 1 and base.__module__.startswith(("lightning.", "torch.")):
         # Not abstract by the letter, but building one is never what is wanted.
         found -= {base}
     public = {cls for cls in found if "._" not in f".{cls.__module__}" or _importable(cls)}

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from tracknet.configs.composition import VARIABLES
+from tracknet.configs.layers import EXTENDS
 from tracknet.configs.options import Option, Options, choosable, class_path, concrete, members, parameters
 from tracknet.configs.options import summary as first_lines
 
@@ -21,20 +23,23 @@ _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 """A value that is filled in when configurations are put together."""
 
 
-def json_schema(options: Options, beside: Mapping[str, Schema] | None = None) -> Schema:
+def json_schema(options: Options) -> Schema:
     """Make the JSON Schema (draft 2020-12) of the files that a command takes.
 
     Files may be pieces that others complete: nothing is required, and a class may be left to another file.
 
     Args:
         options: What the command takes.
-        beside: Schemas of keys that the command itself does not know, such as what composes files.
 
     Returns:
         The schema, plain values that `json.dumps` takes.
     """
     writer = _Writer(options)
-    properties = dict(beside or {})
+    text: Schema = {"type": "string"}
+    properties: dict[str, Schema] = {
+        EXTENDS: {"anyOf": [text, {"type": "array", "items": text}], "description": "Files to start from."},
+        VARIABLES: {"type": "object", "description": "Values that others refer to: ${vars.NAME}."},
+    }
     for group, names in options.groups.items():
         inner = {name: options.keys[f"{group}.{name}"] for name in names}
         properties[group] = writer.mapping(inner, group, None)

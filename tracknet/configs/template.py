@@ -21,6 +21,7 @@ from tracknet.configs.options import (
     parameters,
     summary,
 )
+from tracknet.configs.wording import accepts
 from tracknet.errors import UsageError, nearest
 
 _WIDTH = 100
@@ -63,7 +64,7 @@ def write_template(options: Options, chosen: Chosen) -> str:
     module = _one(chosen.task, choices(options, "model"), "task")
     values = compose([f"+env={env}"], "fit").values
     wanted = options.of_class(module, "model")
-    given = {name: value for name, value in _arguments(values["model"]).items() if name in wanted}
+    given = _kept(_arguments(values["model"]), wanted)
     if "network" in wanted:
         net = _one(network, choices_of(wanted["network"]), "network")
         needed = _needed(options.of_class(net, "model.network"))
@@ -73,8 +74,8 @@ def write_template(options: Options, chosen: Chosen) -> str:
     values["model"] = {"class_path": module.__name__, "init_args": given}
     source = _one(data, choices(options, "data"), "data")
     taken = options.of_class(source, "data")
-    kept = {name: value for name, value in _arguments(values["data"]).items() if name in taken}
-    values["data"] = {"class_path": source.__name__, "init_args": {**_needed(taken), **kept}}
+    kept = {**_needed(taken), **_kept(_arguments(values["data"]), taken)}
+    values["data"] = {"class_path": source.__name__, "init_args": kept}
     header = [
         f"# {module.__name__} with {network}, {data} and the settings of configs/env/{env}.yaml.",
         "# Lines that begin with '# name:' are defaults: take the mark away to change them.",
@@ -108,6 +109,17 @@ def _one(name: str, classes: list[type], what: str) -> type:
 
 def _arguments(value: Mapping[str, Any]) -> dict[str, Any]:
     return dict(value.get("init_args") or {})
+
+
+def _kept(given: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """Give the values of a base that another class takes too."""
+    kept: dict[str, Any] = {}
+    for name, value in given.items():
+        bases = choosable(options[name].type) if name in options else []
+        path = value.get("class_path") if isinstance(value, Mapping) else value
+        if find_class(str(path), bases) if bases else name in options and accepts(options[name].type, value):
+            kept[name] = value
+    return kept
 
 
 def _needed(options: Mapping[str, Option]) -> dict[str, Any]:
