@@ -139,6 +139,9 @@ def test_only_the_stretches_are_cached_and_their_size_is_told(video, tmp_path, c
     for number in (-1, 2, 19, 29):
         with pytest.raises(IndexError, match=f"frame {number} is not cached"):
             clip.row(number)
+    assert clip.between(-5, 3) == [0, 1]
+    assert clip.between(1, 22) == [1, 5, 20, 21]
+    assert CachedClip(clip.frames, clip.background).between(10, 99) == [10, 11]
     sent = pickle.loads(pickle.dumps(clip))
     assert sent.stretches == STRETCHES
     assert pickle.loads(pickle.dumps(CachedClip(np.zeros(1), np.zeros(1), ((3, 4),)))).stretches == ((3, 4),)

@@ -67,6 +67,14 @@ class CachedClip:
             row += stop - first
         raise IndexError(f"frame {frame} is not cached")
 
+    def between(self, first: int, stop: int) -> list[int]:
+        """List the frames of the source from ``first`` to before ``stop`` that are cached."""
+        return [
+            frame
+            for low, high in self.stretches or [(0, len(self.frames))]
+            for frame in range(max(low, first), min(high, stop))
+        ]
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would copy the whole clip through the pipe.
         if isinstance(self.frames, np.memmap) and self.frames.filename is not None:

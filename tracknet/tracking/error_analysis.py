@@ -160,12 +160,13 @@ def write_worst(
     by_frame = {(result.clip, result.frame): result for result in results}
     for place, stretch in enumerate(stretches, start=1):
         clip = clips[stretch.clip]
-        frames = clip.cached.frames[stretch.start : stretch.end]
+        pixels = clip.cached.frames
         name = clip.name.replace("/", "_")
         path = folder / f"{place:02d}_{name}_{stretch.start}-{stretch.end - 1}.mp4"
-        size = (frames.shape[2] * SCALE, frames.shape[3] * SCALE)
+        size = (pixels.shape[2] * SCALE, pixels.shape[3] * SCALE)
         with VideoWriter(path, size, min(clip.fps, 10.0)) as video:
-            for number, frame in enumerate(frames, start=stretch.start):
+            for number in clip.cached.between(stretch.start, stretch.end):
+                frame = pixels[clip.cached.row(number)]
                 video.write(drawn_frame(frame, by_frame.get((stretch.clip, number)), threshold))
     contact_sheet(stretches, by_frame, clips, threshold).save(folder / "contact_sheet.png")
 

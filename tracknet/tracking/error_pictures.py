@@ -83,7 +83,8 @@ def contact_sheet(
     for place, result in enumerate(chosen):
         left = 6 + place % _COLUMNS * (side + 6)
         top = 6 + place // _COLUMNS * (side + caption + 6)
-        sheet.paste(_tile(clips[result.clip].cached.frames[result.frame], result, threshold), (left, top))
+        cached = clips[result.clip].cached
+        sheet.paste(_tile(cached.frames[cached.row(result.frame)], result, threshold), (left, top))
         away = "" if np.isnan(result.distance) else f", {result.distance:.0f} px off"
         pen.text((left, top + side + 2), f"{clips[result.clip].name}, frame {result.frame}", font=font)
         words = f"{WORDS[result.kind]}{away}, {result.confidence:.2f}"
