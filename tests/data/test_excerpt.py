@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracknet.data.cache import CachedClip, FrameCache
+from tracknet.data.cache import FrameCache
+from tracknet.data.cached_clip import CachedClip
 from tracknet.data.excerpt import Excerpt, length, stretches_around, used_stretches
 from tracknet.data.labels import Labels
 from tracknet.data.video import ImageFolder, VideoWriter, open_source

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracknet.data.cache import CachedClip
+from tracknet.data.cached_clip import CachedClip
 from tracknet.data.labels import Labels
 from tracknet.data.windows import EvaluationSampler, LabelledClip, WindowDataset
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
+from tracknet.data.cached_clip import CachedClip, load_clip
 from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.progress import track_progress
-from tracknet.data.video import FrameSource, Stretch
+from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
 
 CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
@@ -37,49 +37,6 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError)
 _HEADER = 128  # bytes of the header of frames.npy, the same for every number of frames
 _CHUNK = 1 << 20
 _MOVE = "choose another folder with TRACKNET_CACHE or the option for the root of the cache"
-
-
-@dataclass(frozen=True)
-class CachedClip:
-    """A clip in the cache. It can be sent to another process: only the place of the files travels.
-
-    Attributes:
-        frames: RGB frames, a read-only memory map, uint8 ``[N, 3, H, W]`` in C order, so that a window of
-            consecutive frames is one contiguous read.
-        background: Median of evenly spaced frames, uint8 ``[3, H, W]``.
-        stretches: Which frames of the source ``frames`` holds; None when it holds all.
-    """
-
-    frames: np.ndarray
-    background: np.ndarray
-    stretches: tuple[Stretch, ...] | None = None
-
-    def row(self, frame: int) -> int:
-        """Give the row in ``frames`` of a frame of the source.
-
-        Raises:
-            IndexError: The frame is not cached.
-        """
-        row = 0
-        for first, stop in self.stretches or [(0, len(self.frames))]:
-            if first <= frame < stop:
-                return row + frame - first
-            row += stop - first
-        raise IndexError(f"frame {frame} is not cached")
-
-    def between(self, first: int, stop: int) -> list[int]:
-        """List the frames of the source from ``first`` to before ``stop`` that are cached."""
-        return [
-            frame
-            for low, high in self.stretches or [(0, len(self.frames))]
-            for frame in range(max(low, first), min(high, stop))
-        ]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The default would copy the whole clip through the pipe.
-        if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
-            return _load, (Path(self.frames.filename).parent,)
-        return CachedClip, (self.frames, self.background, self.stretches)
 
 
 class FrameCache:
@@ -241,7 +198,7 @@ class FrameCache:
     def _verified(self, folder: Path) -> CachedClip:
         """Open an entry; raises one of ``_DAMAGE`` when it is not as it was written."""
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        clip = _load(folder)
+        clip = load_clip(folder)
         if meta["version"] != CACHE_VERSION or clip.frames.shape != (meta["frames"], 3, *self.size):
             raise ValueError(f"meta.json and frames.npy of shape {clip.frames.shape} do not match")
         if clip.stretches is not None and length(clip.stretches) != len(clip.frames):
@@ -383,16 +340,6 @@ class FrameCache:
 
 class _Stopped(Exception):  # noqa: N818
     """Ends a worker when the build is interrupted."""
-
-
-def _load(folder: Path) -> CachedClip:
-    # Unlike numpy.load, this reads nothing but plain arrays, whatever the file has become.
-    frames, background = (open_memmap(folder / name, mode="r") for name in ("frames.npy", "background.npy"))
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    stretches = None
-    if "stretches" in meta:
-        stretches = tuple((int(first), int(stop)) for first, stop in meta["stretches"])
-    return CachedClip(frames, np.array(background), stretches)
 
 
 def _try_lock(path: Path) -> int | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from tracknet.data.cache import CachedClip
+from tracknet.data.cached_clip import CachedClip
 from tracknet.data.geometry import resize_xy
 from tracknet.data.labels import Labels
 

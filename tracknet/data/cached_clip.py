@@ -1,0 +1,67 @@
+"""One clip of the frame cache: all frames of a source, or stretches of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from tracknet.data.video import Stretch
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """A clip in the cache. It can be sent to another process: only the place of the files travels.
+
+    Attributes:
+        frames: RGB frames, a read-only memory map, uint8 ``[N, 3, H, W]`` in C order, so that a window of
+            consecutive frames is one contiguous read.
+        background: Median of evenly spaced frames, uint8 ``[3, H, W]``.
+        stretches: Which frames of the source ``frames`` holds; None when it holds all.
+    """
+
+    frames: np.ndarray
+    background: np.ndarray
+    stretches: tuple[Stretch, ...] | None = None
+
+    def row(self, frame: int) -> int:
+        """Give the row in ``frames`` of a frame of the source.
+
+        Raises:
+            IndexError: The frame is not cached.
+        """
+        row = 0
+        for first, stop in self.stretches or [(0, len(self.frames))]:
+            if first <= frame < stop:
+                return row + frame - first
+            row += stop - first
+        raise IndexError(f"frame {frame} is not cached")
+
+    def between(self, first: int, stop: int) -> list[int]:
+        """List the frames of the source from ``first`` to before ``stop`` that are cached."""
+        return [
+            frame
+            for low, high in self.stretches or [(0, len(self.frames))]
+            for frame in range(max(low, first), min(high, stop))
+        ]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would copy the whole clip through the pipe.
+        if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
+            return load_clip, (Path(self.frames.filename).parent,)
+        return CachedClip, (self.frames, self.background, self.stretches)
+
+
+def load_clip(folder: Path) -> CachedClip:
+    """Open the folder of a clip; raises what reading a damaged file ends in."""
+    # Unlike numpy.load, this reads nothing but plain arrays, whatever the file has become.
+    frames, background = (open_memmap(folder / name, mode="r") for name in ("frames.npy", "background.npy"))
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    stretches = None
+    if "stretches" in meta:
+        stretches = tuple((int(first), int(stop)) for first, stop in meta["stretches"])
+    return CachedClip(frames, np.array(background), stretches)
