@@ -9,8 +9,9 @@ import numpy as np
 MAX_GAP = 10
 """Longest gap that is filled unless told otherwise, in frames.
 
-Up to there the learned curve is right (4 px at 288x512) in three of four frames of a match it has never seen,
-the cubic in two of three; at 15 frames both are right in about half (``benchmarks/results/rectification.md``).
+Up to there the learned curve is right (4 px at 288x512) in three of four frames of a match it has never
+seen, the cubic in two of three; at 15 frames both are right in about half
+(``benchmarks/results/rectification.md``).
 """
 
 NEAR = 4
