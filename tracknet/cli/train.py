@@ -110,7 +110,7 @@ class TrackNetCLI(LightningCLI):
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "test":
-            told = "Judge the trajectories with gaps filled too: linear, acceleration, cubic, or a checkpoint."
+            told = "Judge with gaps filled, too: linear, acceleration, cubic, or a checkpoint."
             parser.add_argument("--rectifier", type=Optional[str], default=None, help=told)  # noqa: UP045
             told = "Longest gap that the rectifier fills, in frames."
             parser.add_argument("--max_gap", type=PositiveInt, default=MAX_GAP, help=told)
