@@ -20,6 +20,7 @@ from tracknet.cli.train import main as train
 from tracknet.data.splits import select
 from tracknet.data.trajectories import LabelledTrajectory, gap_windows, read_trajectories
 from tracknet.tracking.rectification import AccelerationFill, CubicFill, GapFill, LearnedFill, LinearFill
+from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.rectifier import SPACE, TOLERANCE, load_rectifier
 
 VAL = [f"badminton/{name}" for name in ("00009", "00017", "00031", "00040", "00046", "00049")]
@@ -73,7 +74,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "",
         "Gaps are cut out of labelled flights, side by side, with a ball before, in and after each; every",
         "third of them is filled. Each cell: median / mean error in px at 288x512, frames within 4 px.",
-        "Labels, not detections: a tracker's own errors come on top.",
+        "Labels, not detections: a tracker's own errors come on top, and its gaps are where the ball is",
+        "hard to see, near rackets and in front of players. Bold is the smallest mean.",
+        "",
+        f"- ResidualInpaintNet: {_training(options.residual)}.",
+        f"- InpaintNet: {_training(options.published)}. That is short: TrackNetV3 trained it for far longer,",
+        "  on more rallies; this does not reproduce its figures.",
         "",
     ]
     for title, names in SETS.items():
@@ -93,6 +99,11 @@ def _train(options: argparse.Namespace, name: str, changes: list[str]) -> Path:
     train(["fit", *words, "--trainer.logger.init_args.name", name, *changes])
     newest = max(run.glob("version_*"), key=lambda path: int(path.name.rpartition("_")[2]))
     return newest / "checkpoints" / "best.ckpt"
+
+
+def _training(checkpoint: Path) -> str:
+    weights = sum(weight.numel() for weight in load_rectifier(checkpoint).parameters())
+    return f"{weights:,} parameters, {read_checkpoint(checkpoint).get('global_step', 0):,} steps"
 
 
 def _table(rallies: Sequence[LabelledTrajectory], methods: dict[str, GapFill]) -> list[str]:
