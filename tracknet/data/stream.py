@@ -25,9 +25,9 @@ WAITING = 4
 CAMERA_FORMATS = ("v4l2", "avfoundation", "dshow")
 """Formats of cameras on Linux, macOS and Windows, written before the name: ``avfoundation:0``."""
 
-# Less looking ahead before the first frame than FFmpeg does for files, and no holding back afterwards.
+# Less looking ahead before the first frame than FFmpeg does for files, and no holding back afterwards. Not
+# "nobuffer": it throws away the frames that were looked at, and all others would have the wrong number.
 _OPTIONS = {
-    "fflags": "nobuffer",
     "flags": "low_delay",
     "analyzeduration": "1000000",
     "rtsp_flags": "prefer_tcp",

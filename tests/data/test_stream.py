@@ -1,0 +1,212 @@
+"""Streams that are read once, as they come: over http, through named pipes, from what is not there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from tracknet.data.stream import WAITING, LiveStream, is_live, stream_title
+from tracknet.data.video import VideoWriter, open_source
+from tracknet.errors import TrackNetError
+
+SIZE = (32, 48)
+
+
+@pytest.fixture
+def video(tmp_path):
+    """A video of 12 frames, each brighter than the one before."""
+    with VideoWriter(tmp_path / "rally.mkv", SIZE, fps=25) as writer:
+        for number in range(12):
+            writer.write(np.full((*SIZE, 3), 20 * number, np.uint8))
+    return tmp_path / "rally.mkv"
+
+
+@pytest.fixture
+def served(video):
+    """The video's address on a real server."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(video.parent)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/rally.mkv"
+    server.shutdown()
+    server.server_close()
+
+
+def y4m(number):
+    """One frame of a raw film, all of one grey."""
+    luma, chroma = SIZE[0] * SIZE[1], SIZE[0] * SIZE[1] // 2
+    return b"FRAME\n" + bytes([16 + 2 * number]) * luma + bytes([128]) * chroma
+
+
+HEAD = f"YUV4MPEG2 W{SIZE[1]} H{SIZE[0]} F25:1 Ip C420jpeg\n".encode()
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    path = tmp_path / "court"
+    os.mkfifo(path)
+    return path
+
+
+def feed(path, parts):
+    """Write to a pipe from a thread of its own, as another program would."""
+
+    def write():
+        try:
+            with path.open("wb", buffering=0) as file:
+                for part in parts:
+                    file.write(part)
+        except BrokenPipeError:
+            pass
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_names(tmp_path, pipe):
+    live = [
+        "-",
+        "rtsp://10.0.0.5/court1",
+        "http://host/a.mp4",
+        "avfoundation:0",
+        "dshow:video=Cam",
+        str(pipe),
+    ]
+    assert all(map(is_live, live))
+    assert is_live("/dev/null")
+    (tmp_path / "a.mp4").touch()
+    assert not any(map(is_live, [str(tmp_path / "a.mp4"), str(tmp_path), "missing.mp4", "C:\\a.mp4"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("-", "stdin"),
+        ("rtsp://user@10.0.0.5:554/live/court1?x=1/2#a", "court1"),
+        ("http://host/rally.mkv", "rally"),
+        ("rtsp://10.0.0.5/", "10.0.0"),
+        ("/dev/video0", "video0"),
+        ("dshow:video=My Cam", "video_My_Cam"),
+        ("udp://@:1234", "1234"),
+    ],
+)
+def test_titles(name, title):
+    assert stream_title(name) == title
+
+
+def test_over_http_it_gives_what_the_file_gives(video, served):
+    with LiveStream(served, (16, 24)) as stream:
+        assert (stream.info.width, stream.info.height, stream.info.fps, stream.info.frames) == (
+            48,
+            32,
+            25,
+            None,
+        )
+        found = [pair for arrived in stream.arrivals() for pair in arrived]
+    expected = list(open_source(video).frames((16, 24)))
+    assert [number for number, _ in found] == list(range(12))
+    assert all((frame == other).all() for (_, frame), other in zip(found, expected, strict=True))
+
+
+def test_frames_come_out_of_a_pipe_while_it_is_open(pipe):
+    go_on = threading.Event()
+
+    def parts():
+        yield HEAD
+        for number in range(6):
+            yield y4m(number)
+        assert go_on.wait(30)
+        yield y4m(6)
+
+    feed(pipe, parts())
+    with LiveStream(str(pipe), SIZE) as stream:
+        arrivals = stream.arrivals()
+        first = [arrived[0][0] for arrived in islice(arrivals, 6)]
+        go_on.set()
+        assert first == list(range(6))
+        assert [arrived[0][0] for arrived in arrivals] == [6]
+
+
+def test_a_stream_waits_for_who_is_slow(pipe):
+    feed(pipe, [HEAD, *map(y4m, range(40))])
+    with LiveStream(str(pipe), SIZE) as stream:
+        numbers = []
+        for arrived in stream.arrivals():
+            assert len(arrived) == 1
+            assert len(stream._waiting) <= WAITING
+            numbers.append(arrived[0][0])
+    assert numbers == list(range(40))
+
+
+def test_with_newest_the_late_ones_are_dropped_and_the_last_ones_come_together(pipe):
+    feed(pipe, [HEAD, *map(y4m, range(40))])
+    with LiveStream(str(pipe), SIZE, newest=3) as stream:
+        with stream._changed:
+            stream._wait(lambda: stream._ended)
+        arrivals = list(stream.arrivals())
+    assert [[number for number, _ in arrived] for arrived in arrivals] == [[37, 38, 39]]
+
+
+def test_leaving_stops_the_thread(pipe):
+    writer = feed(pipe, [HEAD, *map(y4m, range(100))])
+    with LiveStream(str(pipe), SIZE) as stream:
+        next(stream.arrivals())
+    writer.join(30)
+    assert not writer.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([b"no video, whatever it may be"] * 400, "court: cannot be opened as a stream"),
+        ([], "court: cannot be opened as a stream|ended without a single frame"),
+        ([HEAD], "court: .*(without a single frame|cannot be opened)"),
+    ],
+)
+def test_what_is_no_stream(pipe, content, message):
+    feed(pipe, content)
+    with pytest.raises(TrackNetError, match=message), LiveStream(str(pipe), SIZE):
+        raise AssertionError
+
+
+def test_nobody_is_there():
+    with (
+        pytest.raises(TrackNetError, match=r"http://127.0.0.1:9/a.mp4: cannot be opened as a stream \("),
+        LiveStream("http://127.0.0.1:9/a.mp4", SIZE, patience=5),
+    ):
+        raise AssertionError
+
+
+def test_a_change_of_size_is_told_after_the_frames_before(tmp_path, pipe):
+    import io
+
+    import av
+
+    data = []
+    for size in ((32, 48), (64, 48)):
+        file = io.BytesIO()
+        with av.open(file, "w", format="mpegts") as container:
+            stream = container.add_stream(
+                "mpeg2video", rate=25, width=size[1], height=size[0], pix_fmt="yuv420p"
+            )
+            for number in range(8):
+                picture = np.full((*size, 3), 20 * number, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            container.mux(stream.encode())
+        data.append(file.getvalue())
+    feed(pipe, data)
+    numbers = []
+    with LiveStream(str(pipe), SIZE) as stream, pytest.raises(TrackNetError, match="48x32 to 48x64 after"):
+        numbers.extend(arrived[0][0] for arrived in stream.arrivals())
+    assert len(numbers) >= 7

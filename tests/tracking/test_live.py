@@ -1,0 +1,132 @@
+"""Rows as the frames come; late ones dropped; live files that are whole however the stream ends."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from tracknet.data.running_background import RunningBackground
+from tracknet.errors import TrackNetError
+from tracknet.tracking.live import follow
+from tracknet.tracking.trajectory import TrajectoryRow, read_trajectory, write_live_trajectory, write_rows
+
+HEADER = "Frame,Visibility,X,Y,Confidence\n"
+
+
+class Windows:
+    """Keeps the windows; what it sees in a frame is its value."""
+
+    def __init__(self):
+        self.windows, self.backgrounds, self.loaded = [], [], []
+
+    def load(self, frames):
+        self.loaded += [int(frame[0, 0, 0]) for frame in frames]
+        return [int(frame[0, 0, 0]) for frame in frames]
+
+    def look(self, windows, background):
+        self.windows += windows
+        self.backgrounds.append(background)
+        return np.array(windows)
+
+    def rows(self, numbers, sights):
+        return [TrajectoryRow(n, True, float(x), 0.0, 1.0) for n, x in zip(numbers, sights, strict=True)]
+
+
+def picture(value):
+    return np.full((1, 1, 3), value, np.uint8)
+
+
+def test_a_row_comes_before_the_next_frame_is_asked_for():
+    asked = []
+
+    def arrivals():
+        for number in range(4):
+            asked.append(number)
+            yield [(number, picture(number))]
+
+    finder = Windows()
+    seen = [(row.frame, row.x, asked[-1]) for row in follow(arrivals(), finder, 3)]
+    assert seen == [(n, n, n) for n in range(4)]
+    assert finder.windows == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]]
+    assert finder.loaded == [0, 1, 2, 3]
+
+
+def test_of_several_that_came_the_newest_has_a_row_and_the_others_fill_its_window():
+    came = [[0], [1, 2], [6, 7, 8], [9]]
+    arrivals = [[(number, picture(number)) for number in numbers] for numbers in came]
+    finder = Windows()
+    assert [(row.frame, row.x) for row in follow(arrivals, finder, 3)] == [(0, 0), (2, 2), (8, 8), (9, 9)]
+    assert finder.windows == [[0, 0, 0], [0, 1, 2], [6, 7, 8], [7, 8, 9]]
+
+
+def test_the_background_is_brought_over_when_it_has_changed():
+    finder = Windows()
+    arrivals = [[(number, picture(value))] for number, value in enumerate([10, 40, 20, 30, 200])]
+    list(follow(arrivals, finder, 1, RunningBackground(30)))
+    assert finder.backgrounds == [10, 25, 20, 25, 25]
+
+
+ROWS = [TrajectoryRow(0, True, 1.0, 2.0, 0.5), TrajectoryRow(3, False, 0.0, 0.0, 0.25)]
+LINES = "0,1,1.00,2.00,0.5000\n3,0,0.00,0.00,0.2500\n"
+
+
+def ending(reason=None):
+    yield from ROWS
+    if reason is not None:
+        raise reason
+
+
+@pytest.mark.parametrize("reason", [None, KeyboardInterrupt()])
+def test_a_live_trajectory_is_whole_however_it_ends(tmp_path, reason):
+    summary = write_live_trajectory(tmp_path / "a.csv", ending(reason))
+    assert (summary.frames, summary.visible, summary.best) == (2, 1, 0.5)
+    assert (tmp_path / "a.csv").read_text() == HEADER + LINES
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_stream_that_breaks_off_leaves_its_rows(tmp_path):
+    with pytest.raises(
+        TrackNetError, match=r"cam: broke off; the trajectory of the 2 frames before is in .*a.csv"
+    ):
+        write_live_trajectory(tmp_path / "a.csv", ending(TrackNetError("cam: broke off")))
+    assert (tmp_path / "a.csv").read_text() == HEADER + LINES
+
+
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, TrackNetError("cam: broke off")])
+def test_nothing_is_left_when_there_was_no_row(tmp_path, reason):
+    def rows():
+        raise reason
+        yield
+
+    with pytest.raises((KeyboardInterrupt, TrackNetError)):
+        write_live_trajectory(tmp_path / "a.csv", rows())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_can_be_read_while_they_come(tmp_path):
+    def rows():
+        for number in range(3):
+            yield TrajectoryRow(number, True, 1.0, 1.0, 0.5)
+            assert len(read_trajectory(tmp_path / "a.partial.csv")) == number + 1
+
+    write_live_trajectory(tmp_path / "a.csv", rows())
+    assert len(read_trajectory(tmp_path / "a.csv")) == 3
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    with pytest.raises(TrackNetError, match=r"a.csv: cannot be written: No such file"):
+        write_live_trajectory(tmp_path / "gone" / "a.csv", ROWS)
+
+
+def test_rows_to_an_open_file():
+    file = io.StringIO()
+    assert write_rows(file, ROWS).frames == 2
+    assert file.getvalue() == HEADER + LINES
+    assert write_rows(io.StringIO(), ending(KeyboardInterrupt()), endless=True).frames == 2
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(io.StringIO(), ending(KeyboardInterrupt()))
+    file = io.StringIO()
+    write_rows(file, [ROWS[0]._replace(filled=True)], filled=True)
+    assert file.getvalue() == "Frame,Visibility,X,Y,Confidence,Filled\n0,1,1.00,2.00,0.5000,1\n"
