@@ -14,25 +14,25 @@ from tracknet.configs import compose, library
 from tracknet.errors import UsageError
 
 CASES = sorted((Path(__file__).parent / "conf").glob("*.yaml"))
-LINES = {
-    "class_not_installed": 5,
-    "class_of_another_kind": 5,
-    "linked_background": 5,
-    "linked_frames": 6,
-    "linked_size": 5,
-    "missing_parameter": 2,
-    "not_a_choice": 8,
-    "numbers_for_text": 5,
-    "out_of_range": 5,
-    "repeated": 4,
-    "syntax": 4,
-    "unknown_callback": 3,
-    "unknown_class": 5,
-    "unknown_group": 5,
-    "unknown_option": 4,
-    "unknown_parameter": 8,
-    "unknown_parameter_in_a_list": 7,
-    "wrong_type": 3,
+PLACES = {
+    "class_not_installed": "5:14",
+    "class_of_another_kind": "5:11",
+    "linked_background": "5:17",
+    "linked_frames": "6:13",
+    "linked_size": "5:5",
+    "missing_parameter": "2:1",
+    "not_a_choice": "8:21",
+    "numbers_for_text": "5:5",
+    "out_of_range": "5:17",
+    "repeated": "4:1",
+    "syntax": "4:15",
+    "unknown_callback": "5:7",
+    "unknown_class": "5:14",
+    "unknown_group": "4:1",
+    "unknown_option": "4:14",
+    "unknown_parameter": "8:17",
+    "unknown_parameter_in_a_list": "7:17",
+    "wrong_type": "3:15",
 }
 
 
@@ -67,11 +67,11 @@ def wrong(cli, tmp_path, monkeypatch):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_a_wrong_file(case, wrong):
     complaint = case.read_text().splitlines()[0].removeprefix("# ")
-    assert wrong("--config", str(case)) == f"{case}:{LINES[case.stem]}: {complaint}"
+    assert wrong("--config", str(case)) == f"{case}:{PLACES[case.stem]}: {complaint}"
 
 
-def test_every_case_has_its_line():
-    assert {case.stem for case in CASES} == set(LINES)
+def test_every_case_has_its_place():
+    assert {case.stem for case in CASES} == set(PLACES)
 
 
 @pytest.mark.parametrize(

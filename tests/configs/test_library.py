@@ -61,9 +61,10 @@ def test_the_first_line_says_what_it_is(name):
 def test_a_piece_fits_the_base(name, parsed, here):
     config = parsed("--config", "configs/base.yaml", "--config", name)
     given = yaml.safe_load(find_config(name).read_text())
+    assert "extends" not in given
     for group, settings in given.items():
         for key, value in settings.items():
-            if not isinstance(value, (dict, list)) and key != "class_path":
+            if not isinstance(value, (dict, list)) and key != "class_path" and "${" not in str(value):
                 assert config[group][key] == value
             if key == "class_path":
                 assert config[group].class_path.rpartition(".")[2] == value
@@ -76,13 +77,43 @@ def test_a_whole_one_needs_no_other(name, parsed, here):
     for group in ("model", "data", "optimizer", "lr_scheduler"):
         assert config[group].class_path
     best, newest = (c.init_args for c in config.trainer.callbacks if "ModelCheckpoint" in c.class_path)
-    assert (best.monitor, best.mode, best.filename, best.save_on_exception) == (
-        "val/f1",
-        "max",
-        "best",
-        False,
-    )
+    figure = ("val/error", "min") if name.endswith("rectifier.yaml") else ("val/f1", "max")
+    assert (best.monitor, best.mode, best.filename, best.save_on_exception) == (*figure, "best", False)
     assert (newest.monitor, newest.filename, newest.save_on_exception) == (None, "last", True)
+
+
+def test_every_piece_stands_in_its_group():
+    groups = {name.split("/")[1] for name in PIECES}
+    assert groups == {"callbacks", "data", "env", "logging", "model", "optimizer"}
+    for name in PIECES:
+        keys = set(yaml.safe_load(find_config(name).read_text()))
+        kind = name.split("/")[1]
+        own = {"callbacks": "trainer", "logging": "trainer", "env": "trainer"}.get(kind, kind)
+        assert own in keys, name
+
+
+def test_nodes_of_a_slurm_job(parsed, here, monkeypatch):
+    assert parsed("+env=cluster").trainer.num_nodes == 1
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "4")
+    assert parsed("+env=cluster").trainer.num_nodes == 4
+
+
+def test_an_experiment_that_extends_gives_what_it_spelled_out_before(parsed, here):
+    config = parsed("+experiment=badminton_cpu")
+    trainer, model, data = config.trainer, config.model.init_args, config.data.init_args
+    assert (trainer.accelerator, trainer.devices, trainer.precision) == ("cpu", 1, "32-true")
+    assert (trainer.max_epochs, trainer.limit_train_batches, trainer.max_time) == (10, 640, "00:01:00:00")
+    assert [one.class_path.rpartition(".")[2] for one in trainer.callbacks] == [
+        *("ModelCheckpoint", "ModelCheckpoint", "EMAWeightAveraging", "LearningRateMonitor"),
+        *("ProgressLines", "HeatmapImages", "Report", "ErrorAnalysis", "TrajectoryWriter"),
+    ]
+    assert vars(trainer.callbacks[2].init_args)["decay"] == 0.99
+    assert trainer.logger.init_args.name == "badminton_cpu"
+    assert (model.network.init_args.frames, model.network.init_args.background) == (8, "concat")
+    assert (model.loss.init_args.reduction, model.decoder.init_args.threshold) == ("ball", 0.4)
+    assert (list(data.crop.init_args["size"]), data.crop.init_args.on_ball) == ([160, 256], 0.7)
+    assert (str(data.root), len(data.val), data.batch_size) == ("data/badminton", 6, 4)
+    assert (config.optimizer.init_args.lr, config.lr_scheduler.init_args.warmup) == (0.003, 0.05)
 
 
 def test_ones_own_file_comes_before_the_packaged_one(here):
@@ -119,7 +150,7 @@ def test_a_missing_file_and_the_nearest_name(name, hint, here):
 
 def test_a_missing_file_like_no_other(here):
     with pytest.raises(
-        UsageError, match=r"packaged ones \(those are configs/base\.yaml, configs/data/flat\.yaml, "
+        UsageError, match=r"packaged ones \(those are configs/base\.yaml, configs/callbacks/averaged\.yaml, "
     ):
         find_config("x")
 
@@ -133,19 +164,19 @@ def test_a_folder_is_no_file(here):
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("trainer:\n  a: 1\n   b: 2\n", "my.yaml:3: not valid YAML: mapping values are not allowed here"),
-        ("trainer: [1, 2\n", "my.yaml:2: not valid YAML: expected ',' or ']', but got '<stream end>'"),
+        ("trainer:\n  a: 1\n   b: 2\n", "my.yaml:3:5: not valid YAML: mapping values are not allowed here"),
+        ("trainer: [1, 2\n", "my.yaml:2:1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
         (
             "trainer:\n\tmax_epochs: 3\n",
-            "my.yaml:2: not valid YAML: found character '\\t' that cannot start any token",
+            "my.yaml:2:1: not valid YAML: found character '\\t' that cannot start any token",
         ),
-        ("a: 1\n---\nb: 2\n", "my.yaml:2: not valid YAML: but found another document"),
+        ("a: 1\n---\nb: 2\n", "my.yaml:2:1: not valid YAML: but found another document"),
         ("", "my.yaml: expected keys such as trainer and model, found nothing"),
         ("# all of it is a comment\n", "my.yaml: expected keys such as trainer and model, found nothing"),
         ("- trainer\n", "my.yaml: expected keys such as trainer and model, found a list"),
         ("trainer\n", "my.yaml: expected keys such as trainer and model, found text"),
-        ("data:\n  a: 1\nmodel: {}\ndata: {}\n", "my.yaml:4: 'data' is in line 1 already"),
-        ("a:\n  - b: 1\n    c: 2\n    b: 3\n", "my.yaml:4: 'b' is in line 2 already"),
+        ("data:\n  a: 1\nmodel: {}\ndata: {}\n", "my.yaml:4:1: 'data' is in line 1 already"),
+        ("a:\n  - b: 1\n    c: 2\n    b: 3\n", "my.yaml:4:5: 'b' is in line 2 already"),
     ],
 )
 def test_a_file_that_cannot_be_used(text, wrong, here):

@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, get_origin
 
 from tracknet.configs.composition import COMMAND_LINE
@@ -161,7 +162,8 @@ class _Judge:
             return
         cls = find_class(str(name), bases)
         if cls is None:
-            yield Fault((*path, "class_path") if len(value) > 1 else path, _no_class(str(name), bases))
+            written = (*path, "class_path") if len(value) > 1 else path
+            yield Fault(written, _no_class(str(name), bases), path)
             return
         for key in value:
             if key not in _SHAPE:
@@ -260,9 +262,22 @@ def _union(bases: list[type]) -> Any:
 def _no_class(name: str, bases: list[type]) -> str:
     short = name.rpartition(".")[2]
     known = [cls.__name__ for base in bases for cls in concrete(base)]
+    if reason := _not_imported(name):
+        return f"no class {name!r}: {reason}"
     if isinstance(load(name), type) or _named(short):
         return f"{name!r} is not a {bases[0].__name__}{_classes(bases)}"
     return f"no class {name!r}{nearest(short, known) or _classes(bases)}"
+
+
+def _not_imported(name: str) -> str:
+    """Say why the module of an import path cannot be imported; nothing where it can or there is none."""
+    module = name.rpartition(".")[0]
+    try:
+        if module:
+            import_module(module)
+    except Exception as error:
+        return str(error)
+    return ""
 
 
 def _named(name: str) -> bool:

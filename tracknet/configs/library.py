@@ -88,8 +88,9 @@ def _well_formed(path: Path) -> Path:
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}:{line}: not valid YAML: {error.problem}") from error
+        mark = error.problem_mark
+        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        raise UsageError(f"{path}:{place}: not valid YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid YAML: {error}") from error
     except OSError as error:
@@ -110,6 +111,7 @@ def _refuse_repeated(path: Path, node: yaml.Node) -> None:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in seen and key.value != "<<":
-                raise UsageError(f"{path}:{line}: {key.value!r} is in line {seen[key.value]} already")
+                place = f"{path}:{line}:{key.start_mark.column + 1}"
+                raise UsageError(f"{place}: {key.value!r} is in line {seen[key.value]} already")
             seen[str(key.value)] = line
             _refuse_repeated(path, value)
