@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.decoding import ComponentDecoder
 from tracknet.models import stack_frames
+from tracknet.models.monotrack import MonoTrack
+from tracknet.models.restracknetv2 import ResTrackNetV2
 from tracknet.training.checkpoint_report import count_parameters, report_checkpoint
 from tracknet.training.checkpoints import load_tracker
 from tracknet.training.public_checkpoints import (
@@ -27,6 +29,7 @@ from tracknet.training.public_checkpoints import (
     recognise,
     state_dict_of,
 )
+from tracknet.training.rectifier import load_rectifier
 
 SIZE = (16, 24)
 
@@ -273,7 +276,7 @@ def test_what_is_not_recognised_is_described(content, message, read, tmp_path):
     with pytest.raises(TrackNetError) as caught:
         read(tmp_path / "a.pt")
     assert message in str(caught.value)
-    assert "expected TrackNet of TrackNetV3" in str(caught.value)
+    assert "expected TrackNet and InpaintNet of TrackNetV3" in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
@@ -348,3 +351,190 @@ def test_fields():
     found = recognise(published())
     assert isinstance(found, PublicCheckpoint)
     assert (found.family, found.epoch, found.figures) == ("TrackNet", 29, {"max_val_acc": 0.9751})
+
+
+def random_hrnet(frames=3, seed=3):
+    """Random weights of WASB's HRNet under the published names."""
+    random = torch.Generator().manual_seed(seed)
+    weights = {}
+
+    def conv(name, channels_in, channels_out, kernel, bn):
+        scale = (1 / (kernel * kernel * channels_in)) ** 0.5
+        shape = (channels_out, channels_in, kernel, kernel)
+        weights[f"{name}.weight"] = torch.randn(shape, generator=random) * scale
+        weights[f"{bn}.weight"] = 1 + torch.randn(channels_out, generator=random) * 0.2
+        weights[f"{bn}.bias"] = torch.randn(channels_out, generator=random) * 0.2
+        weights[f"{bn}.running_mean"] = torch.randn(channels_out, generator=random) * 0.2
+        weights[f"{bn}.running_var"] = 0.5 + torch.rand(channels_out, generator=random)
+        weights[f"{bn}.num_batches_tracked"] = torch.tensor(3)
+
+    conv("conv1", 3 * frames, 64, 3, "bn1")
+    conv("conv2", 64, 64, 3, "bn2")
+    conv("layer1.0.conv1", 64, 32, 1, "layer1.0.bn1")
+    conv("layer1.0.conv2", 32, 32, 3, "layer1.0.bn2")
+    conv("layer1.0.conv3", 32, 128, 1, "layer1.0.bn3")
+    conv("layer1.0.downsample.0", 64, 128, 1, "layer1.0.downsample.1")
+    width = [16, 32, 64, 128]
+    conv("transition1.0.0", 128, 16, 3, "transition1.0.1")
+    conv("transition1.1.0.0", 128, 32, 3, "transition1.1.0.1")
+    conv("transition2.2.0.0", 32, 64, 3, "transition2.2.0.1")
+    conv("transition3.3.0.0", 64, 128, 3, "transition3.3.0.1")
+    for stage in (2, 3, 4):
+        for i in range(stage):
+            for block in range(2):
+                for layer in (1, 2):
+                    name = f"stage{stage}.0.branches.{i}.{block}"
+                    conv(f"{name}.conv{layer}", width[i], width[i], 3, f"{name}.bn{layer}")
+            for j in range(stage):
+                name = f"stage{stage}.0.fuse_layers.{i}.{j}"
+                if j > i:
+                    conv(f"{name}.0", width[j], width[i], 1, f"{name}.1")
+                for k in range(i - j):
+                    last = k == i - j - 1
+                    conv(f"{name}.{k}.0", width[j], width[i] if last else width[j], 3, f"{name}.{k}.1")
+    weights["final_layers.0.weight"] = torch.randn((frames, 16, 1, 1), generator=random) * 0.5
+    weights["final_layers.0.bias"] = torch.randn(frames, generator=random)
+    return weights
+
+
+def published_hrnet(w, x):
+    """The forward pass of WASB as published, from the bare weights."""
+
+    def norm(x, bn):
+        mean, variance = w[f"{bn}.running_mean"], w[f"{bn}.running_var"]
+        x = (x - mean[:, None, None]) / torch.sqrt(variance[:, None, None] + 1e-5)
+        return x * w[f"{bn}.weight"][:, None, None] + w[f"{bn}.bias"][:, None, None]
+
+    def conv(x, name, bn, stride=1):
+        kernel = w[f"{name}.weight"]
+        return norm(F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2), bn)
+
+    def basic(x, name):
+        y = F.relu(conv(x, f"{name}.conv1", f"{name}.bn1"))
+        return F.relu(conv(y, f"{name}.conv2", f"{name}.bn2") + x)
+
+    def larger(x, times):
+        return x.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
+
+    def stage(number, xs):
+        root = f"stage{number}.0"
+        xs = [basic(basic(x, f"{root}.branches.{i}.0"), f"{root}.branches.{i}.1") for i, x in enumerate(xs)]
+        fused = []
+        for i in range(number):
+            total = 0
+            for j in range(number):
+                name, y = f"{root}.fuse_layers.{i}.{j}", xs[j]
+                if j > i:
+                    y = larger(conv(y, f"{name}.0", f"{name}.1"), 2 ** (j - i))
+                for k in range(i - j):
+                    y = conv(y, f"{name}.{k}.0", f"{name}.{k}.1", stride=2)
+                    y = y if k == i - j - 1 else F.relu(y)
+                total = total + y
+            fused.append(F.relu(total))
+        return fused
+
+    x = F.relu(conv(x, "conv1", "bn1"))
+    x = F.relu(conv(x, "conv2", "bn2"))
+    y = F.relu(conv(x, "layer1.0.conv1", "layer1.0.bn1"))
+    y = F.relu(conv(y, "layer1.0.conv2", "layer1.0.bn2"))
+    y = conv(y, "layer1.0.conv3", "layer1.0.bn3")
+    x = F.relu(y + conv(x, "layer1.0.downsample.0", "layer1.0.downsample.1"))
+    xs = [
+        F.relu(conv(x, "transition1.0.0", "transition1.0.1")),
+        F.relu(conv(x, "transition1.1.0.0", "transition1.1.0.1", stride=2)),
+    ]
+    xs = stage(2, xs)
+    xs = stage(3, [*xs, F.relu(conv(xs[-1], "transition2.2.0.0", "transition2.2.0.1", stride=2))])
+    xs = stage(4, [*xs, F.relu(conv(xs[-1], "transition3.3.0.0", "transition3.3.0.1", stride=2))])
+    return torch.sigmoid(F.conv2d(xs[0], w["final_layers.0.weight"], w["final_layers.0.bias"]))
+
+
+def test_wasb_gives_what_the_published_formula_gives(tmp_path):
+    weights = random_hrnet()
+    torch.save({"model_state_dict": weights, "epoch": 30, "test_f1": None}, tmp_path / "wasb.pth.tar")
+    told = import_checkpoint(tmp_path / "wasb.pth.tar", tmp_path / "ours.ckpt")
+    assert told == "imported:   WASB: 3 frames of 288x512"
+    tracker = load_tracker(tmp_path / "ours.ckpt")
+    frames, _ = some_pictures(3)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pictures = (frames.double() / 255 - mean[:, None, None]) / std[:, None, None]
+    with torch.no_grad():
+        expected = published_hrnet({k: v.double() for k, v in weights.items()}, pictures.flatten(1, 2))
+        ours = tracker.network.double()(stack_frames(frames, None, "none").double()).sigmoid()
+    assert expected.std() > 0.05
+    assert (ours - expected).abs().max() <= 1e-5
+    assert (tracker.decoder.select, tracker.decoder.centre, tracker.threshold) == ("score", "weighted", 0.5)
+    assert tracker.val_metrics.preset == "wasb"
+    assert type(tracker.target).__name__ == "PeakTarget"
+
+
+def random_inpaintnet(seed=2):
+    random = torch.Generator().manual_seed(seed)
+    layers = {
+        "down_1.conv": (3, 32),
+        "down_2.conv": (32, 64),
+        "down_3.conv": (64, 128),
+        "buttleneck.conv_1.conv": (128, 256),
+        "buttleneck.conv_2.conv": (256, 256),
+        "up_1.conv": (384, 128),
+        "up_2.conv": (192, 64),
+        "up_3.conv": (96, 32),
+        "predictor": (32, 2),
+    }
+    weights = {}
+    for name, (inputs, outputs) in layers.items():
+        scale = (2 / (3 * inputs)) ** 0.5
+        weights[f"{name}.weight"] = torch.randn((outputs, inputs, 3), generator=random) * scale
+        weights[f"{name}.bias"] = torch.randn(outputs, generator=random) * 0.3
+    return weights
+
+
+def published_inpaintnet(w, xy, mask):
+    def layer(name, x):
+        return F.leaky_relu(F.conv1d(x, w[f"{name}.weight"], w[f"{name}.bias"], padding=1), 0.01)
+
+    x1 = layer("down_1.conv", torch.cat([xy, mask], dim=2).permute(0, 2, 1))
+    x2 = layer("down_2.conv", x1)
+    x3 = layer("down_3.conv", x2)
+    y = layer("buttleneck.conv_2.conv", layer("buttleneck.conv_1.conv", x3))
+    y = layer("up_1.conv", torch.cat([y, x3], dim=1))
+    y = layer("up_2.conv", torch.cat([y, x2], dim=1))
+    y = layer("up_3.conv", torch.cat([y, x1], dim=1))
+    y = F.conv1d(y, w["predictor.weight"], w["predictor.bias"], padding=1)
+    return torch.sigmoid(y).permute(0, 2, 1)
+
+
+def test_inpaintnet_gives_what_the_published_formula_gives(tmp_path):
+    weights = random_inpaintnet()
+    content = {"epoch": 99, "max_val_acc": np.float64(0.9), "model": weights, "param_dict": {"seq_len": 16}}
+    torch.save(content, tmp_path / "InpaintNet_best.pt")
+    told = import_checkpoint(tmp_path / "InpaintNet_best.pt", tmp_path / "ours.ckpt")
+    assert told == "imported:   InpaintNet, which fills gaps of a trajectory"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["InpaintNet_best.pt", "ours.ckpt"]
+    network = load_rectifier(tmp_path / "ours.ckpt")
+    xy = torch.rand(2, 16, 2, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(2, 16, dtype=torch.bool)
+    mask[:, 5:9] = True
+    seen = ~mask
+    seen[1, 12] = False
+    shown = xy * seen[..., None]
+    with torch.no_grad():
+        expected = published_inpaintnet(weights, shown, mask[..., None].float())
+        assert (network(xy, seen, mask) - expected).abs().max() <= 1e-5
+    assert expected.std() > 0.05
+    report = report_checkpoint(tmp_path / "ours.ckpt")
+    assert "tracknet.models.inpaintnet.InpaintNet" in report
+    assert "520,610" in report
+    assert "tracker:" not in report
+    with pytest.raises(TrackNetError, match="already; nothing to import"):
+        import_checkpoint(tmp_path / "ours.ckpt", tmp_path / "again.ckpt")
+
+
+@pytest.mark.parametrize("network", [MonoTrack, ResTrackNetV2])
+def test_the_others_of_the_collection_are_recognised(network):
+    weights = network().state_dict()
+    found = recognise({"model_state_dict": weights})
+    assert found.family == network.__name__
+    tracker = build_tracker(found)
+    assert type(tracker.network) is network
+    assert all(torch.equal(tracker.network.state_dict()[name], weights[name]) for name in weights)

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def import_file(file: Path, output: Path | None = None, background: Background = "auto") -> int:
-    """Make a checkpoint of published TrackNetV3 code into one that `tracknet track` and `test` take.
+    """Make a checkpoint of TrackNetV3 or of WASB's collection into one of ours.
 
     Args:
         file: Published checkpoint.
@@ -61,8 +61,11 @@ def import_file(file: Path, output: Path | None = None, background: Background =
 
     print(import_checkpoint(file, target, None if background == "auto" else background))
     print(f"checkpoint: {target}")
-    print(f"to track:   tracknet track VIDEO --ckpt {target}")
-    print(f"to test:    tracknet test --config configs/base.yaml --config {config} --ckpt_path {target}")
+    if config.exists():
+        print(f"to track:   tracknet track VIDEO --ckpt {target}")
+        print(f"to test:    tracknet test --config configs/base.yaml --config {config} --ckpt_path {target}")
+    else:
+        print(f"to use it:  tracknet track VIDEO --ckpt TRACKER.ckpt --rectifier {target}")
     return 0
 
 

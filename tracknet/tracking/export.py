@@ -119,8 +119,8 @@ class TrackerGraph(nn.Module):
         self, network: HeatmapNetwork, input_size: tuple[int, int], decoder: PeakDecoder | None = None
     ) -> None:
         super().__init__()
-        self.network = network
-        self.input_size = input_size
+        self.network = _with_plain_numbers(network)
+        self.input_size = (int(input_size[0]), int(input_size[1]))
         self.decoder = decoder
 
     def forward(self, frames: Tensor, background: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -192,7 +192,7 @@ def export_tracker(
         network=f"{type(network).__module__}.{type(network).__qualname__}",
         frames=network.frames,
         outputs=network.outputs,
-        input_size=input_size,
+        input_size=graph.input_size,
         needs_background=network.needs_background,
         positions=positions,
         threshold=float(decoder.threshold),
@@ -274,6 +274,15 @@ def require(*packages: str) -> None:
             raise TrackNetError(
                 f"this needs the package {package}: pip install 'tracknet[onnx]' ({error})"
             ) from error
+
+
+def _with_plain_numbers(network: HeatmapNetwork) -> HeatmapNetwork:
+    """Make the restricted integers of jsonargparse plain: symbols of a graph do not multiply with others."""
+    for module in network.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, int) and type(value) not in (int, bool):
+                setattr(module, name, int(value))
+    return network
 
 
 def _largest(values: Tensor) -> float:

@@ -49,7 +49,7 @@ def report_checkpoint(path: Path) -> str:
         raise TrackNetError(unknown(path, content))
     width = max(len(name) for name, _ in lines)
     report = "\n".join(f"{name + ':':<{width + 1}} {value}" for name, value in lines)
-    if is_ours(content):
+    if is_ours(content) and "hyper_parameters" in content:
         report += f"\n\n{model_yaml(content['hyper_parameters'])}"
     return report.rstrip("\n")
 
@@ -69,13 +69,14 @@ def count_parameters(weights: Mapping[str, Tensor]) -> int:
 
 
 def _ours(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    recipe = content["hyper_parameters"]
-    network = recipe.get("network", {})
+    recipe = content.get("hyper_parameters", {})
+    is_tracker = "rectifier" not in content
+    network = recipe.get("network", {}) if is_tracker else content["rectifier"]
     weights = {name: one for name, one in state_dict_of(content).items() if name.startswith(_NETWORK)}
     imported = content.get("imported")
     lines = [
         ("what", f"checkpoint of tracknet, written by Lightning {content.get('pytorch-lightning_version')}"),
-        ("tracker", str(recipe.get("_class_path", "not told"))),
+        *([("tracker", str(recipe.get("_class_path", "not told")))] if is_tracker else []),
         ("network", str(network.get("class_path", "not told"))),
         ("parameters", f"{count_parameters(weights):,}"),
     ]

@@ -1,13 +1,14 @@
 """Checkpoints of published code, recognised by the names in them and made into checkpoints of ours.
 
-Recognised are the two networks of TrackNetV3 (Chen and Wang, 2023), which others train too, and U-Nets of the
-same names. Their order of channels is that of `stack_frames`: the median background first where there is one,
-then the frames, oldest first, each R, G, B in 0..1.
+Recognised are the two networks of TrackNetV3 (Chen and Wang, 2023), which others train too, U-Nets of the
+same names, and networks of WASB's collection (Tarashima et al., 2023). Their order of channels is that of
+`stack_frames`: the median background first where there is one, then the frames, oldest first, each R, G, B in
+0..1. Networks of WASB's collection get the colours normalised as for ImageNet, which ours do inside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,23 +23,56 @@ from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.decoding import ComponentDecoder
 from tracknet.evaluation.metrics import BallMetrics
-from tracknet.models.network import BackgroundMode, input_channels
+from tracknet.models.inpaintnet import InpaintNet
+from tracknet.models.monotrack import MonoTrack
+from tracknet.models.network import BackgroundMode, HeatmapNetwork, input_channels
+from tracknet.models.restracknetv2 import ResTrackNetV2
 from tracknet.models.tracknetv2 import TrackNetV2
 from tracknet.models.tracknetv3 import TrackNetV3
+from tracknet.models.wasb import WASB
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
-from tracknet.training.losses import WBCELoss
-from tracknet.training.targets import DiscTarget
+from tracknet.training.losses import QualityFocalLoss, WBCELoss
+from tracknet.training.rectifier import TrajectoryRectifier
+from tracknet.training.targets import DiscTarget, PeakTarget
 
-Family = Literal["TrackNet"]
+Family = Literal["TrackNet", "InpaintNet", "WASB", "MonoTrack", "ResTrackNetV2"]
 
-RECOGNISED = {
-    "TrackNet": "TrackNet of TrackNetV3, and U-Nets of its names (down_block_1.conv_1.conv.weight, ...)",
+
+@dataclass(frozen=True)
+class _Names:
+    """How a published network is known: the first layer, the last one, and one that no other network has."""
+
+    first: str
+    last: str
+    own: str
+
+
+_NAMES: dict[Family, _Names] = {
+    "TrackNet": _Names(
+        "down_block_1.conv_1.conv.weight", "predictor.weight", "bottleneck.conv_1.conv.weight"
+    ),
+    "InpaintNet": _Names("down_1.conv.weight", "predictor.weight", "buttleneck.conv_1.conv.weight"),
+    "WASB": _Names("conv1.weight", "final_layers.0.weight", "stage2.0.branches.0.0.conv1.weight"),
+    "MonoTrack": _Names("inc.conv1.0.weight", "outc.conv.weight", "down1.maxpool_conv.1.convs.conv0.weight"),
+    "ResTrackNetV2": _Names("inc.conv1.0.weight", "outc.convs.6.weight", "down1.convs.block0.conv0.1.weight"),
 }
-"""What can be imported, and a name that it is known by."""
 
-_KNOWN_BY: dict[Family, tuple[str, ...]] = {
-    "TrackNet": ("down_block_1.conv_1.conv.weight", "bottleneck.conv_1.conv.weight", "predictor.weight"),
+RECOGNISED = (
+    "; ".join(
+        [
+            "TrackNet and InpaintNet of TrackNetV3, and U-Nets of its names",
+            "WASB, MonoTrack and ResTrackNetV2 of WASB's collection",
+        ]
+    )
+    + f" (known by names such as {', '.join(names.own for names in _NAMES.values())})"
+)
+"""What can be imported, in words."""
+
+_OF_WASB: dict[Family, Callable[[int, BackgroundMode], HeatmapNetwork]] = {
+    "WASB": WASB,
+    "MonoTrack": MonoTrack,
+    "ResTrackNetV2": ResTrackNetV2,
 }
 _WEIGHTS_AT = ("model", "model_state_dict", "state_dict")
 _BACKGROUND: dict[Any, BackgroundMode] = {
@@ -106,8 +140,8 @@ def recognise(content: Any) -> PublicCheckpoint | None:
         The checkpoint, or None if its names are those of no published network that can be imported.
     """
     weights = state_dict_of(content)
-    for family, names in _KNOWN_BY.items():
-        if all(name in weights for name in names):
+    for family, names in _NAMES.items():
+        if {names.first, names.last, names.own} <= weights.keys():
             settings = content.get("param_dict")
             epoch = content.get("epoch")
             return PublicCheckpoint(
@@ -171,12 +205,15 @@ def import_checkpoint(path: Path, output: Path, background: BackgroundMode | Non
     if found is None:
         raise TrackNetError(unknown(path, content))
     try:
-        tracker = build_tracker(found, background)
+        module = build_rectifier(found) if found.family == "InpaintNet" else build_tracker(found, background)
     except TrackNetError as error:
         raise type(error)(f"{path}: {error}") from error
-    save_tracker(tracker, output, found, path.name)
-    network = tracker.network
-    height, width = tracker.input_size
+    if isinstance(module, TrajectoryRectifier):
+        save_rectifier(module, output, found, path.name)
+        return "imported:   InpaintNet, which fills gaps of a trajectory"
+    save_tracker(module, output, found, path.name)
+    network = module.network
+    height, width = module.input_size
     seen = "" if network.background == "none" else f", background {network.background}"
     told = f"imported:   {found.family}: {network.frames} frames of {height}x{width}{seen}"
     if network.background.startswith("subtract"):
@@ -198,21 +235,43 @@ def build_tracker(found: PublicCheckpoint, background: BackgroundMode | None = N
         UsageError: `background` is needed, or contradicts the checkpoint.
         TrackNetError: Names or shapes of the weights are not those of the network.
     """
-    mixup = found.settings.get("alpha")
     frames, mode = _window(found, background)
-    width = len(found.weights["down_block_1.conv_1.conv.weight"])
-    network = (TrackNetV2 if mode == "none" else TrackNetV3)(frames, mode, width)
+    if found.family == "TrackNet":
+        width = len(found.weights[_NAMES["TrackNet"].first])
+        network: HeatmapNetwork = (TrackNetV2 if mode == "none" else TrackNetV3)(frames, mode, width)
+        decoder = ComponentDecoder(threshold=0.5, select="area", centre="box")
+    else:
+        network = _OF_WASB[found.family](frames, mode)
+        decoder = ComponentDecoder(threshold=0.5, select="score", centre="weighted")
     fill(network, found.weights)
+    mixup = found.settings.get("alpha")
     tracker = HeatmapTracker(
         network,
-        loss=WBCELoss(),
-        target=DiscTarget(radius=2.5),
-        decoder=ComponentDecoder(threshold=0.5, select="area", centre="box"),
-        metrics=BallMetrics("tracknetv2"),
+        loss=QualityFocalLoss() if found.family == "WASB" else WBCELoss(),
+        target=PeakTarget(radius=2.5, floor=0.6) if found.family == "WASB" else DiscTarget(radius=2.5),
+        decoder=decoder,
+        metrics=BallMetrics("tracknetv2" if found.family == "TrackNet" else "wasb"),
         input_size=(288, 512),
         mixup=max(float(mixup), 0.0) if isinstance(mixup, (int, float)) else 0.0,
     )
     return tracker.eval()
+
+
+def build_rectifier(found: PublicCheckpoint) -> TrajectoryRectifier:
+    """Build the rectifier of ours that does what a published InpaintNet does.
+
+    Args:
+        found: The published checkpoint.
+
+    Returns:
+        The rectifier, in evaluation mode; the loss is that of the publication.
+
+    Raises:
+        TrackNetError: Names or shapes of the weights are not those of the network.
+    """
+    network = InpaintNet()
+    fill(network, found.weights)
+    return TrajectoryRectifier(network, loss="mse").eval()
 
 
 def save_tracker(tracker: HeatmapTracker, output: Path, found: PublicCheckpoint, source: str) -> None:
@@ -228,13 +287,38 @@ def save_tracker(tracker: HeatmapTracker, output: Path, found: PublicCheckpoint,
         TrackNetError: A file cannot be written.
     """
     recipe = dict(tracker.hparams)
+    _save(tracker, output, found, source, {"hparams_name": "kwargs", "hyper_parameters": recipe})
+    with whole_file(output.with_suffix(".yaml")) as part:
+        part.write_text(f"# The network of {output.name}.\n{model_yaml(recipe)}", encoding="utf-8")
+
+
+def save_rectifier(
+    rectifier: TrajectoryRectifier, output: Path, found: PublicCheckpoint, source: str
+) -> None:
+    """Write a rectifier as ``tracknet fit`` would have.
+
+    Args:
+        rectifier: The rectifier.
+        output: Checkpoint to write.
+        found: What it was imported from.
+        source: Name of the file that it was imported from.
+
+    Raises:
+        TrackNetError: The file cannot be written.
+    """
+    content: dict[str, Any] = {}
+    rectifier.on_save_checkpoint(content)
+    _save(rectifier, output, found, source, content)
+
+
+def _save(
+    module: nn.Module, output: Path, found: PublicCheckpoint, source: str, more: Mapping[str, Any]
+) -> None:
     content = {
         "epoch": found.epoch or 0,
         "global_step": 0,
         "pytorch-lightning_version": version("lightning"),
-        "state_dict": tracker.state_dict(),
-        "hparams_name": "kwargs",
-        "hyper_parameters": recipe,
+        "state_dict": module.state_dict(),
         "imported": {
             "file": source,
             "family": found.family,
@@ -245,9 +329,7 @@ def save_tracker(tracker: HeatmapTracker, output: Path, found: PublicCheckpoint,
     }
     # Through a file of Python's own, whose errors say what the disk refused.
     with whole_file(output) as part, part.open("wb") as file:
-        torch.save(content, file)
-    with whole_file(output.with_suffix(".yaml")) as part:
-        part.write_text(f"# The network of {output.name}.\n{model_yaml(recipe)}", encoding="utf-8")
+        torch.save(content | dict(more), file)
 
 
 def model_yaml(recipe: Mapping[str, Any]) -> str:
@@ -270,13 +352,18 @@ def is_ours(content: Any) -> bool:
     Args:
         content: What `read_file` gives.
     """
-    return isinstance(content, Mapping) and {"state_dict", "hyper_parameters"} <= content.keys()
+    return (
+        isinstance(content, Mapping)
+        and "state_dict" in content
+        and ("hyper_parameters" in content or "rectifier" in content)
+    )
 
 
 def _window(found: PublicCheckpoint, background: BackgroundMode | None) -> tuple[int, BackgroundMode]:
     """Find out frames per window and background mode, and that nothing contradicts the weights."""
-    channels = found.weights["down_block_1.conv_1.conv.weight"].shape[1]
-    frames = len(found.weights["predictor.weight"])
+    names = _NAMES[found.family]
+    channels = found.weights[names.first].shape[1]
+    frames = len(found.weights[names.last])
     told = found.settings.get("seq_len", frames)
     if told != frames:
         raise TrackNetError(f"its param_dict says seq_len {told}, its last layer gives {frames} heatmaps")
@@ -349,9 +436,7 @@ def unknown(path: Path, content: Any) -> str:
         what = f"no weights, but the keys {_first([str(key) for key in content]) or 'nothing'}"
     else:
         what = f"a {type(content).__name__}"
-    return (
-        f"{path}: of no tracker that is recognised: found {what}; expected {'; '.join(RECOGNISED.values())}"
-    )
+    return f"{path}: of no tracker that is recognised: found {what}; expected {RECOGNISED}"
 
 
 def _first(names: list[str]) -> str:
