@@ -353,7 +353,10 @@ def _usage(message: str, argv: Sequence[str], parser: ArgumentParser) -> str:
     elif option := re.match(
         r'Parser key "([^"]+)".*?((?:Not of type|Expected a) [^\n]*)', message, re.DOTALL
     ):
-        choices, _, value = option[2].partition("Got value: ")
+        choices, _, value = option[2].partition(". Got value: ")
+        if given := re.search(r"Given value: (.+)", message):  # where None would be valid too
+            value = given[1]
         hint = nearest(value, re.findall("'([^']+)'", choices))
-        message = f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
+        got = f". Got value: {value}" if value else ""
+        message = f"--{option[1]}: {choices}{got}{hint}".replace("typing.", "")
     return f"{message} (see tracknet track --help)"
