@@ -132,6 +132,7 @@ def _parent(path: Path, name: str, asked: str) -> Path:
     roots = [path.parent]
     roots += [parent for parent in path.resolve().parents if parent in (library(), library().resolve())][:1]
     roots += [parent for parent in path.parents if parent.name == "configs"][:1]
+    roots.append(library() / path.parent.name)  # one's own experiment extends a packaged one
     for root in roots:
         if (root / file).is_file() and (root / file) != path:
             return find_config(str(root / file))
