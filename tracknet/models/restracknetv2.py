@@ -84,9 +84,7 @@ class _Bottleneck(nn.Module):
                 nn.MaxPool2d(stride), _conv1x1(channels_in, channels_out), nn.BatchNorm2d(channels_out)
             )
         self.conv1 = nn.Sequential(
-            # Not in place: the skip needs the input, too.
-            nn.BatchNorm2d(channels_in),
-            nn.ReLU(),
+            *_bn_relu(channels_in),
             _conv1x1(channels_in, channels_out),
             *_bn_relu(channels_out),
             _conv3x3(channels_out, channels_out, stride),
@@ -110,8 +108,7 @@ class _Double(nn.Module):
             nn.BatchNorm2d(channels),
         )
         self.conv1 = nn.Sequential(
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
+            *_bn_relu(channels),
             _conv1x1(channels, channels),
             *_bn_relu(channels),
             nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2),
