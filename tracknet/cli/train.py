@@ -41,6 +41,7 @@ from tracknet.training.settings import CHECKS
 # Short class names are looked up among imported classes: these rooms hold what YAML may choose.
 import tracknet.data.public_datamodules  # isort: skip
 import tracknet.models  # isort: skip
+import tracknet.tracking.error_analysis  # isort: skip
 import tracknet.tracking.writer  # isort: skip
 import tracknet.training.callbacks  # isort: skip  # noqa: F401
 
