@@ -28,8 +28,11 @@ def main(argv: Sequence[str]) -> int:
     """
     if argv and argv[0] in _OF_WORDS and not {"-h", "--help"} & set(argv):
         return _OF_WORDS[argv[0]](list(argv[1:]))
+    words = list(argv)
+    if words[:1] and words[0] in _MAY_COME_FIRST and words[1:2] and not words[1].startswith("-"):
+        words.insert(1, _MAY_COME_FIRST[words[0]])
     about = "Explain, document, compare, check and write configurations."
-    return run_subcommand("config", about, COMMANDS, argv)
+    return run_subcommand("config", about, COMMANDS, words)
 
 
 def list_(group: str = "") -> int:
@@ -277,3 +280,6 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 _OF_WORDS = {"explain": explain, "check": check}
 """Those that take the words of a training command."""
+
+_MAY_COME_FIRST = {"new": "--out", "schema": "--out", "list": "--group"}
+"""Options that need not be named when they come first."""

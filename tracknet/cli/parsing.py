@@ -65,7 +65,7 @@ class Parsing:
         Raises:
             UsageError: Something is wrong; all of it is told.
         """
-        composed, config = self._parsed(words)
+        composed, config = self.parse_to_build(words)
         values: dict[str, Any] = yaml.safe_load(
             self.parser.dump(config, skip_none=False, skip_validation=True)
         )

@@ -221,7 +221,7 @@ class _Judge:
         """Give all classes that the configuration chooses, with their places."""
         stack: list[tuple[KeyPath, Any, list[type]]] = [
             ((*key.split("."),), _at(self.values, key), choosable(option.type))
-            for key, option in reversed(self.options.keys.items())
+            for key, option in reversed(list(self.options.keys.items()))
         ]
         while stack:
             path, value, bases = stack.pop()

@@ -126,7 +126,7 @@ class _Writer:
         classes = [cls for cls in concrete(base) if not getattr(cls, "__deprecated__", None)]
         shapes = [self.shape(cls, key, hidden) for cls in classes]
         known = [spelling for cls in classes for spelling in _spellings(cls)]
-        anywhere = {
+        anywhere: dict[str, Schema] = {
             option: {} for cls in classes for option in parameters(cls) if option not in hidden
         }  # which class it is, another file says
         self.definitions[name] = {

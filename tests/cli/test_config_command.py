@@ -1,0 +1,265 @@
+"""``tracknet config`` through the entry point."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import yaml
+
+from tracknet.cli.main import main
+from tracknet.cli.parsing import Parsing
+from tracknet.configs import find_config, packaged_configs
+from tracknet.configs.check import find_faults
+from tracknet.configs.completion import completion
+from tracknet.configs.schema import json_schema
+from tracknet.configs.template import Chosen, choices, write_template
+
+
+@pytest.fixture(scope="module")
+def parsing():
+    return Parsing("fit")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    def run(words):
+        code = main(["config", *words.split()])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_list(run):
+    code, out, _ = run("list --group env")
+    assert code == 0
+    assert out.startswith("configs/env/")
+    assert len(run("list")[1].splitlines()) == len(packaged_configs())
+    assert run("list envs")[2].startswith("tracknet config: list: no group 'envs'; did you mean 'env'?")
+
+
+@pytest.mark.parametrize("words", ["list", "diff a.yaml b.yaml", "show --help"])
+def test_what_needs_no_torch_does_not_import_it(words, here):
+    (here / "a.yaml").write_text("a: 1\n")
+    (here / "b.yaml").write_text("a: 2\n")
+    program = f"import sys; from tracknet.cli.main import main; main(['config', *{words.split()}]); "
+    program += "print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "False"
+
+
+def test_diff(run, here):
+    (here / "a.yaml").write_text(
+        "trainer:\n  max_epochs: 3\n  callbacks:\n  - class_path: Report\n"
+        "model: {class_path: A, init_args: {mixup: 0.5}}\n"
+    )
+    (here / "b.yaml").write_text(
+        "trainer:\n  max_epochs: 4\n  callbacks:\n  - class_path: x.Report\nmodel: A\nseed: true\n"
+    )
+    assert run("diff a.yaml b.yaml")[1].splitlines() == [
+        "~ trainer.max_epochs: 3 -> 4  (a.yaml:2, b.yaml:2)",
+        "~ trainer.callbacks.Report: Report -> x.Report  (a.yaml:4, b.yaml:4)",
+        "- model.mixup: 0.5  (a.yaml:5)",
+        "+ seed: true  (b.yaml:6)",
+    ]
+    assert run("diff a.yaml a.yaml") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        ("trainer.max_epochs", ["  type:     a whole number or null", "  default:  null"]),
+        ("data.holdout", ["  type:     a number from 0 to 1", "  default:  0.15"]),
+        ("CompactTrackNet.frames", ["CompactTrackNet.frames  (of CompactTrackNet)", "  default:  8"]),
+        ("model.network", ["  default:  none: it must be set", "  classes:"]),
+        ("trainer", ["trainer:"]),
+        ("AdamW", ["  parameters:"]),
+    ],
+)
+def test_show(key, lines, run):
+    code, out, _ = run(f"show {key}")
+    assert code == 0
+    assert set(lines) <= set(out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("trainr", "no key or class 'trainr'; did you mean 'trainer'?"),
+        (
+            "model.network.frame",
+            "no key 'model.network.frame': model.network has no 'frame'; did you mean 'frames'?",
+        ),
+    ],
+)
+def test_show_what_is_not_there(key, said, run):
+    assert run(f"show {key}") == (2, "", f"tracknet config: {said}\n")
+
+
+def test_explain(run, here, monkeypatch):
+    monkeypatch.setenv("TRACKNET_FIT__DATA__BATCH_SIZE", "3")
+    code, out, _ = run("explain --config configs/base.yaml +env=cpu --optimizer.lr 0.1")
+    assert code == 0
+    said = {line.partition("#")[0].strip(): line.partition("# ")[2] for line in out.splitlines()}
+    base = find_config("configs/base.yaml").read_text().splitlines()
+    at = {line.strip(): number for number, line in enumerate(base, 1)}
+    assert said["lr: 0.1"] == f"command line, replaced 0.001 (configs/base.yaml:{at['lr: 0.001']})"
+    assert said["batch_size: 3"].startswith("TRACKNET_FIT__DATA__BATCH_SIZE, replaced 4 (configs/base.yaml:")
+    assert said["accelerator: cpu"].startswith("configs/env/cpu.yaml:3, replaced auto (configs/base.yaml:")
+    assert said["num_nodes: 1"] == "default of Trainer"
+    assert said["holdout: 0.15"] == "default of FlatVideoDataModule"
+    assert yaml.safe_load(out)["optimizer"]["init_args"]["lr"] == 0.1
+
+
+def test_check_tells_all_faults_at_once(run, here):
+    (here / "bad.yaml").write_text(
+        "trainer:\n  max_epochs: many\n"
+        "optimizer:\n  class_path: AdamW\n  init_args:\n    lerning_rate: 0.1\n"
+        "model:\n  init_args:\n    network: WASB2\n"
+        "    loss:\n      class_path: WBCELoss\n      reduction: ball\n"
+    )
+    code, out, err = run("check bad.yaml")
+    assert (code, err) == (2, "4 faults\n")
+    said = [line[:100] for line in sorted(out.splitlines())]
+    assert said[0].startswith(
+        "bad.yaml:12:18: model.loss: no option 'reduction' beside class_path; write it "
+    )
+    assert said[1] == "bad.yaml:2:15: trainer.max_epochs: expected a whole number or null, found 'many'"
+    assert said[2].startswith(
+        "bad.yaml:6:19: optimizer: AdamW has no option 'lerning_rate'; did you mean 'lr'?"
+    )
+    assert said[3] == "bad.yaml:9:14: model.network: no class 'WASB2'; did you mean 'WASB'?"
+
+
+def test_check_of_what_is_wrong_together(run, here):
+    (here / "cross.yaml").write_text(
+        "trainer:\n  precision: bf16-mixed\n  strategy: ddp\n  devices: 1\n  accelerator: cpu\n"
+        "  callbacks+:\n  - class_path: EarlyStopping\n    init_args:\n      monitor: val/fp3\n"
+        "model: {init_args: {input_size: [290, 512]}}\n"
+        "data: {class_path: GeneratedDataModule, init_args: {rally_frames: 2, train_rallies: 1}}\n"
+    )
+    code, out, _ = run("check cross.yaml")
+    assert code == 2
+    said = out.splitlines()
+    assert "cross.yaml:2:14: trainer.precision: bf16-mixed on a CPU" in said[0]
+    assert (
+        said[1] == "cross.yaml:3:13: trainer.strategy: ddp with one device; set auto, or more trainer.devices"
+    )
+    assert "trainer.callbacks.monitor: nothing logs 'val/fp3'; did you mean 'val/fp" in said[2]
+    assert "model.input_size: TrackNetV2 needs sides divisible by 8, found [290, 512]" in said[3]
+    assert said[4].endswith("model.network.frames: windows of 3 frames, and the longest of 1 clips has 2")
+    assert said[5].endswith("data.batch_size: batches of 4, and the data set has 1 windows")
+
+
+def test_windows_and_batches_against_clips_on_disk(parsing, tiny_rallies):
+    words = ["--config=base.yaml", "+env=cpu", f"--data.root={tiny_rallies}"]
+    assert parsing.faults([], words) == []
+    assert parsing.faults([], [*words, "--model.network.frames=22"]) == [
+        "model.network.frames: windows of 22 frames, and the longest of 4 clips has 21"
+    ]
+    assert parsing.faults([], [*words, "--data.batch_size=90"]) == [
+        "data.batch_size: batches of 90, and the data set has 69 windows"
+    ]
+
+
+@pytest.mark.parametrize("name", [one for one in packaged_configs() if one.count("/") == 2])
+def test_every_packaged_one_has_no_fault_and_fits_the_schema(name, parsing):
+    text = yaml.safe_load(find_config(name).read_text())
+    validator = jsonschema.Draft202012Validator(json_schema(parsing.options))
+    assert [error.message for error in validator.iter_errors(text)] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trainr": {}},
+        {"trainer": {"max_epoch": 3}},
+        {"trainer": {"max_epochs": "many"}},
+        {"data": {"class_path": "FlatVideoDataModule", "init_args": {"batch_size": 0}}},
+        {"data": {"class_path": "FlatVideoDataModule", "init_args": {"frames": 3}}},
+        {"model": {"class_path": "HeatmapTracker", "init_args": {"loss": "PeakDecoder"}}},
+        {"model": {"class_path": "HeatmapTracker", "init_args": {"network": {"class_path": "WASB2"}}}},
+        {"optimizer": {"class_path": "AdamW", "init_args": {"lerning_rate": 1}}},
+        {"trainer": {"callbacks": ["Reprot"]}},
+    ],
+)
+def test_the_schema_rejects(wrong, parsing):
+    schema = json_schema(parsing.options)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert not jsonschema.Draft202012Validator(schema).is_valid(wrong)
+
+
+def test_schema_is_json(run):
+    written = json.loads(run("schema")[1])
+    assert written["$defs"]["HeatmapNetwork"]["description"]
+    holdout = written["$defs"]["tracknet.data.datamodules.FlatVideoDataModule"]["properties"]["init_args"][
+        "anyOf"
+    ][0]
+    assert holdout["properties"]["holdout"]["anyOf"][0] == {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def test_templates_of_all_networks_and_data_have_no_fault(parsing):
+    made = 0
+    for data in choices(parsing.options, "data"):
+        for network in choices(parsing.options, "model", "network"):
+            task = "TrajectoryRectifier" if "Inpaint" in network.__name__ else "HeatmapTracker"
+            text = write_template(parsing.options, Chosen(task, network.__name__, data.__name__, "cpu"))
+            assert [str(one) for one in find_faults(parsing.options, yaml.safe_load(text))] == []
+            made += 1
+    assert made > 100
+
+
+def test_new(run, here):
+    code, out, _ = run("new my.yaml --network WASB --data FlatVideoDataModule --env cpu")
+    assert code == 0
+    assert "tracknet config check my.yaml" in out
+    assert (
+        "    # Loss between logits and target heatmaps; default WBCELoss.\n" in (here / "my.yaml").read_text()
+    )
+    assert run("check my.yaml") == (0, "my.yaml: nothing wrong\n", "")
+    assert run("new my.yaml")[2] == "tracknet config: new: my.yaml is there already\n"
+    assert run("new")[0] == 2
+    assert "no class 'WASP'; did you mean 'WASB'?" in run("new b.yaml --network WASP")[2]
+
+
+def test_new_asks(run, here, monkeypatch):
+    answers = iter(["", "WASB", "flat", "2", "", "asked.yaml"])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    assert run("new")[0] == 0
+    assert (
+        yaml.safe_load((here / "asked.yaml").read_text())["model"]["init_args"]["network"]["class_path"]
+        == "WASB"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("tracknet fit --trainer.max_epo", "--trainer.max_epochs"),
+        ("tracknet fit --optimizer = AdamW", "AdamW"),
+        ("tracknet fit --data.fault", "--data.faults"),
+        ("tracknet config sch", "schema"),
+        ("tracknet val", "validate"),
+    ],
+)
+def test_completion(words, completed, parsing, tmp_path):
+    script = tmp_path / "complete.sh"
+    commands = {"fit": [], "validate": [], "config": ["schema", "show"]}
+    script.write_text(
+        completion("bash", parsing.options, ["fit", "validate"], commands, ["configs/base.yaml"])
+    )
+    given = words.split()
+    ask = f". {script}; COMP_WORDS=({' '.join(given)}); COMP_CWORD={len(given) - 1}; "
+    ask += "_tracknet; echo ${COMPREPLY[@]}"
+    out = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert out.split() == [completed]
