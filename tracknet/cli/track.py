@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tracknet.cli.engines import Engine, load_detector
+from tracknet.data.running_background import BACKGROUND_SECONDS
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.modes import Mode
@@ -100,7 +101,7 @@ def track_video(
     tracker: Choice = "none",
     max_jump: PositiveFloat = 300.0,
     drop_late: bool = False,
-    background_seconds: PositiveFloat = 60.0,
+    background_seconds: PositiveFloat = BACKGROUND_SECONDS,
     batch_size: PositiveInt = 4,
     device: Device = "auto",
     engine: Engine = "auto",

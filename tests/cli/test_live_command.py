@@ -1,0 +1,130 @@
+"""``tracknet track`` on streams, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tracknet.cli.track import main
+from tracknet.errors import UsageError
+
+H, W = 32, 48
+HEADER = b"Frame,Visibility,X,Y,Confidence\n"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from tracknet.models import CompactTrackNet
+    from tracknet.training.lightning_module import HeatmapTracker
+
+    torch.manual_seed(0)
+    network = CompactTrackNet(frames=3, background="concat", stem=2, widths=(4, 4, 4))
+    tracker = HeatmapTracker(network, input_size=(H, W))
+    path = tmp_path_factory.mktemp("ckpt") / "tiny.ckpt"
+    torch.save({"state_dict": tracker.state_dict(), "hyper_parameters": dict(tracker.hparams)}, path)
+    return path
+
+
+HEAD = f"YUV4MPEG2 W{W} H{H} F25:1 Ip C420jpeg\n".encode()
+
+
+def raw(number):
+    """One frame of a raw film."""
+    return b"FRAME\n" + bytes([16 + 2 * number]) * (H * W) + bytes([128]) * (H * W // 2)
+
+
+def start(words, folder, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tracknet", "track", *map(str, words)],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def test_each_row_is_there_before_the_next_frame_is_made(tmp_path, checkpoint):
+    os.mkfifo(tmp_path / "court")
+    process = start(["court", "--ckpt", checkpoint, "--output", "-"], tmp_path)
+    with (tmp_path / "court").open("wb", buffering=0) as pipe:
+        pipe.write(HEAD)
+        # What FFmpeg looks at before it gives the first frame.
+        pipe.write(raw(0) + raw(1))
+        assert process.stdout.readline() == HEADER
+        assert process.stdout.readline().startswith(b"0,")
+        assert process.stdout.readline().startswith(b"1,")
+        for number in range(2, 12):
+            pipe.write(raw(number))
+            assert process.stdout.readline().startswith(b"%d," % number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert out == b""
+    assert b"court: 48x32, 25 frames/s; Ctrl-C ends it" in err
+    assert b"12 frames, " in err
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_leaves_a_whole_csv(tmp_path, checkpoint, way):
+    process = start(["-", "--ckpt", checkpoint], tmp_path, stdin=subprocess.PIPE, bufsize=0)
+    process.stdin.write(HEAD + b"".join(map(raw, range(5))))
+    # Rows can be read while the stream goes on.
+    partial = tmp_path / "stdin_ball.partial.csv"
+    while not (partial.exists() and partial.read_text().count("\n") == 6):
+        assert process.poll() is None
+    process.send_signal(way)
+    assert process.wait(60) == 0
+    assert b"trajectory: stdin_ball.csv" in process.stdout.read()
+    assert [path.name for path in tmp_path.iterdir()] == ["stdin_ball.csv"]
+    lines = (tmp_path / "stdin_ball.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["Frame", "0", "1", "2", "3", "4"]
+
+
+def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(tmp_path, checkpoint, monkeypatch, capsys):
+    from tracknet.tracking.trajectory import read_trajectory
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.y4m").write_bytes(HEAD + b"".join(map(raw, range(9))))
+    with (tmp_path / "film.y4m").open("rb") as film:
+        process = start(["-", "--ckpt", checkpoint, "--flip"], tmp_path, stdin=film)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    words = ["film.y4m", "--ckpt", str(checkpoint), "--mode", "causal", "--flip", "--device", "cpu"]
+    assert main(words) == 0
+    assert len(read_trajectory(tmp_path / "film_ball.csv")) == 9
+    assert (tmp_path / "film_ball.csv").read_text() == (tmp_path / "stdin_ball.csv").read_text()
+    capsys.readouterr()
+    assert main([*words, "--output", "-"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == (tmp_path / "film_ball.csv").read_text()
+    assert "9 frames, " in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["rtsp://x/y", "--mode", "average"],
+            "--mode average looks ahead, which a live stream does not allow",
+        ),
+        (["-", "--step", "2"], "--step looks ahead"),
+        (["-", "--rectifier", "linear"], "--rectifier looks ahead"),
+        (["-", "--overlay"], "--overlay reads the video again; record the stream"),
+        (["film.y4m", "--drop_late"], "--drop_late is for live streams"),
+        (["film.y4m", "--output", "-", "--overlay", "a.mp4"], "give --output a name instead of -"),
+        (["film.y4m", "--mode", "avrage"], "did you mean 'average'?"),
+    ],
+)
+def test_what_does_not_go_together(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.y4m").write_bytes(HEAD + raw(0))
+    with pytest.raises(UsageError) as caught:
+        main([*words, "--ckpt", "no.ckpt"])
+    assert message in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["film.y4m"]
