@@ -264,7 +264,8 @@ def _no_class(name: str, bases: list[type]) -> str:
     known = [cls.__name__ for base in bases for cls in concrete(base)]
     if reason := _not_imported(name):
         return f"no class {name!r}: {reason}"
-    if isinstance(load(name), type) or _named(short):
+    begun = any(one.startswith(short) for one in known)
+    if isinstance(load(name), type) or (_named(short) and not begun):
         return f"{name!r} is not a {bases[0].__name__}{_classes(bases)}"
     return f"no class {name!r}{nearest(short, known) or _classes(bases)}"
 

@@ -29,6 +29,7 @@ _IN_WORDS = {
     "dict": "a mapping",
     "list": "a list",
     "tuple": "a list",
+    "Tensor": "",
 }
 
 
