@@ -430,6 +430,14 @@ class TestFailures:
         assert capsys.readouterr().err.splitlines()[-1] == f"tracknet fit: {said}"
         assert not (tmp_path / "runs").exists()
 
+    def test_what_a_class_says_to_its_own_arguments(self, config, capsys):
+        assert main(["fit", "--config", config, "--model.decoder.window=2"]) == 2
+        said = capsys.readouterr().err
+        assert (
+            said.splitlines()[-1] == "tracknet fit: PeakDecoder: window is 2; expected an odd number of cells"
+        )
+        assert "Traceback" not in said
+
     def test_a_figure_that_nobody_logs(self, config, capsys):
         words = ["--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.monitor=val/f2"]
         assert main(["fit", "--config", config, *words]) == 2

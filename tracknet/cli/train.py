@@ -176,6 +176,23 @@ class TrackNetCLI(LightningCLI):
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
 
     @override
+    def instantiate_classes(self) -> None:
+        """Build the chosen classes; what one of them says to its own arguments is said as it is.
+
+        Raises:
+            TrackNetError: A class does not accept its arguments.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, TrackNetError):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+            raise cause from None
+
+    @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; what it does not accept, such as an unknown accelerator, is a usage error.
 
