@@ -268,7 +268,8 @@ class TestAChangedClass:
         ]
 
     def test_values_must_fit_too(self, merged):
-        first = "model:\n  class_path: HeatmapTracker\n  init_args: {target: {class_path: X, init_args: {radius: a}}}"
+        target = "{class_path: X, init_args: {radius: a}}"
+        first = f"model:\n  class_path: HeatmapTracker\n  init_args: {{target: {target}}}"
         composed = merged(first, "model: {init_args: {target: {class_path: DiscTarget}}}")
         assert composed.values["model"]["init_args"]["target"]["init_args"] == {}
         assert "does not take radius (from 0.yaml:3): dropped" in composed.notes[0]
