@@ -441,7 +441,10 @@ class TestFailures:
     def test_a_figure_that_nobody_logs(self, config, capsys):
         words = ["--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.monitor=val/f2"]
         assert main(["fit", "--config", config, *words]) == 2
-        assert "ModelCheckpoint(monitor='val/f2')` could not find" in capsys.readouterr().err
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith(
+            "tracknet fit: trainer.callbacks.monitor: nothing logs 'val/f2'; did you mean 'val/f"
+        )
 
     @pytest.mark.parametrize(
         ("error", "said"),
