@@ -57,7 +57,7 @@ def rallies(tiny_rallies, tmp_path):
 def fit(root, network, mining, target=None, epochs=2, resume=None):
     tracker = Watched(network, target=target or HardFrameTarget(), input_size=SIZE)
     data = FlatVideoDataModule(
-        root, val=["c"], size=SIZE, frames=tracker.frames, outputs=tracker.outputs, batch_size=4
+        root, val=["c"], size=SIZE, frames=tracker.frames, outputs=tracker.outputs, batch_size=2
     )
     trainer = Trainer(
         default_root_dir=root,
