@@ -110,6 +110,10 @@ class TrackNetCLI(LightningCLI):
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.epilog = (
+            "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME one of the environments; "
+            "`tracknet config list` names them, `tracknet config explain` says where each value comes from."
+        )
         if subcommand == "test":
             told = "Judge with gaps filled, too: linear, acceleration, cubic, or a checkpoint."
             parser.add_argument("--rectifier", type=Optional[str], default=None, help=told)  # noqa: UP045

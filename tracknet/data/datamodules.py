@@ -170,7 +170,7 @@ class RallyDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         """Crop and augment training batches on the device."""
         if self.trainer is not None and self.trainer.training:
-            _seed_step(self.trainer)
+            seed_step(self.trainer)
             if self.crop is not None and self.crop.lasts(self.trainer.current_epoch):
                 batch = self.crop(batch)
             if self.augmentation is not None:
@@ -380,11 +380,14 @@ def _own_split(clips: Sequence[Clip]) -> Split:
     return Split(**{part: (part,) for part in listed})
 
 
-def _seed_step(trainer: Trainer) -> None:
+def seed_step(trainer: Trainer) -> None:
     """Make the draws of a training step depend on the run's seed and the step alone.
 
     A run that is resumed then crops, augments and mixes as it would have without the interruption, and the
     processes of a run draw differently. Without a seed for the run, draws are left as they are.
+
+    Args:
+        trainer: The trainer, about to take the step.
     """
     seed = os.environ.get("PL_GLOBAL_SEED")
     if seed is not None:

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tracknet.data.clips import Clip
-from tracknet.data.datamodules import STAGES, _seed_step, choose_clips
+from tracknet.data.datamodules import STAGES, choose_clips, seed_step
 from tracknet.data.labels import read_labels
 from tracknet.data.splits import Split
 from tracknet.data.video import IMAGE_SUFFIXES, open_source
@@ -202,7 +202,7 @@ class TrajectoryDataModule(LightningDataModule):
         if "mask" in batch:
             return batch
         if self.trainer is not None:
-            _seed_step(self.trainer)
+            seed_step(self.trainer)
         xy, visible = batch["xy"], batch["visible"]
         if self.augmentation is not None:
             xy = self.augmentation(xy)
