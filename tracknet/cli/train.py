@@ -111,7 +111,7 @@ class TrackNetCLI(LightningCLI):
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.epilog = (
-            "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME one of the environments; "
+            "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME an environment; "
             "`tracknet config list` names them, `tracknet config explain` says where each value comes from."
         )
         if subcommand == "test":
