@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from tracknet.errors import UsageError, nearest
+from tracknet.cli.subcommands import usage_of_commands
+from tracknet.errors import UsageError
 
 LayoutName = Literal[
     "auto",
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         parsed = parser.parse_args(list(argv))
     except argparse.ArgumentError as error:
-        raise UsageError(_usage(str(error), argv, parsers)) from error
+        raise UsageError(usage_of_commands("data", str(error), argv, parsers)) from error
     chosen = COMMANDS[parsed.command]
     return chosen.run(**vars(parsed[parsed.command]))
 
@@ -165,26 +165,6 @@ def _run_generate(root: Path, **options: Any) -> int:
     generate_rallies(root, **options)
     print(f"rallies in {root}; to train on them: --data.root {root}")
     return 0
-
-
-def _usage(message: str, argv: Sequence[str], parsers: dict[str, ArgumentParser]) -> str:
-    """Make one message of what is wrong with the words."""
-    command = argv[0] if argv else ""
-    if command not in parsers:
-        hint = nearest(command, parsers)
-        found = f"there is no {command!r}{hint}; " if command else ""
-        return f"{found}expected one of {', '.join(parsers)} (see tracknet data --help)"
-    if message.startswith("unrecognized arguments: "):
-        word = message.split()[2]
-        options = [f"--{name}" for name in vars(parsers[command].get_defaults())]
-        message = f"unknown argument {word!r}{nearest(word, options)}"
-    elif option := re.match(r'Parser key "([^"]+)".*?:\s+(.*)', message, re.DOTALL):
-        choices, _, value = option[2].partition("Got value: ")
-        hint = nearest(value, re.findall("'([^']+)'", choices))
-        message = f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
-    else:
-        message = message.replace(f"{command}.", "")
-    return f"{command}: {message} (see tracknet data {command} --help)"
 
 
 COMMANDS: dict[str, _Command] = {

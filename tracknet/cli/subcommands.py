@@ -45,12 +45,24 @@ def run_subcommand(
     try:
         parsed = parser.parse_args(list(argv))
     except argparse.ArgumentError as error:
-        raise UsageError(_usage(name, str(error), argv, parsers)) from error
+        raise UsageError(usage_of_commands(name, str(error), argv, parsers)) from error
     return functions[parsed.command](**vars(parsed[parsed.command]))
 
 
-def _usage(name: str, message: str, argv: Sequence[str], parsers: Mapping[str, ArgumentParser]) -> str:
-    """Make one message of what is wrong with the words."""
+def usage_of_commands(
+    name: str, message: str, argv: Sequence[str], parsers: Mapping[str, ArgumentParser]
+) -> str:
+    """Make one message of what is wrong with the words of a command that holds commands.
+
+    Args:
+        name: The command, as in ``tracknet NAME``.
+        message: The report of jsonargparse.
+        argv: The words after the name.
+        parsers: The parser of each sub-command.
+
+    Returns:
+        What is wrong, and where to read on.
+    """
     command = argv[0] if argv else ""
     if command not in parsers:
         found = f"there is no {command!r}{nearest(command, parsers)}; " if command else ""

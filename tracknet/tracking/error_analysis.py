@@ -20,6 +20,7 @@ from tracknet.data.windows import LabelledClip
 from tracknet.evaluation.errors import FrameResult, Stretch, speeds, threshold_curve, worst_stretches
 from tracknet.evaluation.metrics import KINDS, BallMetrics
 from tracknet.tracking.error_pictures import SCALE, contact_sheet, drawn_frame
+from tracknet.tracking.processes import of_all_processes
 
 COLUMNS = ("clip", "frame", "type", "distance", "confidence", "x", "y", "label_x", "label_y", "speed")
 """Columns of ``test_frames.csv``; positions, distance and speed in pixels, see `ErrorAnalysis`."""
@@ -94,10 +95,7 @@ class ErrorAnalysis(Callback):
             return
         metrics, results = self._metrics, self._results
         self._metrics, self._results = None, []
-        if trainer.world_size > 1:
-            parts: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, results)
-            results = [result for part in parts for result in part]
+        results = [result for part in of_all_processes(trainer, results) for result in part]
         # Asked for in all processes: Lightning tells it from the first to the others.
         run = trainer.log_dir
         if not trainer.is_global_zero or run is None or not results:

@@ -15,6 +15,7 @@ from torch import Tensor
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.evaluation.metrics import BallMetrics
+from tracknet.tracking.processes import frames_of_all_processes
 from tracknet.tracking.rectification import GapFill, fill_gaps
 
 SHOWN = ("f1", "precision", "recall", "accuracy")
@@ -90,14 +91,7 @@ class RectifiedFigures(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill, judge and log."""
-        clips = dict(self._clips)
-        if trainer.world_size > 1:
-            parts: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, clips)
-            clips = defaultdict(dict)
-            for part in parts:
-                for clip, frames in part.items():
-                    clips[clip].update(frames)
+        clips = frames_of_all_processes(trainer, self._clips)
         self._clips.clear()
         size: tuple[int, int] = pl_module.input_size  # type: ignore[assignment]
         metrics: BallMetrics = pl_module.test_metrics  # type: ignore[assignment]

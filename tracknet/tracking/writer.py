@@ -6,11 +6,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError
+from tracknet.tracking.processes import frames_of_all_processes
 from tracknet.tracking.trajectory import TrajectoryRow, write_trajectory
 
 
@@ -59,14 +59,7 @@ class TrajectoryWriter(Callback):
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files."""
-        clips = dict(self._rows)
-        if trainer.world_size > 1:
-            parts: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, clips)
-            clips = defaultdict(dict)
-            for part in parts:
-                for clip, rows in part.items():
-                    clips[clip].update(rows)
+        clips = frames_of_all_processes(trainer, self._rows)
         self._rows.clear()
         # Asked for in all processes: Lightning tells it from the first to the others.
         run = trainer.log_dir or trainer.default_root_dir
