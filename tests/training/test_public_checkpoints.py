@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -155,7 +155,10 @@ def test_any_weights_without_settings_give_the_published_outputs(frames, seed):
     weights = random_unet(3 * frames, frames, seed)
     found = recognise({f"module.{name}": tensor for name, tensor in weights.items()})
     window, _ = some_pictures(frames, batch=1)
-    assert_same(build_tracker(found).network, weights, window.flatten(1, 2).double() / 255)
+    x = window.flatten(1, 2).double() / 255
+    # Weights whose heatmaps are all but flat compare nothing: `assert_same` refuses them.
+    assume(published_unet({name: tensor.double() for name, tensor in weights.items()}, x).std() > 0.1)
+    assert_same(build_tracker(found).network, weights, x)
 
 
 def test_settings_are_those_of_the_publication():
