@@ -33,25 +33,41 @@ class HeatmapLoss(nn.Module, ABC):
         super().__init__()
         self.reduction: Reduction = reduction
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, total: Tensor | None = None
+    ) -> Tensor:
         """Give the loss of a batch of windows.
 
         Args:
             logits: Heatmap logits, float ``[B, L, h, w]``.
             target: Target heatmaps in 0..1, ``[B, L, h, w]``.
             weight: Weight of each frame, ``[B, L]``; 0 leaves a frame out, None counts all of them alike.
+            total: Where this is a part of a batch, the sum of `frame_weights` of the whole batch; the losses
+                of the parts then add up to the loss of the batch, and so do their gradients.
 
         Returns:
             ``sum(weight * loss) / (sum(weight) * h * w)``, or without ``h * w`` for ``ball``; a scalar, 0
             with a gradient of 0 when no frame counts.
         """
         frames = self.cell_loss(logits, target).sum(dim=(-2, -1))
-        weight = torch.ones_like(frames) if weight is None else weight.to(frames.dtype)
-        total = weight.sum()
+        weight = self.frame_weights(target, weight).to(frames.dtype)
+        total = weight.sum() if total is None else total.to(frames.dtype)
         loss = (frames * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))
         if self.reduction == "pixel":
             loss = loss / (logits.shape[-2] * logits.shape[-1])
         return loss
+
+    def frame_weights(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Give what each frame weighs; a loss that leaves frames out by itself says so here.
+
+        Args:
+            target: Target heatmaps, ``[B, L, h, w]``.
+            weight: As in `forward`.
+
+        Returns:
+            Weights, ``[B, L]``; `forward` divides by their sum.
+        """
+        return target.new_ones(target.shape[:2]) if weight is None else weight
 
     @abstractmethod
     def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
