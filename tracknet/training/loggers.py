@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
+
+from tracknet.training.logged_media import (
+    log_figure,
+    log_histogram,
+    log_hyperparameters,
+    log_image,
+    log_table,
+    log_video,
+)
+
+__all__ = [
+    "RunLogger",
+    "log_figure",
+    "log_histogram",
+    "log_hyperparameters",
+    "log_image",
+    "log_table",
+    "log_video",
+]
 
 
 class RunLogger(TensorBoardLogger):
@@ -70,19 +88,3 @@ def _rows(table: Path) -> list[dict[str, str]]:
         return []
     with table.open(newline="") as file:
         return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def log_image(loggers: Iterable[Logger], tag: str, image: np.ndarray, step: int) -> None:
-    """Send a picture to every logger that takes pictures.
-
-    Args:
-        loggers: The trainer's loggers.
-        tag: Name of the picture, for example ``val/heatmaps``.
-        image: RGB picture, uint8, ``[H, W, 3]``.
-        step: Training step that it shows.
-    """
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(tag, image, step, dataformats="HWC")
-        elif isinstance(logger, WandbLogger):
-            logger.log_image(tag, [image], step=step)

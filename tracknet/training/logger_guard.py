@@ -1,0 +1,94 @@
+"""Loggers that fail are told of once and dropped; training goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from tracknet.errors import TrackNetError
+
+CALLED_BY_LIGHTNING = (
+    "log_metrics",
+    "log_hyperparams",
+    "log_graph",
+    "save",
+    "finalize",
+    "after_save_checkpoint",
+)
+"""All that Lightning calls of a logger while it trains."""
+
+_lost: WeakSet[Logger] = WeakSet()
+_log = logging.getLogger(__name__)
+
+
+def attempt(logger: Logger, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call something of a logger, unless it has failed before.
+
+    Args:
+        logger: The logger.
+        function: What to call.
+        args: For the function.
+        kwargs: For the function.
+
+    Returns:
+        What the function gives; None where the logger has failed, now or before. A failure is told once.
+    """
+    if logger in _lost:
+        return None
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        _lost.add(logger)
+        said = str(error).partition("\n")[0] or type(error).__name__
+        _log.warning("%s is lost, training goes on without it: %s", type(logger).__name__, said)
+        return None
+
+
+def guard(loggers: Iterable[Logger]) -> None:
+    """Let training survive the loss of each logger: a full disk, a server that is gone.
+
+    Lightning calls loggers from many places and lets what they raise end the run. Here the methods of
+    `CALLED_BY_LIGHTNING` are replaced on the objects themselves, whose classes, folders and names stay what
+    they are: Lightning and callbacks ask for these.
+
+    Args:
+        loggers: The trainer's loggers; those guarded already stay as they are.
+    """
+    for logger in loggers:
+        for name in CALLED_BY_LIGHTNING:
+            # Not through a closure: strategies that spawn processes pickle the trainer.
+            if name not in vars(logger):
+                setattr(logger, name, partial(_call, logger, name))
+
+
+def start(loggers: Iterable[Logger]) -> list[Logger]:
+    """Start the loggers that need more than the disk, before anything else has begun.
+
+    Args:
+        loggers: The trainer's loggers.
+
+    Returns:
+        Those that could be started; the others are told of.
+
+    Raises:
+        TrackNetError: None is left.
+    """
+    wanted = list(loggers)
+    for logger in wanted:
+        if not isinstance(logger, (TensorBoardLogger, CSVLogger)):
+            attempt(logger, getattr, logger, "experiment", None)
+    left = [logger for logger in wanted if logger not in _lost]
+    if wanted and not left:
+        raise TrackNetError(
+            "trainer.logger: no logger could be started; +logging=tensorboard needs no server"
+        )
+    return left
+
+
+def _call(logger: Logger, name: str, *args: Any, **kwargs: Any) -> Any:
+    return attempt(logger, getattr(type(logger), name), logger, *args, **kwargs)
