@@ -135,3 +135,15 @@ def test_settings_are_kept_as_attributes():
 def test_the_base_class_cannot_be_built():
     with pytest.raises(TypeError, match="abstract"):
         HeatmapTarget()
+
+
+def test_a_gaussian_in_cells_of_the_heatmap():
+    # 6x12 px on 3x4 cells: x = 7 is the cell coordinate 7.5 / 3 - 0.5 = 2, y = 2.5 is 3 / 2 - 0.5 = 1.
+    found = draw(GaussianTarget(2.0, "heatmap"), 7.0, 2.5, (6, 12), (3, 4))
+    one, two = math.exp(-1 / 8), math.exp(-4 / 8)
+    rows = [[two * one, one * one, one, one * one], [two, one, 1.0, one]]
+    torch.testing.assert_close(found, torch.tensor([rows[0], rows[1], rows[0]]))
+    # In pixels of the input a cell is 3 px wide and 2 px high.
+    pixels = draw(GaussianTarget(2.0), 7.0, 2.5, (6, 12), (3, 4))
+    torch.testing.assert_close(pixels[1, 1].log() * 8, torch.tensor(-9.0))
+    torch.testing.assert_close(pixels[0, 2].log() * 8, torch.tensor(-4.0))

@@ -169,3 +169,57 @@ class MSELoss(HeatmapLoss):
     def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
         return (logits.sigmoid() - target).square()
+
+
+class _VisibleFrames(HeatmapLoss):
+    """Leaves out the frames whose target heatmap shows no ball: 'no ball' is never learned."""
+
+    def frame_weights(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Give what each frame weighs, 0 without a ball; arguments as in `HeatmapLoss.frame_weights`."""
+        return super().frame_weights(target, weight) * (target.amax(dim=(-2, -1)) > 0)
+
+
+class MaskedMSELoss(_VisibleFrames, MSELoss):
+    """Squared error of the probabilities, ``(p - y)^2``, over the frames that show a ball.
+
+    A frame whose target is zero everywhere does not count. The network of the older single-frame ``tracknet``
+    is trained with it; `MSELoss` learns from all frames.
+
+    Args:
+        reduction: ``pixel`` or ``ball``, see `HeatmapLoss`.
+
+    Example:
+        >>> loss = MaskedMSELoss()
+        >>> loss(torch.zeros(1, 2, 1, 1), torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1))  # (1/2 - 1)^2
+        tensor(0.2500)
+    """
+
+
+class MaskedFocalLoss(_VisibleFrames):
+    """Focal loss of CenterNet (Zhou et al., "Objects as Points", 2019) over the frames that show a ball.
+
+    ``-(1 - p)^alpha log p`` at the ball, ``-(1 - y)^beta p^alpha log(1 - p)`` elsewhere: near the ball, where
+    the target is high, a high answer costs little. Published targets are 1 in the ball's cell; positions
+    below a cell leave no cell at 1, so that "at the ball" is the highest cell of the frame (all of them on a
+    tie, such as those of a disc) where it is at least 0.5.
+
+    Args:
+        alpha: Exponent of the modulating factor.
+        beta: Exponent by which cells near the ball count less.
+        reduction: ``ball``, which divides by the number of balls as published, or ``pixel``.
+    """
+
+    def __init__(
+        self, alpha: NonNegativeFloat = 2.0, beta: NonNegativeFloat = 4.0, reduction: Reduction = "ball"
+    ) -> None:
+        super().__init__(reduction)
+        self.alpha: float = alpha
+        self.beta: float = beta
+
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
+        log_p, log_q = logsigmoid(logits), logsigmoid(-logits)
+        ball = (self.alpha * log_q).exp() * log_p
+        ground = (1 - target).pow(self.beta) * (self.alpha * log_p).exp() * log_q
+        at_ball = target == target.amax(dim=(-2, -1), keepdim=True).clamp(min=0.5)
+        return -torch.where(at_ball, ball, ground)

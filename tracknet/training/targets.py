@@ -1,16 +1,20 @@
 """Target heatmaps: what a network should answer for a ball at a given position.
 
-All lengths are pixels of the network's input, so that one setting means the same ball on heatmaps of any
-stride. The centre of heatmap cell ``j`` lies at the input coordinate ``(j + 0.5) * W / w - 0.5``.
+All lengths are pixels of the network's input unless said otherwise, so that one setting means the same ball
+on heatmaps of any stride. The centre of heatmap cell ``j`` lies at the input coordinate
+``(j + 0.5) * W / w - 0.5``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat
 from torch import Tensor, nn
+
+from tracknet.data.geometry import resize_xy
 
 
 class HeatmapTarget(nn.Module, ABC):
@@ -84,7 +88,9 @@ class GaussianTarget(HeatmapTarget):
     """Gaussian of height 1: ``y = exp(-d^2 / (2 sigma^2))`` (TrackNet, 2019; most keypoint networks).
 
     Args:
-        sigma: Standard deviation in input pixels.
+        sigma: Standard deviation.
+        unit: Whether sigma and d are pixels of the network's ``input`` or cells of the ``heatmap``, on which
+            the ball is then round also where width and height are scaled by different factors.
 
     Example:
         >>> gaussian = GaussianTarget(sigma=2.0)
@@ -92,9 +98,18 @@ class GaussianTarget(HeatmapTarget):
         tensor([[[[0.8825, 1.0000, 0.8825, 0.6065]]]])
     """
 
-    def __init__(self, sigma: PositiveFloat = 2.5) -> None:
+    def __init__(self, sigma: PositiveFloat = 2.5, unit: Literal["input", "heatmap"] = "input") -> None:
         super().__init__()
         self.sigma: float = sigma
+        self.unit: Literal["input", "heatmap"] = unit
+
+    def forward(
+        self, xy: Tensor, visible: Tensor, input_size: tuple[int, int], heatmap_size: tuple[int, int]
+    ) -> Tensor:
+        """Draw the heatmaps of a batch of windows; arguments as in `HeatmapTarget.forward`."""
+        if self.unit == "heatmap":
+            xy, input_size = resize_xy(xy.float(), input_size, heatmap_size), heatmap_size
+        return super().forward(xy, visible, input_size, heatmap_size)
 
     def draw(self, square_x: Tensor, square_y: Tensor, inside: Tensor) -> Tensor:
         """Give the Gaussian; arguments as in `HeatmapTarget.draw`."""
