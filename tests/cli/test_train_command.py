@@ -219,11 +219,13 @@ class TestLinks:
             ([], (4, 4, (64, 96), True)),
             (["--model.network.frames=6", "--model.input_size=[32,48]"], (6, 6, (32, 48), True)),
             (["--model.network.background=none"], (4, 4, (64, 96), False)),
+            (["--model.eval_mode=average"], (4, 4, (64, 96), True)),
         ],
     )
     def test_the_data_follow_the_model(self, config, words, expected):
         cli = TrackNetCLI(["--config", config, *words], run=False)
         data, model = cli.datamodule, cli.model
+        assert data.overlap == model.overlaps == ("--model.eval_mode=average" in words)
         assert (data.frames, data.outputs, data.size, data.background) == expected
         assert (model.frames, model.outputs, model.input_size, model.needs_background) == expected
 

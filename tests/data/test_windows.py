@@ -21,8 +21,8 @@ def a_clip(total: int, name: str = "rally", unlabelled: tuple[int, ...] = ()) ->
     return LabelledClip(name, CachedClip(frames, frames[0]), labels, (4, 8), 30.0)
 
 
-def windows(clips, frames, outputs, step, background=False) -> WindowDataset:
-    return WindowDataset(clips, frames, outputs, (4, 8), background, step)
+def windows(clips, frames, outputs, step, background=False, overlap=False) -> WindowDataset:
+    return WindowDataset(clips, frames, outputs, (4, 8), background, step, overlap)
 
 
 def test_training_windows_start_at_every_step():
@@ -58,9 +58,10 @@ def test_labels_move_to_the_cached_size():
     totals=st.lists(st.integers(1, 23), min_size=1, max_size=3),
     frames=st.integers(1, 9),
     many=st.booleans(),
+    overlap=st.booleans(),
 )
-def test_evaluation_counts_every_frame_exactly_once(totals, frames, many):
-    dataset = windows([a_clip(n) for n in totals], frames, frames if many else 1, step=None)
+def test_evaluation_counts_every_frame_exactly_once(totals, frames, many, overlap):
+    dataset = windows([a_clip(n) for n in totals], frames, frames if many else 1, step=None, overlap=overlap)
     seen: list[tuple[int, int]] = []
     for place in range(len(dataset)):
         sample = dataset[place]
@@ -73,12 +74,29 @@ def test_evaluation_counts_every_frame_exactly_once(totals, frames, many):
     assert seen == [(clip, frame) for clip, n in enumerate(totals) for frame in range(n)]
 
 
+def test_overlapping_windows_count_what_no_later_one_speaks_of():
+    dataset = windows([a_clip(5), a_clip(2)], frames=3, outputs=3, step=None, overlap=True)
+    samples = [dataset[place] for place in range(len(dataset))]
+    assert [(s["frame"].tolist(), s["counted"].tolist()) for s in samples] == [
+        ([0, 1, 2], [True, False, False]),
+        ([1, 2, 3], [True, False, False]),
+        ([2, 3, 4], [True, True, True]),
+        ([0, 1, 1], [True, True, False]),
+    ]
+
+
+@pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
-def test_processes_share_the_windows_without_counting_one_twice(processes):
-    dataset = windows([a_clip(13)], frames=2, outputs=2, step=None)
-    samplers = [EvaluationSampler(dataset, processes, rank, shuffle=False) for rank in range(processes)]
+def test_processes_share_the_windows_without_counting_one_twice(processes, overlap):
+    dataset = windows([a_clip(13)], frames=2, outputs=2, step=None, overlap=overlap)
+    samplers = [EvaluationSampler(dataset, processes, rank) for rank in range(processes)]
     dealt = [list(sampler) for sampler in samplers]
-    assert len({len(part) for part in dealt}) == 1
+    assert {len(part) for part in dealt} == {len(samplers[0])}
+    if overlap:
+        # The window before the first that counts is there, for its say on the frame that they share.
+        for part in dealt[1:]:
+            first = next((place for place, index in enumerate(part) if index >= 0), None)
+            assert first is None or part[first - 1] == ~(part[first] - 1)
     counted = [
         frame
         for part in dealt

@@ -60,11 +60,22 @@ def main(processes: int, root: Path, folder: Path) -> None:
     )
     trainer.fit(tracker, datamodule=data)
     figures = {name: value.item() for name, value in trainer.callback_metrics.items() if "val/" in name}
+    tracker.eval_mode, data.overlap = "triangular", True
+    [averaged] = trainer.test(tracker, datamodule=data, verbose=False)
+    tracker.eval_mode, data.overlap = "single", False
     [tested] = trainer.test(tracker, datamodule=data, verbose=False)
     trainer.predict(tracker, datamodule=data, return_predictions=False)
     windows = len(data.val_dataloader().dataset)
     (folder / f"figures-{trainer.global_rank}.json").write_text(
-        json.dumps({"windows": windows, "processes": trainer.world_size, "val": figures, "test": tested})
+        json.dumps(
+            {
+                "windows": windows,
+                "processes": trainer.world_size,
+                "val": figures,
+                "test": tested,
+                "averaged": averaged,
+            }
+        )
     )
 
 

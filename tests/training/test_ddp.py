@@ -54,17 +54,17 @@ def test_figures_are_those_of_one_process(folders):
     assert (one["processes"], two["processes"]) == (1, 2)
     # 5, 4 and 4 windows: dealt to two, one is given twice.
     assert one["windows"] == two["windows"] == 13
-    for part in ("val", "test"):
-        figures = one[part]
-        counted = [figures[f"{part}/{name}"] for name in ("tp", "fp1", "fp2", "tn", "fn")]
+    for name, part in (("val", "val"), ("test", "test"), ("averaged", "test")):
+        figures = one[name]
+        counted = [figures[f"{part}/{kind}"] for kind in ("tp", "fp1", "fp2", "tn", "fn")]
         # 21, 20 and 17 frames, two of them without a label.
         assert sum(counted) == 56
         assert counted[0] > 0
         assert counted[1] > 0
-        assert two[part].keys() == figures.keys()
-        for name, value in figures.items():
-            exact = not name.endswith("/loss")
-            assert two[part][name] == (value if exact else pytest.approx(value, rel=1e-5)), name
+        assert two[name].keys() == figures.keys()
+        for key, value in figures.items():
+            exact = not key.endswith("/loss")
+            assert two[name][key] == (value if exact else pytest.approx(value, rel=1e-5)), key
 
 
 def test_all_processes_know_the_figures(folders):

@@ -18,6 +18,7 @@ from tracknet.data.windows import LabelledClip, WindowDataset
 from tracknet.evaluation.decoding import PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, stack_frames
+from tracknet.tracking.tracker import track
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import MSELoss, WBCELoss
 from tracknet.training.targets import DiscTarget, GaussianTarget
@@ -215,6 +216,7 @@ def evaluated(tracker, root, stage="validate", **options):
         outputs=tracker.outputs,
         size=SIZE,
         background=tracker.needs_background,
+        overlap=tracker.overlaps,
         **options,
     )
     trainer = Trainer(
@@ -264,6 +266,52 @@ def test_a_shift_within_the_tolerance_is_the_error_that_is_told(tiny_rallies, br
     figures = evaluated(tracker, tiny_rallies)
     assert counts(figures) == PERFECT
     assert figures["rmse"] == pytest.approx(512 / 96, abs=0.5)
+
+
+@pytest.fixture(scope="module")
+def fanned(bright_network):
+    """A network that is wrong by a pixel to another side at each place of a window; the mean is right."""
+
+    class Fanned(bright_network):
+        def forward(self, x):
+            logits = super().forward(x)
+            return torch.stack([logits[:, k].roll(k - 1, dims=-1) for k in range(3)], dim=1)
+
+    return Fanned
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_overlapping_windows_judge_the_mean_of_what_they_say(tiny_rallies, fanned, stage):
+    alone = evaluated(HeatmapTracker(fanned(), input_size=SIZE), tiny_rallies, stage)
+    # The last window of a clip is moved back, and its frames are at other places then.
+    assert alone["tp"] < 30 < alone["fp1"]
+    for mode in ("average", "triangular"):
+        tracker = HeatmapTracker(fanned(), input_size=SIZE, eval_mode=mode)
+        assert tracker.val_metrics.label.endswith(f"288x512, {mode} of overlapping windows")
+        figures = evaluated(tracker, tiny_rallies, stage)
+        # Seen at one place only: the first and the last frame of a clip; 6 of these 8 show a ball.
+        assert counts(figures) == (64, 6, 0, 5, 0)
+        assert figures["loss"] > 0
+
+
+def test_overlapping_windows_predict_what_track_finds(tiny_rallies, fanned):
+    tracker = HeatmapTracker(fanned(), input_size=SIZE, eval_mode="triangular").eval()
+    data = FlatVideoDataModule(
+        tiny_rallies, val=["*"], batch_size=3, frames=3, outputs=3, size=SIZE, overlap=tracker.overlaps
+    )
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    found = {}
+    for batch in trainer.predict(tracker, datamodule=data):
+        for row, place in batch["counted"].nonzero().tolist():
+            found[int(batch["clip"][row]), int(batch["frame"][row, place])] = batch["xy"][row, place]
+    for clip, name in enumerate(data.clip_names("test")):
+        source = open_source(tiny_rallies / f"{name}.mp4")
+        rows = list(track(source, tracker, mode="triangular", progress=False))
+        assert len(rows) == sum(number == clip for number, _ in found)
+        seen = [row for row in rows if row.visible]
+        assert len(seen) > 10
+        for row in seen:
+            assert found[clip, row.frame].tolist() == pytest.approx([row.x, row.y], abs=0.01)
 
 
 def test_the_loss_of_unlabelled_frames_is_not_counted(tiny_rallies, write_rally, tmp_path, bright_network):

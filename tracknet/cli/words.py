@@ -13,13 +13,18 @@ LINKS = {
     "outputs": "outputs",
     "needs_background": "background",
     "input_size": "size",
+    "overlaps": "overlap",
 }
 """Attribute of the module -> parameter of the data: written once, at the model."""
 
 FOUND_BY_LIGHTNING = ("last", "hpc")
 """Values of ``--ckpt_path`` that are no files: what a resumed training looks for in its own folder."""
 
-_SET_AT = {"input_size": "model.input_size", "needs_background": "model.network.background"}
+_SET_AT = {
+    "input_size": "model.input_size",
+    "needs_background": "model.network.background",
+    "overlaps": "model.eval_mode",
+}
 
 
 def config_of_run(words: Sequence[str]) -> Path | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-import numpy as np
 import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
@@ -23,6 +21,7 @@ from tracknet.data.clips import Clip, Layout, Part
 from tracknet.data.crops import RandomCrop
 from tracknet.data.generate import Sport, generate_rallies
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
+from tracknet.data.resuming import ResumableLoader, ResumableSampler, seed_step
 from tracknet.data.settings import clip_lengths, misfits
 from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, hold_out, select
 from tracknet.data.windows import EvaluationSampler, LabelledClip, Sample, WindowDataset
@@ -65,6 +64,7 @@ class RallyDataModule(LightningDataModule):
         outputs: Frames that the network speaks of, L or 1 (linked to the network).
         size: Height and width of the network's input (linked to the module).
         background: Whether batches hold the median background (linked to the network).
+        overlap: Whether validation and test windows begin at every frame (linked to the module).
     """
 
     layout: ClassVar[type[Layout]]
@@ -89,6 +89,7 @@ class RallyDataModule(LightningDataModule):
         outputs: PositiveInt = 3,
         size: tuple[PositiveInt, PositiveInt] = (288, 512),
         background: bool = False,
+        overlap: bool = False,
     ) -> None:
         super().__init__()
         self.root = Path(root)
@@ -104,6 +105,7 @@ class RallyDataModule(LightningDataModule):
         self.outputs = outputs
         self.size = (int(size[0]), int(size[1]))
         self.background = background
+        self.overlap = overlap
         self.cache = FrameCache(cache_dir, self.size)
         self.parts: dict[Part, list[LabelledClip]] = {}
         self._checked: DatasetReport | None = None
@@ -143,12 +145,7 @@ class RallyDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled training windows."""
         dataset = self._dataset("train", self.step)
-        processes, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        # Shuffles by seed and epoch, also in one process: a run that is resumed does not repeat an order.
-        seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
-        sampler: DistributedSampler[int] = DistributedSampler(
-            dataset, processes, rank, shuffle=True, seed=seed
-        )
+        sampler = ResumableSampler(dataset, self.batch_size, self.trainer)
         return self._loader(dataset, sampler, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -161,7 +158,7 @@ class RallyDataModule(LightningDataModule):
 
     def mining_dataloader(self) -> DataLoader[Sample]:
         """Windows that count each training frame once, unchanged, for a search among them."""
-        return self._evaluation_loader("train")
+        return self._evaluation_loader("train", overlap=False)
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """The test windows."""
@@ -210,21 +207,23 @@ class RallyDataModule(LightningDataModule):
         assert checked.labels is not None
         return LabelledClip(checked.clip.name, cached, checked.labels, checked.size, checked.fps)
 
-    def _dataset(self, part: Part, step: int | None) -> WindowDataset:
-        return WindowDataset(self.parts[part], self.frames, self.outputs, self.size, self.background, step)
+    def _dataset(self, part: Part, step: int | None, overlap: bool = False) -> WindowDataset:
+        clips = self.parts[part]
+        return WindowDataset(clips, self.frames, self.outputs, self.size, self.background, step, overlap)
 
-    def _evaluation_loader(self, part: Part) -> DataLoader[Sample]:
-        dataset = self._dataset(part, step=None)
+    def _evaluation_loader(self, part: Part, overlap: bool | None = None) -> DataLoader[Sample]:
+        dataset = self._dataset(part, None, self.overlap if overlap is None else overlap)
         trainer = self.trainer
         if trainer is not None and trainer.world_size > 1:
-            sampler = EvaluationSampler(dataset, trainer.world_size, trainer.global_rank, shuffle=False)
+            sampler = EvaluationSampler(dataset, trainer.world_size, trainer.global_rank)
             return self._loader(dataset, sampler)
         return self._loader(dataset)
 
     def _loader(
         self, dataset: WindowDataset, sampler: DistributedSampler[int] | None = None, drop_last: bool = False
     ) -> DataLoader[Sample]:
-        return DataLoader(
+        loader = ResumableLoader if isinstance(sampler, ResumableSampler) else DataLoader
+        return loader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
@@ -283,6 +282,7 @@ class GeneratedDataModule(RallyDataModule):
         outputs: Frames that the network speaks of, L or 1 (linked to the network).
         size: Height and width of the network's input (linked to the module).
         background: Whether batches hold the median background (linked to the network).
+        overlap: Whether validation and test windows begin at every frame (linked to the module).
     """
 
     layout = FlatVideo
@@ -306,6 +306,7 @@ class GeneratedDataModule(RallyDataModule):
         outputs: PositiveInt = 3,
         size: tuple[PositiveInt, PositiveInt] = (288, 512),
         background: bool = False,
+        overlap: bool = False,
     ) -> None:
         super().__init__(
             root,
@@ -319,6 +320,7 @@ class GeneratedDataModule(RallyDataModule):
             outputs=outputs,
             size=size,
             background=background,
+            overlap=overlap,
         )
         self.sport: Sport = sport
         self.rallies = {"train": train_rallies, "val": val_rallies, "test": test_rallies}
@@ -378,22 +380,6 @@ def _own_split(clips: Sequence[Clip]) -> Split:
     if not listed and folders <= set(get_args(Part)) and {"train", "val"} <= folders:
         listed = {part for part in get_args(Part) if part in folders}
     return Split(**{part: (part,) for part in listed})
-
-
-def seed_step(trainer: Trainer) -> None:
-    """Make the draws of a training step depend on the run's seed and the step alone.
-
-    A run that is resumed then crops, augments and mixes as it would have without the interruption, and the
-    processes of a run draw differently. Without a seed for the run, draws are left as they are.
-
-    Args:
-        trainer: The trainer, about to take the step.
-    """
-    seed = os.environ.get("PL_GLOBAL_SEED")
-    if seed is not None:
-        # The index is that of the step before.
-        key = (int(seed), trainer.fit_loop.epoch_loop.total_batch_idx + 1, trainer.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _tuple(names: list[str] | None) -> tuple[str, ...]:

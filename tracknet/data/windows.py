@@ -43,7 +43,8 @@ class WindowDataset(Dataset[Sample]):
     follow each other and the last one is moved back so that it is full; exactly one of them counts each frame
     (``counted``). A clip shorter than a window repeats its last frame, which does not count twice. Networks
     with one output a window speak for its last frame, so that their windows follow frame by frame and the
-    first ones repeat the first frame.
+    first ones repeat the first frame. With ``overlap``, evaluation windows follow frame by frame whatever the
+    network, and each counts the frames that no later window speaks of: its first one, the last window all.
 
     A clip that is cached in part has windows within its stretches only, each stretch like a clip of its own;
     frames keep the numbers of the source. Training windows, and all windows of such a clip, hold at least one
@@ -56,9 +57,11 @@ class WindowDataset(Dataset[Sample]):
         size: Height and width of the cached frames.
         background: Whether samples hold the median background.
         step: Frames between the starts of training windows, or None for evaluation.
+        overlap: Whether an evaluation window begins at every frame.
 
     Attributes:
         clips: As given.
+        lead: Windows before one that speak of a frame that it counts.
     """
 
     def __init__(
@@ -69,33 +72,39 @@ class WindowDataset(Dataset[Sample]):
         size: tuple[int, int],
         background: bool,
         step: int | None,
+        overlap: bool = False,
     ) -> None:
         self.clips = list(clips)
         self.frames = frames
         self.background = background
+        self.lead = outputs - 1 if overlap and step is None else 0
         self._xy = [
             torch.from_numpy(resize_xy(c.labels.xy, c.source_size, size).astype(np.float32))
             for c in self.clips
         ]
         self._visible = [torch.from_numpy(c.labels.visible) for c in self.clips]
         self._labelled = [torch.from_numpy(c.labels.labelled) for c in self.clips]
-        rows = [row for index in range(len(self.clips)) for row in self._windows_of(index, outputs, step)]
+        rows = [
+            row for index in range(len(self.clips)) for row in self._windows_of(index, outputs, step, overlap)
+        ]
         # One array, not a list: workers would copy a list page by page as they touch its reference counts.
-        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 6)
+        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 7)
 
-    def _windows_of(self, index: int, outputs: int, step: int | None) -> Iterator[tuple[int, ...]]:
-        """Give (clip, start, first frame that counts, bounds of the stretch, row of its first frame)."""
+    def _windows_of(
+        self, index: int, outputs: int, step: int | None, overlap: bool
+    ) -> Iterator[tuple[int, ...]]:
+        """Give (clip, start, bounds of what counts, bounds of the stretch, row of its first frame)."""
         cached, labelled = self.clips[index].cached, self.clips[index].labels.labelled
         before = np.concatenate([[0], np.cumsum(labelled)])
         sparse = step is not None or cached.stretches is not None
         row = 0
         for low, stop in cached.stretches or ((0, len(cached.frames)),):
-            for start, first in _starts(stop - low, self.frames, outputs, step):
-                start, first = low + start, low + first
+            for start, first, end in _starts(stop - low, self.frames, outputs, step, overlap):
+                start, first, end = low + start, low + first, low + end
                 behind = min(stop, start + self.frames)
                 spoken = min(max(first, low, start + self.frames - outputs), behind - 1)
                 if not sparse or before[behind] > before[spoken]:
-                    yield index, start, first, low, stop, row
+                    yield index, start, first, end, low, stop, row
             row += stop - low
 
     def __len__(self) -> int:
@@ -108,14 +117,14 @@ class WindowDataset(Dataset[Sample]):
             index: Number of the window; ``~index`` (negative) gives the same window without counting it.
         """
         repeated = index < 0
-        which, start, first, low, stop, row = (int(v) for v in self._rows[~index if repeated else index])
+        which, start, first, end, low, stop, row = (int(v) for v in self._rows[~index if repeated else index])
         clip = self.clips[which]
         numbers = torch.arange(start, start + self.frames)
         inside = numbers.clamp(low, stop - 1)
         pixels, place = clip.cached.frames, start - low + row
         contiguous = start >= low and start + self.frames <= stop
         rows = slice(place, place + self.frames) if contiguous else inside.numpy() - low + row
-        counted = (numbers >= first) & (numbers < stop)
+        counted = (numbers >= first) & (numbers < min(end, stop))
         sample = {
             "frames": torch.from_numpy(np.array(pixels[rows])),
             "xy": self._xy[which][inside],
@@ -131,27 +140,48 @@ class WindowDataset(Dataset[Sample]):
         return sample
 
 
-def _starts(total: int, frames: int, outputs: int, step: int | None) -> Iterator[tuple[int, int]]:
-    """Give (start, first frame that counts) of each window of a clip."""
+def _starts(
+    total: int, frames: int, outputs: int, step: int | None, overlap: bool
+) -> Iterator[tuple[int, int, int]]:
+    """Give (start, first frame that counts, end of those that count) of each window of a clip."""
     if step is not None:
         for start in range(0, max(total - frames, 0) + 1, step):
-            yield start, start
+            yield start, start, start + frames
     elif outputs == 1:
         for last in range(total):
-            yield last - frames + 1, last
+            yield last - frames + 1, last, last + 1
+    elif overlap:
+        final = max(total - frames, 0)
+        for start in range(final + 1):
+            yield start, start, start + (frames if start == final else 1)
     else:
         for first in range(0, total, frames):
-            yield max(0, min(first, total - frames)), first
+            yield max(0, min(first, total - frames)), first, first + frames
 
 
 class EvaluationSampler(DistributedSampler[int]):
-    """Deals evaluation windows to processes so that each window counts once.
+    """Deals evaluation windows to processes, each a run of them, so that each window counts once.
 
     A plain DistributedSampler repeats windows to give every process equally many, and so counts them twice;
-    here the repeated ones are asked for as ``~index``, which `WindowDataset` gives without counting them.
+    here the repeated ones are asked for as ``~index``, which `WindowDataset` gives without counting them. So
+    are the windows of the process before that speak of a frame of this one's, where windows overlap.
+
+    Args:
+        dataset: The windows.
+        processes: Number of processes.
+        rank: Number of this one.
     """
 
+    def __init__(self, dataset: WindowDataset, processes: int, rank: int) -> None:
+        super().__init__(dataset, processes, rank, shuffle=False)
+        self._lead = dataset.lead
+        self._windows = len(dataset)
+
+    def __len__(self) -> int:
+        return self.num_samples + self._lead
+
     def __iter__(self) -> Iterator[int]:
-        total = len(self.dataset)  # type: ignore[arg-type]
-        for place in range(self.rank, self.total_size, self.num_replicas):
-            yield place if place < total else ~(place % total)
+        start = self.rank * self.num_samples
+        for place in range(start - self._lead, start + self.num_samples):
+            within = min(max(place, 0), self._windows - 1)
+            yield place if place == within and place >= start else ~within

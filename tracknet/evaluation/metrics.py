@@ -126,6 +126,7 @@ class BallMetrics(Metric):
         self.strict: bool = base.strict if strict is None else strict
         self.recall: Recall = base.recall if recall is None else recall
         self.groups: int = groups
+        self.note: str = ""
         # Integers add up to the same in any order and in any number of processes, and on every device.
         self.add_state("counts", torch.zeros(groups, len(KINDS), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("squared_error", torch.zeros(groups, dtype=torch.int64), dist_reduce_fx="sum")
@@ -136,6 +137,8 @@ class BallMetrics(Metric):
         mine = Preset(self.tolerance, self.space, self.strict, self.recall)
         size = "source size" if self.space == "source" else f"{self.space[0]}x{self.space[1]}"
         words = f"d {'<' if self.strict else '<='} {self.tolerance:g} px at {size}"
+        if self.note:
+            words += f", {self.note}"
         if mine == PRESETS[self.preset]:
             return f"{self.preset}: {words}"
         return f"changed {self.preset}: {words}, recall of {self.recall} balls"

@@ -17,12 +17,13 @@ from tracknet.data.progress import track_progress
 from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackground
 from tracknet.data.video import FrameSource, median_background
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.evaluation.ensemble import Ensemble, place_weights
 from tracknet.tracking.finder import BallDetector, BallFinder, HeatmapDetector, choose_finder
 from tracknet.tracking.live import follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectoryRow
-from tracknet.tracking.windows import Ensemble, FirstWord, place_weights, slide
+from tracknet.tracking.windows import FirstWord, slide
 
 __all__ = ["BATCHES_AHEAD", "BallDetector", "HeatmapDetector", "Mode", "track"]
 

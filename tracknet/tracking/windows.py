@@ -1,20 +1,17 @@
-"""Windows over a stream of frames, and how the windows that see a frame agree on it."""
+"""Windows over a stream of frames."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from tracknet.errors import UsageError
 
 T = TypeVar("T")
-
-Weighting = Literal["average", "triangular"]
-"""How much each place in a window counts in an ensemble."""
 
 
 @dataclass(frozen=True)
@@ -77,70 +74,6 @@ def slide(frames: Iterable[T], length: int, outputs: int, step: int) -> Iterator
         yield Window(list(recent), seen - outputs, outputs)
 
 
-def place_weights(weighting: Weighting, outputs: int) -> list[int]:
-    """Say how much each place of a window counts.
-
-    Args:
-        weighting: ``average``: all the same. ``triangular``: the middle the most, as it sees as much of the
-            past as of the future (1, 2, .., 2, 1).
-        outputs: Frames that a window speaks of.
-
-    Returns:
-        One positive weight a place; an ensemble divides by the sum of those that it has for a frame.
-
-    Example:
-        >>> place_weights("triangular", 5)
-        [1, 2, 3, 2, 1]
-    """
-    if weighting == "average":
-        return [1] * outputs
-    return [min(k + 1, outputs - k) for k in range(outputs)]
-
-
-class Ensemble:
-    """Averages the heatmaps that several windows give for each frame, in a ring of L_out heatmaps.
-
-    Windows come with rising starts; a frame is done when no later window can speak of it.
-
-    Args:
-        weights: Weight of each place of a window, see `place_weights`.
-    """
-
-    def __init__(self, weights: Sequence[float]) -> None:
-        self._weights = list(weights)
-        self._sums: deque[Tensor] = deque()
-        self._shares: deque[float] = deque()
-        self._first = 0
-
-    def add(self, start: int, heatmaps: Tensor) -> list[Tensor]:
-        """Take what one window gives.
-
-        Args:
-            start: Number of the first frame that it speaks of, above that of the window before.
-            heatmaps: Ball probabilities of that frame and those after it, ``[count, h, w]``.
-
-        Returns:
-            The averaged heatmaps ``[h, w]`` of the frames that are done now, following on those given before.
-        """
-        done = self._take(start - self._first)
-        for k, (heatmap, weight) in enumerate(zip(heatmaps, self._weights, strict=False)):
-            if k == len(self._sums):
-                self._sums.append(heatmap * weight)
-                self._shares.append(weight)
-            else:
-                self._sums[k] += heatmap * weight
-                self._shares[k] += weight
-        return done + self._take(1)
-
-    def finish(self) -> list[Tensor]:
-        """Give the heatmaps of the frames that were still waiting for windows, after the last one."""
-        return self._take(len(self._sums))
-
-    def _take(self, count: int) -> list[Tensor]:
-        self._first += count
-        return [self._sums.popleft() / self._shares.popleft() for _ in range(count)]
-
-
 class FirstWord:
     """Takes for each frame what the first window says that speaks of it; for windows that hardly overlap."""
 
@@ -148,7 +81,7 @@ class FirstWord:
         self._next = 0
 
     def add(self, start: int, sights: Tensor) -> list[Tensor]:
-        """Take what one window gives, as `Ensemble.add` does, and give what is of new frames.
+        """Take what one window gives, and give what is of new frames.
 
         Args:
             start: Number of the first frame that the window speaks of.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
 from jsonargparse import Namespace
@@ -16,15 +16,18 @@ from torchmetrics import MeanMetric
 
 from tracknet.data.geometry import resize_xy
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDecoder
+from tracknet.evaluation.ensemble import WindowEnsemble
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
 from tracknet.models.network import HeatmapNetwork, stack_frames
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
+from tracknet.training.micro_batches import BatchLoss, Phase, WholeBatch
 from tracknet.training.settings import check_monitors, check_sizes
 from tracknet.training.targets import DiscTarget, HeatmapTarget
 
 Batch = dict[str, Tensor]
 Stage = Literal["val", "test"]
+EvalMode = Literal["single", "average", "triangular"]
 
 
 class Predictions(TypedDict):
@@ -59,6 +62,9 @@ class HeatmapTracker(LightningModule):
         metrics: How a position is judged; default 4 px at 288x512 as in TrackNetV2.
         input_size: Height and width of the network's input; the data follow it.
         mixup: Alpha of the Beta distribution of sample mixup (TrackNetV3 trains with 0.5); 0 for none.
+        eval_mode: Windows of ``validate``, ``test`` and ``predict``. ``single``: they do not overlap.
+            ``average``, ``triangular``: one begins at every frame, and a frame's heatmap is the (weighted)
+            mean of the up to L that see it, as in TrackNetV3; costs L times as much.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class HeatmapTracker(LightningModule):
         metrics: BallMetrics | None = None,
         input_size: tuple[PositiveInt, PositiveInt] = (288, 512),
         mixup: NonNegativeFloat = 0.0,
+        eval_mode: EvalMode = "single",
     ) -> None:
         super().__init__()
         self.network: HeatmapNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -78,7 +85,12 @@ class HeatmapTracker(LightningModule):
         self.decoder = decoder or ComponentDecoder()
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.mixup = mixup
+        self.batches = WholeBatch()
+        self.eval_mode: EvalMode = eval_mode
         self.val_metrics: BallMetrics = metrics or BallMetrics()
+        self._ensemble: WindowEnsemble | None = None
+        if self.overlaps:
+            self.val_metrics.note = f"{eval_mode} of overlapping windows"
         self.test_metrics: BallMetrics = deepcopy(self.val_metrics)
         self.val_loss = MeanMetric()
         self.test_loss = MeanMetric()
@@ -106,6 +118,11 @@ class HeatmapTracker(LightningModule):
     def needs_background(self) -> bool:
         """Whether the network wants the median background of the clip."""
         return self.network.needs_background
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether evaluation wants a window at every frame."""
+        return self.eval_mode != "single" and self.outputs > 1
 
     @property
     def threshold(self) -> float:
@@ -147,16 +164,17 @@ class HeatmapTracker(LightningModule):
         """Give the loss of one batch, see DESIGN for its contents."""
         x = stack_frames(batch["frames"], batch.get("background"), self.network.background)
         weight = self._of_outputs(batch["labelled"]).float()
-        if self.mixup:
-            x, share, partner = self._mix(x)
-            logits = self.network(x)
-            target = self._targets(batch, logits)
-            target = share * target + (1 - share) * target[partner]
-            weight = weight * weight[partner]
-        else:
-            logits = self.network(x)
-            target = self._targets(batch, logits)
-        loss: Tensor = self.loss(logits.float(), target, weight)
+        mix = self._draw_mix(x) if self.mixup else None
+        if mix is not None:
+            x = mix.blend(x)
+            weight = weight * weight[mix.partner]
+
+        def targets(logits: Tensor) -> Tensor:
+            drawn = self._targets(batch, logits)
+            return drawn if mix is None else mix.blend(drawn)
+
+        loss_of = BatchLoss(self.loss, targets, weight)
+        loss = self.batches.loss(self, len(x), lambda part: loss_of(_full(self.network(x[part])), part)[0])
         self.log(
             "train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(x)
         )
@@ -164,15 +182,15 @@ class HeatmapTracker(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the validation figures."""
-        self._evaluate(batch, self.val_metrics, self.val_loss)
+        self._evaluate(batch, "validate", self.val_metrics, self.val_loss)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add one batch to the test figures, and give what `detect` finds, by name."""
-        return self._evaluate(batch, self.test_metrics, self.test_loss)._asdict()
+        return self._evaluate(batch, "test", self.test_metrics, self.test_loss)._asdict()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
         """Find the ball in one batch of windows."""
-        found = self.detect(batch["frames"], batch.get("background"))
+        found = self._find(batch, self._logits("predict", batch))
         sizes = batch["source_size"].tolist()
         source = [
             resize_xy(xy, self.input_size, (height, width))
@@ -185,6 +203,18 @@ class HeatmapTracker(LightningModule):
             "frame": self._of_outputs(batch["frame"]).cpu(),
             "counted": self._of_outputs(batch["counted"]).cpu(),
         }
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin with windows that nobody has seen."""
+        self._begin_windows()
+
+    def on_test_epoch_start(self) -> None:
+        """Begin with windows that nobody has seen."""
+        self._begin_windows()
+
+    def on_predict_epoch_start(self) -> None:
+        """Begin with windows that nobody has seen."""
+        self._begin_windows()
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the validation set."""
@@ -224,13 +254,20 @@ class HeatmapTracker(LightningModule):
         # Lightning guesses by == which argument this was, and every metric of torchmetrics says that it is.
         self._hparams_name = "kwargs"
 
-    def _evaluate(self, batch: Batch, metrics: BallMetrics, losses: MeanMetric) -> Detections:
-        logits = self(batch["frames"], batch.get("background")).float()
+    def _evaluate(self, batch: Batch, phase: Phase, metrics: BallMetrics, losses: MeanMetric) -> Detections:
         counted = self._of_outputs(batch["counted"] & batch["labelled"])
-        if counted.any():
-            target = self._targets(batch, logits)
-            losses.update(self.loss(logits, target, counted.float()), weight=counted.sum())
-        found = self._decode(logits.sigmoid())
+        loss_of = BatchLoss(self.loss, lambda logits: self._targets(batch, logits), counted.float())
+
+        def judge(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+            logits = self._part_logits(batch, part)
+            return logits, *loss_of(logits, part)
+
+        parts = self.batches.results(phase, self, len(counted), judge)
+        logits = torch.cat([logits for logits, _, _ in parts])
+        total = parts[0][2]
+        if total > 0:
+            losses.update(torch.stack([loss for _, loss, _ in parts]).sum(), weight=total)
+        found = self._find(batch, logits)
         metrics.update(
             found.xy,
             found.confidence >= self.threshold,
@@ -242,6 +279,16 @@ class HeatmapTracker(LightningModule):
         )
         return found
 
+    def _logits(self, phase: Phase, batch: Batch) -> Tensor:
+        parts = self.batches.results(
+            phase, self, len(batch["frames"]), lambda part: self._part_logits(batch, part)
+        )
+        return torch.cat(parts)
+
+    def _part_logits(self, batch: Batch, part: slice) -> Tensor:
+        background = batch.get("background")
+        return _full(self(batch["frames"][part], None if background is None else background[part]))
+
     def _log_figures(self, stage: Stage, metrics: BallMetrics, losses: MeanMetric) -> None:
         # Every process has computed the same figures of the whole set: their mean is themselves.
         self.log(f"{stage}/loss", losses.compute(), sync_dist=True)
@@ -249,6 +296,24 @@ class HeatmapTracker(LightningModule):
             self.log(f"{stage}/{name}", value.float(), sync_dist=True, prog_bar=name == "f1")
         metrics.reset()
         losses.reset()
+
+    def _begin_windows(self) -> None:
+        self._ensemble = None
+        if self.eval_mode != "single" and self.overlaps:
+            self._ensemble = WindowEnsemble(self.eval_mode, self.outputs)
+
+    def _find(self, batch: Batch, logits: Tensor) -> Detections:
+        heatmaps = logits.sigmoid()
+        if self._ensemble is None:
+            return self._decode(heatmaps)
+        counted, starts = self._of_outputs(batch["counted"]), self._of_outputs(batch["frame"])[:, 0]
+        merged = self._ensemble.merge(heatmaps, batch["clip"].tolist(), starts.tolist(), counted)
+        # Of the L heatmaps of a window all but one speak of frames that other windows count.
+        found = self.decoder(merged[counted], self.input_size)
+        xy = found.xy.new_zeros(*counted.shape, 2)
+        confidence = found.confidence.new_zeros(counted.shape)
+        xy[counted], confidence[counted] = found.xy, found.confidence
+        return Detections(xy, confidence)
 
     def _decode(self, heatmaps: Tensor) -> Detections:
         found = self.decoder(heatmaps.flatten(0, 1), self.input_size)
@@ -267,10 +332,29 @@ class HeatmapTracker(LightningModule):
         """Keep of ``[B, L, ...]`` the frames that the network speaks of."""
         return values[:, -self.network.outputs :]
 
-    def _mix(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mix each sample with another one, itself weighing more (Zhang et al., 2018; TrackNetV3)."""
+    def _draw_mix(self, x: Tensor) -> Mix:
+        """Draw a partner for each sample, itself weighing more (Zhang et al., 2018; TrackNetV3)."""
         alpha = torch.tensor(self.mixup, device=x.device)
         share = torch.distributions.Beta(alpha, alpha).sample((len(x), 1, 1, 1))
-        share = torch.maximum(share, 1 - share)
-        partner = torch.randperm(len(x), device=x.device)
-        return share * x + (1 - share) * x[partner], share, partner
+        return Mix(torch.maximum(share, 1 - share), torch.randperm(len(x), device=x.device))
+
+
+class Mix(NamedTuple):
+    """Which samples of a batch are mixed.
+
+    Attributes:
+        share: Share of each sample in its mixture, ``[B, 1, 1, 1]`` in 0.5..1.
+        partner: The sample that makes up the rest, ``[B]``.
+    """
+
+    share: Tensor
+    partner: Tensor
+
+    def blend(self, values: Tensor) -> Tensor:
+        """Mix a batch, ``[B, ...]`` with four axes."""
+        return self.share * values + (1 - self.share) * values[self.partner]
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Give logits of half precision in float32: losses add up thousands of cells."""
+    return logits if logits.dtype == torch.float64 else logits.float()

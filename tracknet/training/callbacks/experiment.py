@@ -68,6 +68,7 @@ class Report(Callback):
                 judge.recall,
                 groups=len(data.clip_names("test")),
             ).to(pl_module.device)
+            self._by_clip.note = judge.note
 
     def on_test_batch_end(
         self,
