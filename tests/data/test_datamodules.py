@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
@@ -214,7 +216,7 @@ def test_processes_share_the_windows(tiny_rallies):
 
 
 def trainer_of(**options):
-    loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=5))
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_idx=5))
     return SimpleNamespace(
         **{"training": True, "current_epoch": 3, "fit_loop": loop, "global_rank": 0} | options
     )
@@ -253,10 +255,14 @@ def test_draws_depend_on_seed_step_and_process_alone(tiny_rallies, monkeypatch):
         data.on_after_batch_transfer({}, 0)
         return float(torch.rand(1, dtype=torch.float64))
 
-    step = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=6))
-    draws = [draw("1"), draw("2"), draw("1", fit_loop=step), draw("1", global_rank=1)]
-    assert len(set(draws)) == 4
-    assert [draw("1"), draw("2"), draw("1", fit_loop=step), draw("1", global_rank=1)] == draws
+    step = SimpleNamespace(epoch_loop=SimpleNamespace(batch_idx=6))
+    others = [{}, {"fit_loop": step}, {"global_rank": 1}, {"current_epoch": 4}]
+    draws = [draw("2"), *(draw("1", **other) for other in others)]
+    assert len(set(draws)) == 5
+    assert [draw("2"), *(draw("1", **other) for other in others)] == draws
+    # The generators of Python and NumPy are set, too.
+    drawn = [(draw("1"), random.random(), np.random.random()) for _ in range(2)]
+    assert drawn[0] == drawn[1]
     # Without a seed of the run, the generator goes on as it would.
     torch.manual_seed(9)
     expected = float(torch.rand(1, dtype=torch.float64))

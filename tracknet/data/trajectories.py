@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tracknet.data.clips import Clip
-from tracknet.data.datamodules import STAGES, choose_clips, seed_step
+from tracknet.data.datamodules import STAGES, choose_clips
 from tracknet.data.labels import read_labels
+from tracknet.data.resuming import ResumableLoader, ResumableSampler, seed_step
 from tracknet.data.splits import Split
 from tracknet.data.video import IMAGE_SUFFIXES, open_source
 from tracknet.errors import TrackNetError, UsageError
@@ -187,7 +188,8 @@ class TrajectoryDataModule(LightningDataModule):
         windows = _train_windows(self.parts["train"], self.window)
         if not len(windows):
             raise TrackNetError(f"{self.root}: no training rally has {_FEWEST} frames with a ball")
-        return self._loader(windows, shuffle=True)
+        sampler = ResumableSampler(windows, self.batch_size, self.trainer)
+        return ResumableLoader(windows, self.batch_size, sampler=sampler, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Gaps of the validation rallies."""
@@ -226,8 +228,8 @@ class TrajectoryDataModule(LightningDataModule):
             )
         return windows
 
-    def _loader(self, windows: Windows, shuffle: bool = False) -> DataLoader[Sample]:
-        return DataLoader(windows, self.batch_size, shuffle=shuffle, num_workers=self.num_workers)
+    def _loader(self, windows: Windows) -> DataLoader[Sample]:
+        return DataLoader(windows, self.batch_size, num_workers=self.num_workers)
 
 
 class Windows(Dataset[Sample]):
