@@ -20,6 +20,7 @@ COMMANDS = {
     "data": ("data", "Check a data set, generate rallies, fill the frame cache."),
     "checkpoint": ("checkpoint", "Import checkpoints of published trackers; say what a checkpoint is."),
     "export": ("export", "Write a checkpoint as an ONNX, TorchScript or torch.export graph, and check it."),
+    "profile": ("profile", "Say what bounds the speed of a training, and what to change; compare two."),
     "demo": ("demo", "Generate rallies, train on them, test on unseen courts and show the result."),
 }
 """Module below `tracknet.cli` and one line of help for each command."""

@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -260,11 +260,12 @@ class TrackNetCLI(LightningCLI):
         return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], cli: Callable[[], object] = TrackNetCLI) -> int:
     """Run a training command.
 
     Args:
         argv: Words of the command line, the command first.
+        cli: What runs it.
 
     Returns:
         Exit code.
@@ -277,7 +278,7 @@ def main(argv: Sequence[str]) -> int:
     sys.argv[1:] = argv
     _silence_known_noise()
     try:
-        TrackNetCLI()
+        cli()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except MisconfigurationException as error:

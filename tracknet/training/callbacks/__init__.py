@@ -4,6 +4,7 @@ from tracknet.training.callbacks.experiment import Report
 from tracknet.training.callbacks.finetuning import BackboneFreeze, PretrainedBackbone
 from tracknet.training.callbacks.hard_frames import HardFrameMining, HardFrameTarget
 from tracknet.training.callbacks.monitoring import HeatmapImages, ProgressLines
+from tracknet.training.callbacks.profiler import Profile
 
 __all__ = [
     "BackboneFreeze",
@@ -11,6 +12,7 @@ __all__ = [
     "HardFrameTarget",
     "HeatmapImages",
     "PretrainedBackbone",
+    "Profile",
     "ProgressLines",
     "Report",
 ]
