@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": ("train", "Write the trajectories that a checkpoint finds in the test rallies."),
     "track": ("track", "Find the ball in a video: trajectory as CSV, overlay video on request."),
     "config": ("config", "Explain, check, compare and write configurations."),
+    "list": ("list", "List networks, losses, callbacks and other classes, those of plugins included."),
     "data": ("data", "Check a data set, generate rallies, fill the frame cache."),
     "checkpoint": ("checkpoint", "Import checkpoints of published trackers; say what a checkpoint is."),
     "export": ("export", "Write a checkpoint as an ONNX, TorchScript or torch.export graph, and check it."),

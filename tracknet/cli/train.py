@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
+from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.usage import SettingError, TrackNetParser, command_options, located, refusal
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
@@ -34,6 +35,7 @@ from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.logger_guard import guard, start
 from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.schedules import WarmupCosine
 from tracknet.training.settings import CHECKS
@@ -76,6 +78,7 @@ class TrackNetCLI(LightningCLI):
     """
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
+        import_plugins()
         try:
             super().__init__(
                 model_class=LightningModule,
@@ -210,9 +213,16 @@ class TrackNetCLI(LightningCLI):
             UsageError: The trainer does not accept its options.
         """
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise UsageError(f"trainer: {error}") from error
+        guard(trainer.loggers)
+        return trainer
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.trainer.loggers = start(self.trainer.loggers)
+        super()._run_subcommand(subcommand)
 
     @staticmethod
     @override

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from tracknet.configs.plugins import plugin_libraries
 from tracknet.errors import UsageError, nearest
 
 
@@ -15,10 +16,30 @@ def library() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
 
 
+def libraries() -> tuple[Path, ...]:
+    """Folders of YAML files: that of ours, and the folders ``configs`` in the packages of plugins."""
+    return (library(), *plugin_libraries())
+
+
 def packaged_configs() -> list[str]:
-    """Names of all packaged YAML files, such as ``configs/env/cluster.yaml``."""
-    root = library()
-    return sorted(f"configs/{path.relative_to(root).as_posix()}" for path in root.rglob("*.yaml"))
+    """Names of all packaged YAML files, those of plugins included, such as ``configs/env/cluster.yaml``."""
+    inside = (path.relative_to(root).as_posix() for root in libraries() for path in root.rglob("*.yaml"))
+    return sorted({f"configs/{name}" for name in inside})
+
+
+def packaged_file(name: str) -> Path | None:
+    """Find a packaged YAML file; ours comes before one of the same name in a plugin.
+
+    Args:
+        name: Its name in the folder, such as ``env/cluster.yaml``; a leading ``configs/`` is passed over.
+
+    Returns:
+        Its path; None when there is none.
+    """
+    inside = Path(name)
+    inside = inside.relative_to("configs") if inside.parts[:1] == ("configs",) else inside
+    found = (root / inside for root in libraries() if not inside.is_absolute())
+    return next((path for path in found if path.is_file()), None)
 
 
 def find_config(name: str, asked: str = "--config") -> Path:
@@ -41,9 +62,7 @@ def find_config(name: str, asked: str = "--config") -> Path:
     own = Path(name).expanduser()
     if own.is_file():
         return _well_formed(own)
-    inside = own.relative_to("configs") if own.parts[:1] == ("configs",) else own
-    packaged = library() / inside
-    if not own.is_absolute() and packaged.is_file():
+    if packaged := packaged_file(str(own)):
         return packaged
     known = packaged_configs()
     mend = nearest(name, known) or f" (those are {', '.join(known)})"
@@ -54,7 +73,7 @@ def find_piece(group: str, name: str, asked: str) -> Path:
     """Find the YAML file that ``+group=name`` means.
 
     ``configs/GROUP/NAME.yaml`` and ``GROUP/NAME.yaml`` of the current folder come first, then the packaged
-    one. A name that ends with ``.yaml`` is a path.
+    one, then that of a plugin. A name that ends with ``.yaml`` is a path.
 
     Args:
         group: Folder, such as ``model``.
@@ -70,7 +89,7 @@ def find_piece(group: str, name: str, asked: str) -> Path:
     if name.endswith((".yaml", ".yml")) and Path(name).expanduser().is_file():
         return find_config(name)
     stem = name.removesuffix(".yaml")
-    for folder in (Path("configs"), Path(), library()):
+    for folder in (Path("configs"), Path(), *libraries()):
         path = folder / group / f"{stem}.yaml"
         if path.is_file():
             return _well_formed(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracknet.configs.library import library, packaged_configs
+from tracknet.configs.library import packaged_configs, packaged_file
 from tracknet.errors import UsageError, nearest
 
 
@@ -26,6 +26,8 @@ def listing(group: str = "") -> str:
     width = max(map(len, names))
     lines: list[str] = []
     for name in names:
-        with (library() / name.removeprefix("configs/")).open(encoding="utf-8") as file:
-            lines.append(f"{name:<{width}}  {file.readline().lstrip('# ').strip()}")
+        path = packaged_file(name)
+        if path is not None:
+            with path.open(encoding="utf-8") as file:
+                lines.append(f"{name:<{width}}  {file.readline().lstrip('# ').strip()}")
     return "\n".join(lines)

@@ -13,6 +13,9 @@ from tracknet.errors import nearest
 
 Faults = Iterator[tuple[str, str]]
 
+_PACKAGES = {"WandbLogger": ("wandb", "'tracknet[wandb]'"), "MLFlowLogger": ("mlflow", "mlflow-skinny")}
+"""Logger of Lightning -> the package that it imports, and what to install."""
+
 
 def check_precision(key: str, config: Namespace) -> Faults:
     """Half precision on a CPU: emulated there, hundreds of times slower, or not at all."""
@@ -36,12 +39,14 @@ def check_devices(key: str, config: Namespace) -> Faults:
         yield "trainer.strategy", f"{shown} with one device; set auto, or more trainer.devices"
 
 
-def check_wandb(key: str, config: Namespace) -> Faults:
-    """A logger of Weights & Biases without the package."""
+def check_loggers(key: str, config: Namespace) -> Faults:
+    """Loggers without the package that they need."""
     logger = config.get("trainer.logger")
     for one in logger if isinstance(logger, list) else [logger]:
-        if str(getattr(one, "class_path", "")).endswith("WandbLogger") and find_spec("wandb") is None:
-            yield "trainer.logger", "WandbLogger needs the package wandb: pip install 'tracknet[wandb]'"
+        name = str(getattr(one, "class_path", "")).rpartition(".")[2]
+        package, install = _PACKAGES.get(name, ("", ""))
+        if package and find_spec(package) is None:
+            yield "trainer.logger", f"{name} needs the package {package}: pip install {install}"
 
 
 def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
@@ -99,5 +104,5 @@ def _mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-CHECKS = (check_precision, check_devices, check_wandb)
+CHECKS = (check_precision, check_devices, check_loggers)
 """All of them."""

@@ -1,0 +1,1 @@
+"""YAML that `tracknet fit +model=depthwise` finds."""
