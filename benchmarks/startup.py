@@ -73,9 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare_cli.py"
         bare.write_text(BARE_CLI)
-        rows = [
-            measure(name, words, BARE_INTERPRETER, folder, options.rounds) for name, words in LIGHT.items()
-        ]
+        rows = [measure(name, words, BARE_INTERPRETER, folder, rounds) for name, words in LIGHT.items()]
         floor = (str(bare), "fit", "--print_config")
         for name, words in TYPED.items():
             words = (*words, "--print_config") if words[0] == "fit" else words
@@ -83,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(
         "# Start-up and parsing\n\nMedians over "
-        f"{options.rounds} rounds on {os.cpu_count()} cores, each command beside its floor: a bare "
+        f"{rounds} rounds on {os.cpu_count()} cores, each command beside its floor: a bare "
         "interpreter, or a LightningCLI with a small module that prints its configuration.\n\n"
         "| command | seconds | floor | seconds of the floor | ratio |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
