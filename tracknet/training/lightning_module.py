@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric
 
 from tracknet.data.geometry import resize_xy
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDecoder
+from tracknet.evaluation.distances import distance_names
 from tracknet.evaluation.ensemble import WindowEnsemble
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
 from tracknet.models.network import HeatmapNetwork, stack_frames
@@ -59,7 +60,8 @@ class HeatmapTracker(LightningModule):
         loss: Loss between logits and target heatmaps; default `WBCELoss`.
         target: Target heatmaps from ball positions; default `DiscTarget` of radius 2.5 px.
         decoder: From heatmap to ball position; default `ComponentDecoder`.
-        metrics: How a position is judged; default 4 px at 288x512 as in TrackNetV2.
+        metrics: How a position is judged; default 4 px at 288x512 as in TrackNetV2. `BallDistances` adds mean
+            distance and PCK.
         input_size: Height and width of the network's input; the data follow it.
         mixup: Alpha of the Beta distribution of sample mixup (TrackNetV3 trains with 0.5); 0 for none.
         eval_mode: Windows of ``validate``, ``test`` and ``predict``. ``single``: they do not overlap.
@@ -99,7 +101,7 @@ class HeatmapTracker(LightningModule):
     @classmethod
     def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
         """Say which monitors nobody logs and which sizes the network cannot halve."""
-        figures = ("loss", *KINDS, *FIGURES)
+        figures = ("loss", *KINDS, *FIGURES, *distance_names(config.get(f"{key}.init_args.metrics")))
         logged = ["train/loss", "train/loss_step", "train/loss_epoch", *(f"val/{name}" for name in figures)]
         yield from check_monitors(config, logged)
         yield from check_sizes(key, config)
