@@ -47,6 +47,11 @@ class Fault:
         """The dotted key, with ``init_args`` and places in lists, as origins name it."""
         return ".".join(map(str, self.path))
 
+    @property
+    def of_key(self) -> bool:
+        """Whether the key itself is wrong, not its value."""
+        return self.owner is not None and self.path[-1] != "class_path"
+
     def __str__(self) -> str:
         """The key as the command line has it, and the message."""
         key = shown(self.path if self.owner is None else self.owner)
@@ -87,7 +92,8 @@ def told(fault: Fault, origins: Mapping[str, Sequence[Origin]]) -> str:
         if places:
             at = places[-1]
             if at.line is not None:
-                return f"{at.source}:{at.line}:{at.column}: {fault}"
+                of_key = fault.of_key and length == len(fault.path) and at.key_column is not None
+                return f"{at.source}:{at.line}:{at.key_column if of_key else at.column}: {fault}"
             return str(fault) if at.source == COMMAND_LINE else f"{at.source}: {fault}"
     return str(fault)
 

@@ -21,12 +21,14 @@ class Origin:
     Args:
         source: Path of a file, name of an environment variable, or ``command line``.
         line: Line in the file, from 1.
-        column: Column in the file, from 1.
+        column: Column of the value in the file, from 1.
+        key_column: Column of its key.
     """
 
     source: str
     line: int | None = None
     column: int | None = None
+    key_column: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """``FILE:LINE``, or the source alone where there are no lines."""
@@ -126,7 +128,8 @@ def plant(value: Any, origin: Origin) -> Node:
 
 def _grow(value: Any, key: yaml.Node | None, node: yaml.Node, source: str) -> Node:
     mark = node.start_mark if key is None or isinstance(node, yaml.ScalarNode) else key.start_mark
-    origin = Origin(source, mark.line + 1, mark.column + 1)
+    key_column = None if key is None else key.start_mark.column + 1
+    origin = Origin(source, mark.line + 1, mark.column + 1, key_column)
     if isinstance(node, yaml.MappingNode) and isinstance(value, dict):
         written = _children(node)
         grown = {name: _grow(one, *_found(written, name, node), source) for name, one in value.items()}
