@@ -1,0 +1,143 @@
+"""Training survives loggers that fail, which are told of once."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch.loggers import CSVLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tracknet.cli.main import main
+from tracknet.errors import TrackNetError
+from tracknet.training.logger_guard import guard, start
+from tracknet.training.loggers import RunLogger, log_table
+
+FAILING = """
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+
+class FullDisk(CSVLogger):
+    calls = 0
+
+    def log_metrics(self, metrics, step=None):
+        FullDisk.calls += 1
+        if FullDisk.calls > 2:
+            raise OSError(28, "No space left on device")
+        super().log_metrics(metrics, step)
+
+    def finalize(self, status):
+        raise AssertionError("called though it is lost")
+
+
+class Unreachable(Logger):
+    name = version = "none"
+
+    @property
+    def experiment(self):
+        raise ConnectionError("nobody answers\\nand more")
+
+    def log_metrics(self, metrics, step=None):
+        raise AssertionError("called though it never started")
+
+    log_hyperparams = log_metrics
+"""
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """The module of loggers that fail, importable by name."""
+    (tmp_path / "failing_loggers.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tracknet"])
+    import failing_loggers
+
+    yield failing_loggers
+    monkeypatch.delitem(sys.modules, "failing_loggers")
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_with_several_loggers_two_of_which_fail(tiny_rallies, tmp_path, failing, caplog):
+    own = {"class_path": "RunLogger", "init_args": {"save_dir": "runs", "name": "exp"}}
+    plain = {"class_path": "CSVLogger", "init_args": {"save_dir": "plain", "name": ""}}
+    full = {"class_path": "failing_loggers.FullDisk", "init_args": {"save_dir": "full", "name": ""}}
+    config = tmp_path / "loggers.yaml"
+    gone = {"class_path": "failing_loggers.Unreachable"}
+    config.write_text(yaml.safe_dump({"trainer": {"logger": [gone, own, full, plain]}}))
+    words = ["fit", "+env=ci", "+model=compact", "+callbacks=minimal", f"--config={config}"]
+    words += [f"--data.root={tiny_rallies}", "--data.batch_size=2", "--data.num_workers=0"]
+    words += ["--model.network.stem=4", "--model.network.widths=[8,8,8]", "--model.network.frames=4"]
+    words += ["--model.input_size=[32,64]", "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"]
+    words += ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+    with caplog.at_level(logging.WARNING, logger="tracknet.training.logger_guard"):
+        assert main(words) == 0
+    told = [one.getMessage() for one in caplog.records if one.name == "tracknet.training.logger_guard"]
+    assert told == [
+        "Unreachable is lost, training goes on without it: nobody answers",
+        "FullDisk is lost, training goes on without it: [Errno 28] No space left on device",
+    ]
+    # The others have all figures, under the same names, once.
+    run = tmp_path / "runs" / "exp" / "version_0"
+    ours, theirs = rows(run / "metrics.csv"), rows(next((tmp_path / "plain").rglob("metrics.csv")))
+    assert ours == theirs
+    assert len([row for row in ours if row["val/f1"]]) == 2
+    assert {int(row["step"]) for row in ours} == {0, 1, 2, 3}
+    events = EventAccumulator(str(run))
+    events.Reload()
+    names = {name for row in ours for name in row if row[name]}
+    assert names == set(events.Tags()["scalars"]) | {"step"}
+    assert len(events.Scalars("train/loss_step")) == 4
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_no_logger_left_to_start(failing):
+    with pytest.raises(TrackNetError, match="no logger could be started"):
+        start([failing.Unreachable()])
+    assert start([]) == []
+
+
+def test_a_guarded_logger_stays_what_it_is(tmp_path, caplog):
+    logger = RunLogger(tmp_path, name="exp")
+    guard([logger])
+    once = dict(vars(logger))
+    guard([logger])
+    assert vars(logger) == once
+    assert type(logger) is RunLogger
+    logger.log_metrics({"a": 1.0}, step=0)
+    logger.save()
+    logger.finalize("success")
+    assert [row["a"] for row in rows(Path(logger.log_dir) / "metrics.csv")] == ["1.0"]
+    assert not caplog.records
+
+    kept = Kept(tmp_path)
+    guard([kept])
+    copy = pickle.loads(pickle.dumps(kept))
+    copy.log_metrics({"a": 1.0})
+    assert copy.logged == [{"a": 1.0}]
+
+
+class Kept(CSVLogger):
+    def log_metrics(self, metrics, step=None):
+        self.logged = [*getattr(self, "logged", []), metrics]
+
+
+def test_what_we_log_ourselves_is_guarded_too(tmp_path, caplog):
+    folder = tmp_path / "exp"
+    folder.write_text("a file where the folder should be")
+    broken, good = CSVLogger(tmp_path, name="exp"), CSVLogger(tmp_path, name="good")
+    for step in (0, 1):
+        log_table([broken, good], "t", ["a"], [[step]], step)
+    assert [one.getMessage().partition(":")[0] for one in caplog.records] == [
+        "CSVLogger is lost, training goes on without it"
+    ]
+    assert len(list((tmp_path / "good").rglob("t_*.csv"))) == 2
