@@ -190,6 +190,45 @@ def new(
     return 0
 
 
+def migrate(words: list[str]) -> int:
+    """Convert a configuration of the older tracknet, TrackNetV3 or WASB, and report every key.
+
+    Args:
+        words: Old files and KEY=VALUE, or a command line of TrackNetV3; ``--from`` legacy, tracknetv3 or wasb
+            where the contents do not tell it, ``--out`` FILE for the new file, otherwise it is printed.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: The old configuration is wrong, missing or not recognised, or the new file is there.
+        TrackNetError: The file cannot be written.
+    """
+    from tracknet.configs.migration import SOURCES
+    from tracknet.configs.migration import migrate as migrated
+    from tracknet.data.whole_file import whole_file
+
+    rest, source, out = list(words), _taken(words, "--from"), _taken(words, "--out")
+    for flag in ("--from", "--out"):
+        rest = _without(rest, flag)
+    if source is not None and source not in SOURCES:
+        raise UsageError(
+            f"--from: found {source!r}{nearest(source, SOURCES)} (those are {', '.join(SOURCES)})"
+        )
+    if out is not None and Path(out).exists():
+        raise UsageError(f"migrate: {out} is there already")
+    migration = migrated(rest, source)
+    if out is None:
+        print(migration.yaml(), end="")
+        print(migration.report(), file=sys.stderr)
+        return 0
+    with whole_file(Path(out)) as part:
+        part.write_text(migration.yaml(), encoding="utf-8")
+    print(migration.report())
+    print(f"{out}: check it with `tracknet config check {out}`, train with `tracknet fit --config {out}`")
+    return 0
+
+
 def schema(out: Path | None = None) -> int:
     """Write the JSON Schema of fit configurations, with which editors complete and check YAML.
 
@@ -251,6 +290,25 @@ def _ask(what: str, known: list[str], usual: str) -> str:
         print(f"no {what} {answer!r}{nearest(answer, known)}")
 
 
+def _taken(words: Sequence[str], flag: str) -> str | None:
+    """Give the value of an option among words that are not all ours."""
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            if not equals and place + 1 == len(words):
+                raise UsageError(f"{flag}: expected a value")
+            return value if equals else words[place + 1]
+    return None
+
+
+def _without(words: list[str], flag: str) -> list[str]:
+    """Leave out an option and its value."""
+    for place, word in enumerate(words):
+        if word.partition("=")[0] == flag:
+            return words[:place] + words[place + (1 if "=" in word else 2) :]
+    return words
+
+
 def _command(words: list[str]) -> tuple[TrainingCommand, list[str]]:
     """Split off the training command, which may be left out for ``fit``."""
     for command in ("fit", "validate", "test", "predict"):
@@ -273,13 +331,14 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "new": new,
     "list": list_,
+    "migrate": migrate,
     "schema": schema,
     "completion": completion,
 }
 """The sub-commands."""
 
-_OF_WORDS = {"explain": explain, "check": check}
-"""Those that take the words of a training command."""
+_OF_WORDS = {"explain": explain, "check": check, "migrate": migrate}
+"""Those that take words as they are, such as those of a training command."""
 
 _MAY_COME_FIRST = {"new": "--out", "schema": "--out", "list": "--group"}
 """Options that need not be named when they come first."""

@@ -1,0 +1,256 @@
+"""The older tracknet: YAML for data, model and training, merged by OmegaConf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tracknet.configs.migration import legacy_values as of
+from tracknet.configs.migration.draft import Draft
+from tracknet.configs.migration.rules import Line, Old, Rule, apply, flatten
+
+SECTIONS = {"data": "tracknet", "model": "vit_heatmap", "training": "default"}
+"""The parts of a configuration, and the names that were taken where none was given."""
+
+FOLDERS = {"log_dir": "logs", "ckpt_dir": "checkpoints"}
+"""Folders of a training, and where they are below ``output_dir`` unless named."""
+
+DEFAULTS: dict[str, Any] = {
+    "data.root": "data/tracknet",
+    "data.preprocess.resize": [512, 288],
+    "data.sequence.enabled": False,
+    "data.sequence.length": 3,
+    "model.model_name": "vit_heatmap",
+    "model.heatmap.size": [256, 144],
+    "model.heatmap.sigma": 2.0,
+    "training.seed": 42,
+    "training.batch_size": 32,
+    "training.epochs": 20,
+    "training.optimizer.name": "adamw",
+    "training.optimizer.lr": 1e-3,
+    "training.scheduler.name": None,
+    "training.loss.name": "mse",
+    "training.output_dir": "outputs",
+}
+"""What was taken for keys that a file leaves out."""
+
+_BACKBONE = "trainer.callbacks.PretrainedBackbone"
+_FREEZE = "trainer.callbacks.BackboneFreeze.epochs"
+_PARTS = "trainer.callbacks.AdaptiveMicroBatch"
+_STOP = "trainer.callbacks.EarlyStopping"
+_LOADER = "the data see to it themselves"
+_DECODER = "model.decoder"
+
+RULES = (
+    Rule("data.root", "data.root"),
+    Rule("data.split.train_games", "data.train"),
+    Rule("data.split.val_games", "data.val"),
+    Rule("data.preprocess.resize", "model.input_size", convert=of.input_size),
+    Rule("data.preprocess.normalize", "model.network", convert=of.normalise),
+    Rule("data.preprocess.flip_prob", "data.augmentation.flip", "drawn once a window, was once a frame"),
+    Rule("model.model_name", "model.network", convert=of.network),
+    Rule("data.sequence.enabled", "model.network.frames", convert=of.frames),
+    Rule("data.sequence.length", "model.network.frames", convert=of.sequence()),
+    Rule(
+        "data.sequence.stride",
+        "data.step",
+        convert=of.sequence(note="frames between the starts of training windows"),
+    ),
+    Rule("model.pretrained_model_name", f"{_BACKBONE}.weights", convert=of.weights),
+    Rule("model.backbone.freeze", _FREEZE, convert=of.freeze),
+    Rule("model.backbone.device_map", note="trainer.accelerator and trainer.devices place the whole network"),
+    Rule(
+        "model.backbone.local_files_only",
+        f"{_BACKBONE}.download",
+        "the other way round: whether to download",
+        of.download,
+    ),
+    Rule("model.backbone.patch_size", convert=of.of("vit", of.fixed(16))),
+    Rule("model.backbone.return_stages", note="the networks take all four stages of a ConvNeXt"),
+    Rule(f"{_DECODER}.channels", "model.network.widths", convert=of.of("vit")),
+    Rule(f"{_DECODER}.upsample", convert=of.of("vit", of.fixed([2, 2, 2]))),
+    Rule(f"{_DECODER}.blocks_per_stage", "model.network.blocks", convert=of.of("vit")),
+    Rule(f"{_DECODER}.norm", "model.network.norm", convert=of.of("vit")),
+    Rule(f"{_DECODER}.activation", "model.network.activation", convert=of.of("vit")),
+    Rule(f"{_DECODER}.use_depthwise", "model.network.depthwise", convert=of.of("vit")),
+    Rule(f"{_DECODER}.use_se", "model.network.se_reduction", convert=of.of("vit", of.squeeze)),
+    Rule(f"{_DECODER}.se_reduction", "model.network.se_reduction", convert=of.of("vit", of.reduction)),
+    Rule(f"{_DECODER}.dropout", "model.network.dropout", convert=of.of("vit")),
+    Rule("model.fpn.in_channels", "model.network.widths", convert=of.of("fpn")),
+    Rule("model.fpn.lateral_dim", "model.network.lateral", convert=of.of("fpn")),
+    Rule("model.fpn.fuse", "model.network.fuse", convert=of.of("fpn")),
+    Rule("model.hrnet.in_channels", "model.network.widths", convert=of.of("hrnet")),
+    Rule("model.hrnet.widths", "model.network.branches", convert=of.of("hrnet")),
+    Rule("model.hrnet.num_units", "model.network.num_units", convert=of.of("hrnet")),
+    Rule("model.hrnet.out_channels", "model.network.fused", convert=of.of("hrnet")),
+    Rule("model.heatmap.size", "model.network.heatmap_size", convert=of.heatmap_size),
+    Rule("model.heatmap.sigma", "model.target.sigma"),
+    Rule("model.lora.enabled", "model.network.lora", convert=of.lora),
+    Rule("model.lora.r", "model.network.lora.r", convert=of.adapter),
+    Rule("model.lora.lora_alpha", "model.network.lora.alpha", convert=of.adapter),
+    Rule("model.lora.lora_dropout", "model.network.lora.dropout", convert=of.adapter),
+    Rule("model.lora.target_modules", "model.network.lora.target_modules", convert=of.adapter),
+    Rule("model.lora.bias", "model.network.lora.bias", convert=of.adapter),
+    Rule("model.lora.task_type", note="the adapters are those of a plain backbone"),
+    Rule("model.quantization.*", note="weights are trained whole; trainer.precision saves memory instead"),
+    Rule("training.seed", "seed_everything"),
+    Rule("training.batch_size", "data.batch_size"),
+    Rule("training.epochs", "trainer.max_epochs"),
+    Rule("training.precision", "trainer.precision", convert=of.precision),
+    Rule("training.amp", "trainer.precision", convert=of.amp),
+    Rule("training.grad_clip_norm", "trainer.gradient_clip_val", convert=lambda value, _: value or None),
+    Rule("training.grad_clip", "trainer.gradient_clip_val", convert=of.clip),
+    Rule("training.backbone_freeze_epochs", _FREEZE, convert=of.freeze_epochs),
+    Rule("training.adaptive_micro_batch", _PARTS, convert=of.adaptive),
+    Rule("training.min_micro_batch_size", f"{_PARTS}.min_size", convert=of.micro_batch),
+    Rule("training.mb_backoff_factor", f"{_PARTS}.backoff", convert=of.backoff),
+    Rule("training.oom_retries", f"{_PARTS}.retries", convert=of.micro_batch),
+    Rule("training.micro_batch_size", f"{_PARTS}.size", convert=of.micro_batch),
+    Rule("training.data_loader.num_workers", "data.num_workers"),
+    Rule("training.data_loader.pin_memory", note=f"{_LOADER}: pinned where there is a GPU"),
+    Rule("training.data_loader.persistent_workers", note=f"{_LOADER}: workers are kept"),
+    Rule("training.data_loader.prefetch_factor", note=f"{_LOADER}: two batches a worker"),
+    Rule(
+        "training.data_loader.drop_last",
+        note=f"{_LOADER}: a smaller last training batch is left out, of validation batches none",
+    ),
+    Rule("training.optimizer.name", "optimizer", convert=of.optimizer),
+    Rule("training.optimizer.lr", "optimizer.lr"),
+    Rule("training.optimizer.weight_decay", "optimizer.weight_decay"),
+    Rule("training.optimizer.momentum", "optimizer.momentum", convert=of.momentum),
+    Rule("training.scheduler.name", "lr_scheduler", convert=of.scheduler),
+    Rule("training.scheduler.warmup_epochs", "lr_scheduler.warmup", convert=of.warmup),
+    Rule("training.scheduler.warmup_start_factor", note="it begins at a thousandth of the learning rate"),
+    Rule("training.loss.name", "model.loss", convert=of.loss),
+    Rule("training.loss.alpha", "model.loss.alpha", convert=of.focal),
+    Rule("training.loss.beta", "model.loss.beta", convert=of.focal),
+    Rule("training.early_stopping.monitor", f"{_STOP}.monitor"),
+    Rule("training.early_stopping.mode", f"{_STOP}.mode"),
+    Rule("training.early_stopping.patience", f"{_STOP}.patience"),
+    Rule("training.early_stopping.min_delta", f"{_STOP}.min_delta"),
+    Rule("training.output_dir", "trainer.default_root_dir"),
+    Rule("training.log_dir", "trainer.logger.save_dir"),
+    Rule("training.ckpt_dir", "trainer.callbacks.ModelCheckpoint.dirpath"),
+    Rule("training.limit_train_batches", "trainer.limit_train_batches"),
+    Rule("training.limit_val_batches", "trainer.limit_val_batches"),
+    Rule("runtime.*", note="made anew at every run"),
+)
+"""Every key of the older tracknet; later rules may add to what earlier ones choose."""
+
+
+def migrate(given: Mapping[str, Any], run_id: str | None = None) -> tuple[Draft, list[Line]]:
+    """Convert a configuration of the older tracknet.
+
+    Args:
+        given: The sections ``data``, ``model`` and ``training``, as many as there are; for a missing one the
+            packaged default is taken.
+        run_id: Name of the run, which the log folder and the checkpoint get.
+
+    Returns:
+        The new configuration, and a line for every given key.
+
+    Raises:
+        UsageError: A value was never valid.
+    """
+    keys = flat(given)
+    draft = Draft(_skeleton(run_id))
+    return draft, apply(RULES, keys, with_defaults(given, keys), draft)
+
+
+def flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the values of a configuration by dotted key."""
+    return flatten(given, RULES)
+
+
+def with_defaults(given: Mapping[str, Any], keys: Old) -> dict[str, Any]:
+    """Add what the older tracknet took where nothing was given.
+
+    Args:
+        given: The configuration.
+        keys: Its values by dotted key, see `flat`.
+
+    Returns:
+        All values by dotted key.
+    """
+    files: dict[str, Any] = {}
+    for section, name in SECTIONS.items():
+        if not given.get(section):
+            files |= flatten({section: packaged(section, name)}, RULES)
+    removed = tuple(f"{key}." for key, value in keys.items() if value is None)
+    old = {**DEFAULTS, **{key: value for key, value in files.items() if not key.startswith(removed)}, **keys}
+    for key, name in FOLDERS.items():
+        if old.get(f"training.{key}") is None:
+            old[f"training.{key}"] = f"{old['training.output_dir']}/{name}"
+    return old
+
+
+def packaged(section: str, name: str) -> dict[str, Any]:
+    """Read a packaged file of the older layout.
+
+    Args:
+        section: ``data``, ``model`` or ``training``.
+        name: Its name.
+
+    Returns:
+        Its values; empty where there is no such file.
+    """
+    path = folder() / section / f"{name}.yaml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def folder() -> Path:
+    """Folder of the packaged files of the older layout."""
+    return Path(__file__).parent / "defaults"
+
+
+def _skeleton(run_id: str | None) -> dict[str, Any]:
+    run = {} if run_id is None else {"version": run_id}
+    best = "best" if run_id is None else f"best_{run_id}"
+    return {
+        "seed_everything": 42,
+        "trainer": {
+            "accelerator": "auto",
+            "devices": 1,
+            "max_epochs": 20,
+            "log_every_n_steps": 10,
+            "logger": {
+                "class_path": "CSVLogger",
+                "init_args": {"save_dir": "outputs/logs", "name": "", **run},
+            },
+            "callbacks": [
+                {
+                    "class_path": "ModelCheckpoint",
+                    "init_args": {"monitor": "val/loss", "mode": "min", "filename": best},
+                },
+                {"class_path": "LearningRateMonitor"},
+                {"class_path": "ProgressLines"},
+            ],
+        },
+        "model": {
+            "class_path": "HeatmapTracker",
+            "init_args": {
+                "network": {},
+                "loss": {},
+                "target": {"class_path": "GaussianTarget", "init_args": {"unit": "heatmap"}},
+                "decoder": "PeakDecoder",
+                "metrics": "BallDistances",
+                "input_size": [288, 512],
+            },
+        },
+        "data": {
+            "class_path": "TennisDataModule",
+            "init_args": {
+                "root": "data/tracknet",
+                "faults": "mask",
+                "augmentation": {
+                    "class_path": "Augmentation",
+                    "init_args": {"flip": 0.0, "brightness": 0.0, "contrast": 0.0, "colour": 0.0},
+                },
+            },
+        },
+        "optimizer": {},
+        "lr_scheduler": {},
+    }
