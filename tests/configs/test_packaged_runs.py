@@ -69,7 +69,7 @@ def rallies(tmp_path_factory):
 
 @pytest.mark.parametrize("row", one_quick(ROWS), ids="-".join)
 def test_pieces_train_together(row, rallies):
-    if {"convnext_fpn", "vit"} & set(row):
+    if {"convnext_fpn", "convnext_hrnet", "vit"} & set(row):
         pytest.importorskip("transformers")
     short = [f"+{group}={name}" for group, name in zip(GROUPS, row, strict=True)]
     layout = row[GROUPS.index("data")]

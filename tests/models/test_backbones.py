@@ -142,7 +142,7 @@ class TestPretrainedBackbone:
             fetched(ConvNeXtFPN(1, **SMALL), tmp_path / "nowhere")
 
     def test_a_network_without_backbone(self, tmp_path):
-        with pytest.raises(UsageError, match="no backbone in TrackNetV2; ConvNeXtFPN and ViTUps"):
+        with pytest.raises(UsageError, match="no backbone in TrackNetV2; ConvNeXtFPN, ConvNeXtH"):
             fetched(TrackNetV2(1, width=1), tmp_path)
 
 

@@ -78,7 +78,7 @@ class BallDistances(BallMetrics):
         self.visible = self.visible + len(distances)
 
     def compute(self) -> dict[str, Tensor]:
-        """Give the figures of `BallMetrics.compute`, ``l2`` in pixels, and ``pck@R`` in 0..1 for each radius."""
+        """Give the figures of `BallMetrics.compute`, ``l2`` in pixels and a ``pck@R`` for each radius."""
         balls = self.visible.clamp(min=1)
         shares = (self.within / balls).unbind()
         found = {"l2": (self.distance / balls * _UNIT).squeeze()}

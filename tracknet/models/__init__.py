@@ -2,6 +2,8 @@
 
 from tracknet.models.backbones import ConvNeXtFPN, ViTUpsample
 from tracknet.models.compact import CompactTrackNet
+from tracknet.models.convnext_hrnet import ConvNeXtHRNet
+from tracknet.models.lora import LoRA
 from tracknet.models.monotrack import MonoTrack
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, input_channels, stack_frames
 from tracknet.models.restracknetv2 import ResTrackNetV2
@@ -17,7 +19,9 @@ __all__ = [
     "BackgroundMode",
     "CompactTrackNet",
     "ConvNeXtFPN",
+    "ConvNeXtHRNet",
     "HeatmapNetwork",
+    "LoRA",
     "MonoTrack",
     "ResTrackNetV2",
     "TrackNetV1",

@@ -8,15 +8,23 @@ where the features of all frames of a window are put together. Weights start at 
 from __future__ import annotations
 
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.models.decoder_blocks import Activation, BlockStyle, Norm, conv_block
 from tracknet.models.imagenet import ImageNetInput
+from tracknet.models.lora import LoRA
 from tracknet.models.network import HeatmapNetwork, expect_no_ball
+
+ConvNeXtKind = Literal["convnext", "convnextv2", "dinov3"]
+Size = tuple[PositiveInt, PositiveInt]
+Four = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 PATCH = 16
@@ -31,18 +39,32 @@ class BackboneNetwork(HeatmapNetwork):
     Args:
         frames: Frames per window, L; also the number of heatmaps.
         background: ``concat`` shows the backbone the median background as one more image.
+        heatmap_size: Height and width to which heatmaps are brought; None leaves them at half the input.
+        backbone: A model of Hugging Face's ``transformers``.
+        lora: Adapters that are trained instead of the backbone.
 
     Attributes:
-        backbone: The backbone, a model of Hugging Face's ``transformers``.
+        backbone: The backbone.
         images: Images per window that the backbone sees: L, or L + 1 with the background.
+        heatmap_size: As given.
     """
 
-    backbone: Any
-
-    def __init__(self, frames: int, background: Literal["none", "concat"]) -> None:
+    def __init__(
+        self,
+        frames: int,
+        background: Literal["none", "concat"],
+        heatmap_size: Size | None,
+        backbone: Any,
+        lora: LoRA | None,
+    ) -> None:
         super().__init__(frames, background, outputs=frames)
         self.images = self.in_channels // 3
+        self.heatmap_size = None if heatmap_size is None else (int(heatmap_size[0]), int(heatmap_size[1]))
         self.normalise = ImageNetInput(1, "none")
+        self.backbone: Any = backbone
+        self._lora = lora
+        if lora is not None:
+            lora.adapt(backbone)
 
     def by_image(self, x: Tensor) -> Tensor:
         """Give the images one by one, normalised: ``[B, 3N, H, W] -> [B*N, 3, H, W]``."""
@@ -53,8 +75,55 @@ class BackboneNetwork(HeatmapNetwork):
         """Put the features of a window's images beside each other: ``[B*N, C, h, w] -> [B, N*C, h, w]``."""
         return y.reshape(-1, self.images * y.shape[1], *y.shape[-2:])
 
+    def sized(self, logits: Tensor) -> Tensor:
+        """Bring logits to the wanted size; the outer edges of picture and heatmap stay on each other."""
+        size = self.heatmap_size
+        if size is None or size == tuple(logits.shape[-2:]):
+            return logits
+        shrinks = size[0] < logits.shape[-2] or size[1] < logits.shape[-1]
+        return interpolate(logits, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
 
-class ConvNeXtFPN(BackboneNetwork):
+
+class ConvNeXtNetwork(BackboneNetwork):
+    """A network on the four stages of a ConvNeXt; a subclass is one.
+
+    Args:
+        frames: As in `BackboneNetwork`.
+        background: As in `BackboneNetwork`.
+        heatmap_size: As in `BackboneNetwork`.
+        kind: Whose weights fit: ``convnext`` and ``convnextv2`` (ImageNet), ``dinov3`` (self-supervised).
+        widths: Channels of the four stages: 96 192 384 768 tiny and small, 128 256 512 1024 base.
+        depths: Blocks of the four stages: 3 3 9 3 tiny, 3 3 27 3 small and base.
+        lora: As in `BackboneNetwork`.
+    """
+
+    stride = 32
+
+    def __init__(
+        self,
+        frames: int,
+        background: Literal["none", "concat"],
+        heatmap_size: Size | None,
+        kind: ConvNeXtKind,
+        widths: Four,
+        depths: Four,
+        lora: LoRA | None,
+    ) -> None:
+        name = {"convnext": "ConvNext", "convnextv2": "ConvNextV2", "dinov3": "DINOv3ConvNext"}[kind]
+        hub = transformers()
+        config = getattr(hub, f"{name}Config")(
+            hidden_sizes=list(widths), depths=list(depths), out_features=STAGES
+        )
+        super().__init__(frames, background, heatmap_size, getattr(hub, f"{name}Backbone")(config), lora)
+        self.kind: ConvNeXtKind = kind
+        self.widths, self.depths = widths, depths
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Give the stages of each image, ``[B*N, widths[i], H/4/2^i, W/4/2^i]``; sides divisible by 32."""
+        return list(self.backbone(self.by_image(x)).feature_maps)
+
+
+class ConvNeXtFPN(ConvNeXtNetwork):
     """ConvNeXt with a feature pyramid, heatmaps at half the resolution (144x256 of 288x512).
 
     Liu et al., "A ConvNet for the 2020s", CVPR 2022; Lin et al., "Feature Pyramid Networks for Object
@@ -69,45 +138,42 @@ class ConvNeXtFPN(BackboneNetwork):
         widths: Channels of the four stages: 96 192 384 768 tiny and small, 128 256 512 1024 base.
         depths: Blocks of the four stages: 3 3 9 3 tiny, 3 3 27 3 small and base.
         lateral: Channels of the pyramid.
+        fuse: How the levels of the pyramid come together: their ``sum``, or all side by side (``concat``).
+        heatmap_size: Height and width to which heatmaps are brought; None leaves them at half the input.
+        lora: Adapters that are trained instead of the backbone.
     """
-
-    stride = 32
 
     def __init__(
         self,
         frames: PositiveInt = 3,
         background: Literal["none", "concat"] = "none",
-        kind: Literal["convnext", "convnextv2", "dinov3"] = "convnext",
-        widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (96, 192, 384, 768),
-        depths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (3, 3, 9, 3),
+        kind: ConvNeXtKind = "convnext",
+        widths: Four = (96, 192, 384, 768),
+        depths: Four = (3, 3, 9, 3),
         lateral: PositiveInt = 128,
+        fuse: Literal["sum", "concat"] = "sum",
+        heatmap_size: Size | None = None,
+        lora: LoRA | None = None,
     ) -> None:
-        super().__init__(frames, background)
-        self.kind: Literal["convnext", "convnextv2", "dinov3"] = kind
-        self.widths, self.depths = widths, depths
+        super().__init__(frames, background, heatmap_size, kind, widths, depths, lora)
         self._lateral = lateral
-        name = {"convnext": "ConvNext", "convnextv2": "ConvNextV2", "dinov3": "DINOv3ConvNext"}[kind]
-        hub = transformers()
-        config = getattr(hub, f"{name}Config")(
-            hidden_sizes=list(widths), depths=list(depths), out_features=STAGES
-        )
-        self.backbone = getattr(hub, f"{name}Backbone")(config)
+        self._fuse: Literal["sum", "concat"] = fuse
         self.lateral = nn.ModuleList(nn.Conv2d(width, lateral, kernel_size=1) for width in widths)
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
-        self.fuse = nn.Sequential(_conv(self.images * lateral, lateral), _conv(lateral, lateral))
+        seen = self.images * lateral * (len(widths) if fuse == "concat" else 1)
+        self.fuse = nn.Sequential(conv_block(seen, lateral), conv_block(lateral, lateral))
         self.predictor = nn.Conv2d(lateral, 4 * frames, kernel_size=1)
         self.shuffle = nn.PixelShuffle(2)
         expect_no_ball(self.predictor)
 
     def forward(self, x: Tensor) -> Tensor:
         """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; sides divisible by 32."""
-        stages = self.backbone(self.by_image(x)).feature_maps  # [B*N, widths[i], H/4/2^i, W/4/2^i]
-        levels = [lateral(stage) for lateral, stage in zip(self.lateral, stages, strict=True)]
+        levels = [lateral(stage) for lateral, stage in zip(self.lateral, self.stages(x), strict=True)]
         y = levels.pop()
         while levels:
-            y = levels.pop() + self.upsample(y)
-        logits: Tensor = self.shuffle(self.predictor(self.fuse(self.by_window(y))))
-        return logits
+            level, y = levels.pop(), self.upsample(y)
+            y = level + y if self._fuse == "sum" else torch.cat([level, y], dim=1)
+        return self.sized(self.shuffle(self.predictor(self.fuse(self.by_window(y)))))
 
 
 class ViTUpsample(BackboneNetwork):
@@ -125,6 +191,15 @@ class ViTUpsample(BackboneNetwork):
         layers: Layers of the transformer: 12 small and base, 24 large.
         heads: Attention heads: 6 small, 12 base, 16 large.
         widths: Channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the resolution.
+        blocks: Convolutions after each doubling.
+        norm: Batch (``bn``) or group normalisation (``gn``) in the decoder.
+        activation: What follows it.
+        depthwise: Whether convolutions of the decoder are split into a depthwise and a pointwise one.
+        se_reduction: By how much squeeze-and-excitation after each convolution narrows the channels; 0
+            leaves it out.
+        dropout: Share of the channels that is dropped after each convolution in training.
+        heatmap_size: Height and width to which heatmaps are brought; None leaves them at half the input.
+        lora: Adapters that are trained instead of the backbone.
 
     Raises:
         UsageError: The embedding cannot be divided among the heads.
@@ -140,13 +215,18 @@ class ViTUpsample(BackboneNetwork):
         embedding: PositiveInt = 384,
         layers: PositiveInt = 12,
         heads: PositiveInt = 6,
-        widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (384, 256, 128, 64),
+        widths: Four = (384, 256, 128, 64),
+        blocks: PositiveInt = 1,
+        norm: Norm = "bn",
+        activation: Activation = "relu",
+        depthwise: bool = False,
+        se_reduction: NonNegativeInt = 0,
+        dropout: ClosedUnitInterval = 0.0,
+        heatmap_size: Size | None = None,
+        lora: LoRA | None = None,
     ) -> None:
-        super().__init__(frames, background)
         if embedding % heads:
             raise UsageError(f"ViTUpsample: embedding is {embedding}; expected a multiple of heads ({heads})")
-        self.kind: Literal["vit", "dinov3"] = kind
-        self.embedding, self.layers, self.heads, self.widths = embedding, layers, heads, widths
         size = {
             "hidden_size": embedding,
             "num_hidden_layers": layers,
@@ -156,16 +236,22 @@ class ViTUpsample(BackboneNetwork):
         }
         hub = transformers()
         if kind == "vit":
-            self.backbone = hub.ViTModel(hub.ViTConfig(**size), add_pooling_layer=False)
+            backbone = hub.ViTModel(hub.ViTConfig(**size), add_pooling_layer=False)
         else:
-            self.backbone = hub.DINOv3ViTModel(hub.DINOv3ViTConfig(**size, num_register_tokens=REGISTERS))
+            backbone = hub.DINOv3ViTModel(hub.DINOv3ViTConfig(**size, num_register_tokens=REGISTERS))
             # Only DINOv3's own training masks patches.
-            self.backbone.embeddings.mask_token.requires_grad_(False)
-        a, *others = widths
-        self.fuse = _conv(self.images * embedding, a)  # [B, widths[0], H/16, W/16]
+            backbone.embeddings.mask_token.requires_grad_(False)
+        super().__init__(frames, background, heatmap_size, backbone, lora)
+        self.kind: Literal["vit", "dinov3"] = kind
+        self.embedding, self.layers, self.heads, self.widths = embedding, layers, heads, widths
+        self.blocks, self.norm, self.activation = blocks, norm, activation
+        self.depthwise, self.se_reduction, self.dropout = depthwise, se_reduction, dropout
+        style = BlockStyle(norm, activation, depthwise, se_reduction, dropout)
+        self.fuse = conv_block(self.images * embedding, widths[0], style)  # [B, widths[0], H/16, W/16]
         steps: list[nn.Module] = []
-        for before, after in zip(widths, others, strict=False):
-            steps += [nn.Upsample(scale_factor=2, mode="nearest"), _conv(before, after)]
+        for before, after in pairwise(widths):
+            steps.append(nn.Upsample(scale_factor=2, mode="nearest"))
+            steps += [conv_block(before if n == 0 else after, after, style) for n in range(blocks)]
         self.decoder = nn.Sequential(*steps)  # [B, widths[3], H/2, W/2]
         self.predictor = nn.Conv2d(widths[-1], frames, kernel_size=1)
         expect_no_ball(self.predictor)
@@ -180,8 +266,7 @@ class ViTUpsample(BackboneNetwork):
             tokens = self.backbone(images).last_hidden_state
         patches = tokens[:, -h * w :].transpose(1, 2)  # the patches are the last ones: [B*N, E, h*w]
         y = self.fuse(self.by_window(patches.reshape(len(images), -1, h, w)))
-        logits: Tensor = self.predictor(self.decoder(y))
-        return logits
+        return self.sized(self.predictor(self.decoder(y)))
 
 
 def transformers() -> Any:
@@ -197,11 +282,3 @@ def transformers() -> Any:
         return import_module("transformers")
     except ImportError as error:
         raise TrackNetError("backbones need transformers: pip install 'tracknet[backbones]'") from error
-
-
-def _conv(channels_in: int, channels_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(inplace=True),
-    )

@@ -8,17 +8,19 @@ from typing import Any
 
 from torch import nn
 
+from tracknet.models.lora import LoRA
+
 _MISSING = object()
 
 
-def describe(component: nn.Module) -> dict[str, Any]:
-    """Describe a module as YAML would: its class and what ``__init__`` took.
+def describe(component: nn.Module | LoRA) -> dict[str, Any]:
+    """Describe a module, or an option class of ours, as YAML would: its class and what ``__init__`` took.
 
-    A module keeps each parameter of its ``__init__`` as an attribute of the same name, with an underscore
+    It keeps each parameter of its ``__init__`` as an attribute of the same name, with an underscore
     before it where a layer has that name.
 
     Args:
-        component: The module.
+        component: The module or options.
 
     Returns:
         ``class_path`` and ``init_args``, of plain values only.
@@ -70,6 +72,6 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value]
     if isinstance(value, dict):
         return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, nn.Module):
+    if isinstance(value, (nn.Module, LoRA)):
         return describe(value)
     raise ValueError(f"{value!r} is not a plain value")

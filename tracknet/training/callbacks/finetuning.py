@@ -8,7 +8,8 @@ from lightning.pytorch.callbacks import BaseFinetuning
 from torch.optim import Optimizer
 
 from tracknet.errors import TrackNetError, UsageError
-from tracknet.models.backbones import STAGES, BackboneNetwork, ConvNeXtFPN
+from tracknet.models.backbones import STAGES, BackboneNetwork, ConvNeXtNetwork
+from tracknet.models.lora import plain_state
 
 
 class PretrainedBackbone(Callback):
@@ -43,7 +44,7 @@ class PretrainedBackbone(Callback):
             return
         network = _network(pl_module, type(self).__name__)
         backbone = network.backbone
-        options = {"out_features": STAGES} if isinstance(network, ConvNeXtFPN) else {}
+        options = {"out_features": STAGES} if isinstance(network, ConvNeXtNetwork) else {}
         try:
             config = type(backbone).config_class.from_pretrained(
                 self.weights, local_files_only=not self.download, **options
@@ -64,9 +65,10 @@ class PretrainedBackbone(Callback):
             )
         except (OSError, ValueError) as error:
             raise TrackNetError(f"{self.weights}: {str(error).splitlines()[0]}") from error
-        # A backbone made without a pooling layer has no place for it.
+        # Not all of them: a backbone made without a pooling layer has no place for it.
         state = loaded.state_dict()
-        backbone.load_state_dict({name: state[name] for name in backbone.state_dict()})
+        for name, own in plain_state(backbone).items():
+            own.copy_(state[name])
 
 
 class BackboneFreeze(BaseFinetuning):
@@ -117,7 +119,7 @@ def _network(module: LightningModule, callback: str) -> BackboneNetwork:
     if not isinstance(network, BackboneNetwork):
         raise UsageError(
             f"{callback}: no backbone in {type(network or module).__name__}; "
-            "ConvNeXtFPN and ViTUpsample have one"
+            "ConvNeXtFPN, ConvNeXtHRNet and ViTUpsample have one"
         )
     return network
 

@@ -1,0 +1,164 @@
+"""Blocks of convolutions of which decoders on backbones are built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+Norm = Literal["bn", "gn"]
+Activation = Literal["relu", "gelu"]
+
+GROUPS = 32
+"""Groups of a group normalisation, where they divide the channels."""
+
+
+class BlockStyle(NamedTuple):
+    """What the blocks of a decoder have in common.
+
+    Attributes:
+        norm: Batch or group normalisation.
+        activation: What follows it.
+        depthwise: Whether the 3x3 convolution is a depthwise one and a pointwise one.
+        se_reduction: By how much squeeze-and-excitation narrows the channels; 0 for none.
+        dropout: Share of the channels that is dropped in training.
+    """
+
+    norm: Norm = "bn"
+    activation: Activation = "relu"
+    depthwise: bool = False
+    se_reduction: int = 0
+    dropout: float = 0.0
+
+
+def conv_block(channels_in: int, channels_out: int, style: BlockStyle | None = None) -> nn.Sequential:
+    """Make a 3x3 convolution with what follows it.
+
+    Args:
+        channels_in: Channels of the input.
+        channels_out: Channels of the output.
+        style: How the block is made.
+
+    Returns:
+        ``[B, channels_in, h, w] -> [B, channels_out, h, w]``.
+    """
+    style = style or BlockStyle()
+    layers: list[nn.Module] = []
+    if style.depthwise:
+        layers += [
+            nn.Conv2d(channels_in, channels_in, kernel_size=3, padding=1, groups=channels_in, bias=False),
+            nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False),
+        ]
+    else:
+        layers += [nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False)]
+    layers += [_norm(style.norm, channels_out), nn.GELU() if style.activation == "gelu" else nn.ReLU(True)]
+    if style.se_reduction:
+        layers.append(SqueezeExcitation(channels_out, style.se_reduction))
+    if style.dropout:
+        layers.append(nn.Dropout2d(style.dropout))
+    return nn.Sequential(*layers)
+
+
+class SqueezeExcitation(nn.Module):
+    """Weigh the channels by what the whole picture holds (Hu et al., CVPR 2018).
+
+    Args:
+        channels: Channels, C.
+        reduction: By how much they are narrowed in between.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        narrow = max(1, channels // reduction)
+        self.weigh = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, narrow, kernel_size=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(narrow, channels, kernel_size=1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give ``[B, C, h, w] -> [B, C, h, w]``."""
+        y: Tensor = x * self.weigh(x)
+        return y
+
+
+class HighResolution(nn.Module):
+    """Parallel resolutions that are fused again and again, in the manner of HRNet (Wang et al., 2019).
+
+    Args:
+        widths: Channels of the branches; each has half the resolution of the one before.
+        units: How many times each branch is deepened by a residual block and then given all the others.
+    """
+
+    def __init__(self, widths: Sequence[int], units: int) -> None:
+        super().__init__()
+        self.units = nn.ModuleList(_Exchange(widths) for _ in range(units))
+
+    def forward(self, branches: list[Tensor]) -> list[Tensor]:
+        """Give branches of the same shapes: ``[B, widths[i], h/2^i, w/2^i]`` each."""
+        for unit in self.units:
+            branches = unit(branches)
+        return branches
+
+
+class _Exchange(nn.Module):
+    """Deepen each branch by a residual block, then add to it all the others at its size."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_Residual(width) for width in widths)
+        self.ways = nn.ModuleList(
+            nn.ModuleList(_way(widths, source, target) for source in range(len(widths)))
+            for target in range(len(widths))
+        )
+
+    def forward(self, branches: list[Tensor]) -> list[Tensor]:
+        deeper = [block(y) for block, y in zip(self.blocks, branches, strict=True)]
+        fused = []
+        for ways in self.ways:
+            parts = [way(y) for way, y in zip(ways, deeper, strict=True)]  # type: ignore[call-overload]
+            fused.append(nn.functional.relu(sum(parts[1:], parts[0])))
+        return fused
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions around a skip."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv_block(channels, channels)
+        self.second = conv_block(channels, channels)[:2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(x + self.second(self.first(x)))
+
+
+def _way(widths: Sequence[int], source: int, target: int) -> nn.Module:
+    """Give the way from one branch to the size and width of another."""
+    if source == target:
+        return nn.Identity()
+    if source > target:
+        return nn.Sequential(
+            nn.Conv2d(widths[source], widths[target], kernel_size=1, bias=False),
+            nn.BatchNorm2d(widths[target]),
+            nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
+        )
+    steps: list[nn.Module] = []
+    for level in range(source, target):
+        last = level == target - 1
+        width = widths[target] if last else widths[source]
+        steps += [
+            nn.Conv2d(widths[source], width, kernel_size=3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        ]
+        if not last:
+            steps.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*steps)
+
+
+def _norm(kind: Norm, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if kind == "bn" else nn.GroupNorm(gcd(GROUPS, channels), channels)
