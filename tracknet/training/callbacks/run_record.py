@@ -1,0 +1,252 @@
+"""The callback that keeps a record of the run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import sys
+import time
+import traceback
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+import tracknet
+from tracknet.errors import TrackNetError
+from tracknet.training.records.code import code_version, is_checkout
+from tracknet.training.records.fingerprint import data_fingerprint
+from tracknet.training.records.machine import hardware, packages, this_process
+from tracknet.training.records.redaction import Redactor
+from tracknet.training.records.run import FORMAT, RECORD, now, read_run, write_record
+
+HEARTBEAT_SECONDS = 60.0
+_LONGEST = 2000  # letters of the message of a failure
+
+_log = logging.getLogger(__name__)
+
+
+class RunRecord(Callback):
+    """Keeps ``run.json`` in the run's folder: what was trained, with what, where, and how it ended.
+
+    That is id, name, tags, notes; commit and uncommitted changes (``code.diff``) of the working folder and of
+    tracknet; packages, hardware, command line, working folder, ``TRACKNET_*`` variables, seed and a
+    fingerprint of the data; start, end, reason of the end, the last and the best figures. Secrets are left
+    out. It is written at the start, at each validation and at least once a minute, as a whole; a run that
+    goes on in its folder gets one more session in it. ``tracknet runs`` reads it. Lightning keeps the
+    configuration and the figures, and nothing that tells a run that was killed from one that runs.
+
+    Args:
+        name: Name of the run; default that of its folder.
+        tags: Words to find it by.
+        notes: Whatever is to be remembered of it.
+    """
+
+    def __init__(self, name: str | None = None, tags: list[str] | None = None, notes: str = "") -> None:
+        self.name = name
+        self.tags = list(tags or ())
+        self.notes = notes
+        self._folder: Path | None = None
+        self._record: dict[str, Any] = {}
+        self._redactor = Redactor()
+        self._written = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the record, or a further session in it."""
+        # Asked for in all processes: Lightning tells it from the first to the others.
+        folder = trainer.log_dir
+        if folder is None or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+            return
+        self._redactor = Redactor()
+        self._folder = Path(folder)
+        earlier = read_run(self._folder)
+        if earlier.damage is not None:
+            self._set_aside(earlier.damage)
+        self._record = dict(earlier.record) or self._begun(self._folder)
+        for key in ("name", "tags", "notes"):
+            if getattr(self, key):
+                self._record[key] = self._redactor.tree(getattr(self, key))
+        session = self._session(trainer, len(self._record.get("sessions", ())) + 1)
+        self._record["sessions"] = [*self._record.get("sessions", ()), session]
+        self._write()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Give a sign of life, once a minute."""
+        if self._folder is not None and time.monotonic() - self._written > HEARTBEAT_SECONDS:
+            self._write()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the figures."""
+        if self._folder is None or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._note_figures(trainer)
+        self._write()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that it is finished, or what stopped it early."""
+        if self._folder is not None:
+            self._note_figures(trainer)
+            by = stopped_by(trainer)
+            self._end("finished" if by is None else "stopped early", by)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Note that it was interrupted, or how it failed."""
+        if self._folder is None or trainer.state.fn != TrainerFn.FITTING:
+            return
+        if isinstance(exception, KeyboardInterrupt):
+            self._end("interrupted", "Ctrl-C")
+        elif isinstance(exception, SIGTERMException):
+            self._end("interrupted", "SIGTERM")
+        else:
+            said = f"{type(exception).__name__}: {exception}"[:_LONGEST]
+            frames = traceback.extract_tb(exception.__traceback__)[-1:]
+            where = [f"{frame.filename}:{frame.lineno}" for frame in frames]
+            self._end("failed", said, *where)
+
+    def _begun(self, folder: Path) -> dict[str, Any]:
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        name = f"{folder.parent.name}/{folder.name}" if folder.parent.name else folder.name
+        return {
+            "format": FORMAT,
+            "id": f"{stamp}-{secrets.token_hex(3)}",
+            "name": name,
+            "tags": [],
+            "notes": "",
+            "last": None,
+            "best": None,
+            "sessions": [],
+        }
+
+    def _session(self, trainer: Trainer, number: int) -> dict[str, Any]:
+        assert self._folder is not None
+        data = getattr(trainer, "datamodule", None)
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        config = self._folder / "config.yaml"
+        return {
+            "start": now(),
+            "end": None,
+            "exit": None,
+            "heartbeat": now(),
+            "process": this_process(),
+            "command": self._redactor.words(["tracknet", *sys.argv[1:]]),
+            "folder": str(Path.cwd()),
+            "environment": {
+                name: self._redactor.tree(value, name)
+                for name, value in sorted(os.environ.items())
+                if name.startswith("TRACKNET_")
+            },
+            "config": str(config.absolute()) if config.is_file() else None,
+            "resumed_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+            "first_step": trainer.global_step,
+            "seed": int(seed) if seed and seed.isdigit() else None,
+            "processes": trainer.world_size,
+            "data": data_fingerprint(data),
+            "code": self._code(number),
+            "hardware": hardware(),
+            "packages": packages(),
+        }
+
+    def _code(self, number: int) -> dict[str, Any]:
+        """Find the versions of the code, and write what is not committed."""
+        assert self._folder is not None
+        found: dict[str, Any] = {"tracknet_version": tracknet.__version__}
+        package = Path(tracknet.__file__).parent
+        folders = {"folder": Path.cwd()} | ({"tracknet": package} if is_checkout(package) else {})
+        for what, folder in folders.items():
+            version = code_version(folder, self._redactor)
+            if version is None:
+                continue
+            told, diff = version
+            if told["root"] == found.get("folder", {}).get("root"):
+                continue
+            if diff:
+                stem = "code" if what == "folder" else "tracknet"
+                told["diff"] = f"{stem}.diff" if number == 1 else f"{stem}.{number}.diff"
+                self._save(told["diff"], diff)
+            found[what] = told
+        return found
+
+    def _save(self, name: str, text: str) -> None:
+        assert self._folder is not None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            _log.warning("%s: cannot be written: %s", self._folder / name, error.strerror)
+
+    def _set_aside(self, damage: str) -> None:
+        assert self._folder is not None
+        path = self._folder / RECORD
+        aside = path.with_name(f"run.damaged.{secrets.token_hex(3)}.json")
+        _log.warning("damaged record: %s; it is kept as %s and a new one begun", damage, aside.name)
+        path.replace(aside)
+
+    def _note_figures(self, trainer: Trainer) -> None:
+        numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        figures = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        told = {"step": trainer.global_step, "epoch": trainer.current_epoch, "figures": figures}
+        self._record["last"] = told
+        monitor, mode = _monitored(trainer)
+        value = figures.get(monitor) if monitor else None
+        if value is None:
+            return
+        best = self._record.get("best") or {}
+        before = best.get("value") if best.get("monitor") == monitor else None
+        if before is None or (value > before if mode == "max" else value < before):
+            self._record["best"] = {"monitor": monitor, "mode": mode, "value": value, **told}
+
+    def _end(self, reason: str, detail: str | None, where: str | None = None) -> None:
+        session = self._record["sessions"][-1]
+        session["end"] = now()
+        told = None if detail is None else self._redactor.text(detail)
+        session["exit"] = {"reason": reason, "detail": told, "where": where}
+        self._write()
+        self._folder = None
+
+    def _write(self) -> None:
+        assert self._folder is not None
+        self._record["sessions"][-1]["heartbeat"] = now()
+        self._written = time.monotonic()
+        try:
+            write_record(self._folder, self._record)
+        except TrackNetError as error:  # a full disk ends no training here
+            _log.warning("the record of the run is not up to date: %s", error)
+
+
+def stopped_by(trainer: Trainer) -> str | None:
+    """Say what ended a training before its last epoch or step.
+
+    Args:
+        trainer: The trainer, its training at its end.
+
+    Returns:
+        None where it came to its end.
+    """
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    whole = (epochs not in (None, -1) and trainer.current_epoch >= epochs) or (
+        steps != -1 and trainer.global_step >= steps
+    )
+    if whole or not trainer.should_stop:
+        return None
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if message := getattr(callback, "stopping_reason_message", None):
+            return f"{type(callback).__name__}: {message}"
+        left = callback.time_remaining() if isinstance(callback, Timer) else None
+        if left is not None and left <= 0:
+            return f"{type(callback).__name__}: the time was over"
+    return "trainer.should_stop was set"
+
+
+def _monitored(trainer: Trainer) -> tuple[str | None, str]:
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor:
+            return callback.monitor, callback.mode
+    return None, "max"

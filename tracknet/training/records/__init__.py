@@ -1,0 +1,1 @@
+"""Records of runs: written beside a training; read, compared and tidied without torch."""
