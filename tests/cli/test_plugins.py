@@ -59,39 +59,8 @@ def installed(tmp_path_factory) -> Path:
     return folder / "site"
 
 
-@pytest.fixture(scope="module")
-def told(installed, tiny_rallies, tmp_path_factory) -> dict[str, list]:
+def run(installed: Path, folder: Path, commands: dict[str, list[str]]) -> dict[str, list]:
     """Exit code, output and complaints of commands, by name, run where the plugins are installed."""
-    folder = tmp_path_factory.mktemp("work")
-    short = [
-        "+callbacks=minimal",
-        "--trainer.accelerator=cpu",
-        "--trainer.enable_progress_bar=false",
-        f"--data.root={tiny_rallies}",
-    ]
-    short += ["--data.batch_size=2", "--data.num_workers=0", "--model.input_size=[32,64]"]
-    short += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
-    base = ["fit", "--config", "configs/base.yaml"]
-    commands = {
-        "help": ["--help"],
-        "configs": ["config", "list", "model"],
-        "networks": ["list", "networks"],
-        "kinds": ["list"],
-        "show": ["config", "show", "SmoothL1Loss.beta"],
-        "schema": ["config", "schema"],
-        "dev": [
-            *base,
-            *short,
-            "--model.init_args.network=DepthwiseTrackNet",
-            "--model.init_args.network.width=8",
-            "--model.loss=SmoothL1Loss",
-            "--trainer.callbacks+=WeightHistograms",
-            "--trainer.fast_dev_run=true",
-        ],
-        "fit": [*base, "+model=depthwise", *short, "--trainer.callbacks+=WeightHistograms"],
-        "mistyped": [*base, *short, "--model.network=DepthwiseTrackNett"],
-        "inspect": ["checkpoint", "inspect", "runs/tracknet/version_0/checkpoints/best.ckpt"],
-    }
     done = subprocess.run(
         [sys.executable, "-c", EACH, json.dumps(list(commands.values()))],
         cwd=folder,
@@ -101,7 +70,45 @@ def told(installed, tiny_rallies, tmp_path_factory) -> dict[str, list]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = dict(zip(commands, json.loads(done.stdout), strict=True))
+    return dict(zip(commands, json.loads(done.stdout), strict=True))
+
+
+@pytest.fixture(scope="module")
+def told(installed, tmp_path_factory) -> dict[str, list]:
+    """What commands say of the plugins."""
+    commands = {
+        "help": ["--help"],
+        "configs": ["config", "list", "model"],
+        "networks": ["list", "networks"],
+        "kinds": ["list"],
+        "mistyped": ["fit", "--config", "configs/base.yaml", "--model.network=DepthwiseTrackNett"],
+    }
+    return run(installed, tmp_path_factory.mktemp("told"), commands)
+
+
+@pytest.fixture(scope="module")
+def trained(installed, tiny_rallies, tmp_path_factory) -> dict[str, list]:
+    """What commands do that train with the plugin or explain it."""
+    short = [
+        "+callbacks=minimal",
+        "--trainer.accelerator=cpu",
+        "--trainer.enable_progress_bar=false",
+        f"--data.root={tiny_rallies}",
+    ]
+    short += ["--data.batch_size=2", "--data.num_workers=0", "--model.input_size=[32,64]"]
+    short += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+    own = ["--model.init_args.network=DepthwiseTrackNet", "--model.init_args.network.width=8"]
+    own += ["--model.loss=SmoothL1Loss", "--trainer.callbacks+=WeightHistograms"]
+    base = ["fit", "--config", "configs/base.yaml"]
+    commands = {
+        "show": ["config", "show", "SmoothL1Loss.beta"],
+        "schema": ["config", "schema"],
+        "dev": [*base, *short, *own, "--trainer.fast_dev_run=true"],
+        "fit": [*base, "+model=depthwise", *short, "--trainer.callbacks+=WeightHistograms"],
+        "inspect": ["checkpoint", "inspect", "runs/tracknet/version_0/checkpoints/best.ckpt"],
+    }
+    folder = tmp_path_factory.mktemp("trained")
+    found = run(installed, folder, commands)
     found["run"] = folder / "runs" / "tracknet" / "version_0"
     return found
 
@@ -121,11 +128,12 @@ def test_they_are_listed_with_where_they_come_from(told):
     assert "plugin" not in kinds["loggers"]
 
 
-def test_they_are_explained_and_completed(told):
-    _, out, _ = told["show"]
+@pytest.mark.slow
+def test_they_are_explained_and_completed(trained):
+    _, out, _ = trained["show"]
     assert "SmoothL1Loss.beta  (of SmoothL1Loss)" in out
     assert "Distance below which the loss is quadratic." in out
-    schema = json.loads(told["schema"][1])
+    schema = json.loads(trained["schema"][1])
     arguments = schema["$defs"]["tracknet_example.network.DepthwiseTrackNet"]["properties"]["init_args"]
     assert {"frames", "background", "width", "depth"} == set(arguments["anyOf"][0]["properties"])
 
@@ -136,17 +144,18 @@ def test_their_yaml_is_found(told):
     assert line.endswith("  The network and the loss of the example plugin.")
 
 
-def test_they_train(told):
-    assert told["dev"][0] == 0
-    assert told["fit"][0] == 0
-    run = told["run"]
+@pytest.mark.slow
+def test_they_train(trained):
+    assert trained["dev"][0] == 0
+    assert trained["fit"][0] == 0
+    run = trained["run"]
     events = EventAccumulator(str(run), size_guidance={"histograms": 0})
     events.Reload()
     [weights] = events.Histograms("weights/network.predictor.weight")
     assert weights.step == 2
     assert weights.histogram_value.num == 3 * 16
     assert events.Scalars("val/loss")
-    assert "DepthwiseTrackNet" in told["inspect"][1]
+    assert "DepthwiseTrackNet" in trained["inspect"][1]
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest(told):
@@ -156,9 +165,7 @@ def test_a_mistyped_name_is_answered_with_the_nearest(told):
 
 
 def test_one_that_fails_is_told_of_once_and_does_not_stop_the_others(told):
-    complaints = [
-        line for name in told if name != "run" for line in told[name][2].splitlines() if "broken" in line
-    ]
+    complaints = [line for _, _, err in told.values() for line in err.splitlines() if "broken" in line]
     missing = "ModuleNotFoundError: No module named 'a_package_that_nobody_has'"
     assert complaints == [f"tracknet: {BROKEN}{missing}"]
     assert "broken" in told["networks"][2]
