@@ -25,6 +25,8 @@ from typing_extensions import override
 
 from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
+from tracknet.cli.resuming import changes_since, resolve
+from tracknet.cli.saved_config import SavedConfig, without_secrets
 from tracknet.cli.usage import SettingError, TrackNetParser, command_options, located, refusal
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import compose
@@ -33,7 +35,7 @@ from tracknet.data.trajectories import TrajectoryDataModule
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.logger_guard import guard, start
 from tracknet.training.rectifier import TrajectoryRectifier
@@ -85,6 +87,7 @@ class TrackNetCLI(LightningCLI):
                 datamodule_class=LightningDataModule,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
+                save_config_callback=SavedConfig,
                 save_config_kwargs={"overwrite": True},
                 seed_everything_default=42,
                 parser_class=TrackNetParser,
@@ -137,10 +140,15 @@ class TrackNetCLI(LightningCLI):
         if isinstance(args, (list, type(None))):
             words = list(sys.argv[1:] if args is None else args)
             command = [word for word in words[:1] if word in self.subcommands()]
-            rest = words[len(command) :]
-            composed = compose(rest, command[0] if command else "fit", config_of_run(rest))
+            named = command[0] if command else "fit"
+            found = resolve(words[len(command) :], named)
+            rest = found.words
+            if args is None:
+                # Other processes of the run, which Lightning starts, are not to look for themselves.
+                sys.argv[1:] = [*command, *rest]
+            composed = compose(rest, named, config_of_run(rest))
             refuse_linked(composed)
-            for note in composed.notes:
+            for note in (*found.notes, *composed.notes):
                 rank_zero_info(f"note: {note}")
             try:
                 self.config = parser.parse_args([*command, *composed.parser_words()])
@@ -160,7 +168,12 @@ class TrackNetCLI(LightningCLI):
         if command not in (None, "fit") and path in (None, *FOUND_BY_LIGHTNING):
             raise UsageError(f"{command} needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt")
         if path is not None and Path(path).is_file():
-            read_checkpoint(Path(path))
+            content = read_checkpoint(Path(path))
+            if command == "fit" and isinstance(content, dict) and "optimizer_states" not in content:
+                raise UsageError(
+                    f"--ckpt_path: {path} holds no state of training to go on from, as `tracknet checkpoint` "
+                    "import, prune and average write it; take one of `tracknet fit`"
+                )
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -212,6 +225,14 @@ class TrackNetCLI(LightningCLI):
         Raises:
             UsageError: The trainer does not accept its options.
         """
+        config = self._parser(self.subcommand).dump(
+            without_secrets(self.config[self.subcommand] if self.subcommand else self.config), skip_none=False
+        )
+        trainer_config = self._get(self.config_init, "trainer") or {}
+        kwargs["plugins"] = with_checkpoints_of_ours(trainer_config.get("plugins"), config)
+        if self.subcommand == "fit" and (path := self.config["fit"].get("ckpt_path")):
+            for change in changes_since(Path(path), config) if Path(path).is_file() else ():
+                rank_zero_info(f"note: another setting than in the run of {path}: {change}")
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
@@ -266,7 +287,7 @@ class TrackNetCLI(LightningCLI):
             return None
         named = (getattr(one, "dirpath", None) for one in self.trainer.checkpoint_callbacks)
         folders = {Path(folder) for folder in named if folder}
-        files = [path for folder in folders for path in folder.glob("*.ckpt")]
+        files = [path for folder in folders for path in folder.glob("[!.]*.ckpt")]
         return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jsonargparse import Namespace
@@ -19,6 +19,7 @@ from tracknet.data.cache import FrameCache
 from tracknet.data.check import CheckedClip, DatasetReport, check_dataset, source_of
 from tracknet.data.clips import Clip, Layout, Part
 from tracknet.data.crops import RandomCrop
+from tracknet.data.fingerprint import clip_prints, differences, fingerprint
 from tracknet.data.generate import Sport, generate_rallies
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
 from tracknet.data.resuming import ResumableLoader, ResumableSampler, seed_step
@@ -141,6 +142,17 @@ class RallyDataModule(LightningDataModule):
                 for part, clips in self.parts.items()
             )
             rank_zero_info(f"{self.root}: {counts}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tell checkpoints which clips the run learns from."""
+        prints = {part: clip_prints(clips) for part, clips in self.parts.items()}
+        return {"fingerprint": fingerprint(prints), "clips": prints}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Say which clips are not those of the run that a checkpoint comes from."""
+        now = {part: clip_prints(clips) for part, clips in self.parts.items()}
+        for line in differences(state_dict.get("clips", {}), now):
+            rank_zero_info(f"note: {self.root}: not the data that the checkpoint's run learned from: {line}")
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled training windows."""

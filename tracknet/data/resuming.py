@@ -46,8 +46,7 @@ class ResumableSampler(DistributedSampler[int]):
             return 0
         if getattr(trainer.train_dataloader, "sampler", None) is not self:
             return 0
-        batches: int = trainer.fit_loop.epoch_loop.batch_idx + 1
-        return batches * self.batch_size
+        return int((trainer.fit_loop.epoch_loop.batch_idx + 1) * self.batch_size)
 
 
 class ResumableLoader(DataLoader[T]):

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from torch import Tensor
 
 from tracknet.errors import TrackNetError
+from tracknet.training.checkpoint_format import Metadata, read_metadata
 from tracknet.training.public_checkpoints import (
     is_ours,
     model_yaml,
@@ -36,7 +38,7 @@ def report_checkpoint(path: Path) -> str:
     """
     content = read_file(path)
     if is_ours(content):
-        lines = _ours(content)
+        lines = _ours(path, content)
     elif (found := recognise(content)) is not None:
         lines = [
             ("what", f"published {found.family}; to make it ours: tracknet checkpoint import {path}"),
@@ -68,7 +70,7 @@ def count_parameters(weights: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() for name, tensor in weights.items() if not name.endswith(_BUFFERS))
 
 
-def _ours(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _ours(path: Path, content: Mapping[str, Any]) -> list[tuple[str, str]]:
     recipe = content.get("hyper_parameters", {})
     is_tracker = "rectifier" not in content
     network = recipe.get("network", {}) if is_tracker else content["rectifier"]
@@ -76,6 +78,7 @@ def _ours(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     imported = content.get("imported")
     lines = [
         ("what", f"checkpoint of tracknet, written by Lightning {content.get('pytorch-lightning_version')}"),
+        *_sealed(read_metadata(path)),
         *([("tracker", str(recipe.get("_class_path", "not told")))] if is_tracker else []),
         ("network", str(network.get("class_path", "not told"))),
         ("parameters", f"{count_parameters(weights):,}"),
@@ -88,6 +91,87 @@ def _ours(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [*lines, ("imported", f"from {imported.get('file')}: {imported.get('family')}{told}")]
     lines += [("epoch", str(content.get("epoch"))), ("step", str(content.get("global_step")))]
     return [*lines, *dict(_scores(content)).items()]
+
+
+def _sealed(found: Metadata | None) -> Iterator[tuple[str, str]]:
+    """Say what the metadata tell; the SHA-256 was compared when the content was read."""
+    if found is None:
+        yield "format", "1, without a SHA-256: damage may go unnoticed; see tracknet checkpoint convert"
+        return
+    yield "format", f"{found['format']}, by tracknet {found['versions'].get('tracknet')}, {found['saved']}"
+    yield "SHA-256", f"{found['sha256']}, as written"
+    if found["data"] is not None:
+        yield "data", found["data"]
+
+
+def differing_settings(first: Path, second: Path) -> list[str]:
+    """Compare what two checkpoints say of their configuration.
+
+    Args:
+        first: A checkpoint.
+        second: Another.
+
+    Returns:
+        A line for each that differs: ``~`` changed, ``-`` only in the first, ``+`` only in the second.
+
+    Raises:
+        TrackNetError: One cannot be read.
+    """
+    before, after = (dict(flat(_settings(path))) for path in (first, second))
+    return changes(before, after)
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Say what differs between two configurations.
+
+    Args:
+        before: Values by key, see `flat`.
+        after: The same of another.
+
+    Returns:
+        A line for each key that differs.
+    """
+    lines = []
+    for key in dict.fromkeys((*before, *after)):
+        if key not in after:
+            lines.append(f"- {key}: {before[key]!r}")
+        elif key not in before:
+            lines.append(f"+ {key}: {after[key]!r}")
+        elif before[key] != after[key]:
+            lines.append(f"~ {key}: {before[key]!r} -> {after[key]!r}")
+    return lines
+
+
+def flat(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the values of a configuration by dotted key, without ``init_args``; items of lists by number.
+
+    Args:
+        tree: Mappings and lists of plain values.
+        key: Key of the tree.
+
+    Example:
+        >>> dict(flat({"model": {"class_path": "a.B", "init_args": {"size": [2, 3], "loss": None}}}))
+        {'model.class_path': 'a.B', 'model.size': [2, 3], 'model.loss': None}
+    """
+    if isinstance(tree, Mapping) and tree:
+        for name, value in tree.items():
+            yield from flat(value, key if name == "init_args" else f"{key}.{name}" if key else str(name))
+    elif isinstance(tree, list) and any(isinstance(one, Mapping) for one in tree):
+        for number, value in enumerate(tree):
+            yield from flat(value, f"{key}.{number}")
+    else:
+        yield key, tree
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """Give the configuration of a run where the checkpoint holds it, otherwise that of its model."""
+    found = read_metadata(path)
+    if found is not None and found["config"]:
+        tree = yaml.safe_load(found["config"])
+        return tree if isinstance(tree, dict) else {}
+    content = read_file(path)
+    recipe = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    return yaml.safe_load(model_yaml(recipe)) if isinstance(recipe, Mapping) else {}
 
 
 def _scores(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

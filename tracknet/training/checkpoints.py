@@ -1,4 +1,4 @@
-"""Reading trackers back from checkpoint files."""
+"""Checkpoint files written and read: by Lightning while training, and as trackers afterwards."""
 
 from __future__ import annotations
 
@@ -6,18 +6,131 @@ import inspect
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.io import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch.cli import instantiate_module
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
+from typing_extensions import override
 
 from tracknet.errors import TrackNetError, nearest
+from tracknet.training.checkpoint_format import check_seal, migrate, write_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 
 _LONGEST_REASON = 300
 _KEYS_SHOWN = 5
+
+
+class TrackNetCheckpointIO(TorchCheckpointIO):
+    """Writes and reads the checkpoints of a Lightning ``Trainer`` in the format of `checkpoint_format`.
+
+    Lightning's own writes without syncing to the disk, cannot tell a damaged file, and reads pickled code
+    unless it is told not to. Here files carry metadata and a SHA-256, are read only where that is right and
+    as tensors and plain values only; the last good checkpoint of a folder is never removed. Files at remote
+    addresses (``s3://...``) are written as Lightning writes them. Lightning's ``AsyncCheckpointIO`` may be
+    put around it.
+
+    Args:
+        config: Configuration of the run as YAML, kept in the metadata; the command line fills it in.
+    """
+
+    def __init__(self, config: str | None = None) -> None:
+        self.config = config
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint; see `write_checkpoint`.
+
+        Args:
+            checkpoint: What Lightning collected.
+            path: The file, or a remote address.
+            storage_options: Not used.
+
+        Raises:
+            TrackNetError: The disk does not allow it, or it holds more than tensors and plain values.
+        """
+        if _is_remote(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+        else:
+            write_checkpoint(checkpoint, Path(path), self.config)
+
+    @override
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint, as tensors and plain values only, onto the CPU.
+
+        Args:
+            path: The file, or a remote address.
+            map_location: Not used.
+            weights_only: Not used: pickled code is never read.
+
+        Returns:
+            The content.
+
+        Raises:
+            TrackNetError: There is no such file, or it is damaged or of a newer format.
+        """
+        if _is_remote(path):
+            return super().load_checkpoint(path, weights_only=True)
+        content: dict[str, Any] = read_checkpoint(Path(path))
+        _note_if_old(Path(path))
+        return content
+
+    @override
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint, unless no other one in its folder is whole.
+
+        Args:
+            path: The file, or a remote address.
+        """
+        if not _is_remote(path):
+            others = (one for one in Path(path).parent.glob("[!.]*.ckpt") if one != Path(path))
+            if not any(check_seal(one) == "whole" for one in others):
+                rank_zero_warn(f"{path}: kept, as no other checkpoint in its folder is whole")
+                return
+        super().remove_checkpoint(path)
+
+
+def with_checkpoints_of_ours(plugins: Any, config: str) -> list[Any]:
+    """Add `TrackNetCheckpointIO` to the plugins of a trainer that have no other ``CheckpointIO``.
+
+    Args:
+        plugins: Plugins as the trainer takes them: None, one, or a list.
+        config: Configuration of the run as YAML, for those of ours that have none.
+
+    Returns:
+        The plugins.
+    """
+    found = list(plugins) if isinstance(plugins, (list, tuple)) else [] if plugins is None else [plugins]
+    writers = [one for one in found if isinstance(one, CheckpointIO)]
+    if not writers:
+        found.append(TrackNetCheckpointIO(config))
+    for one in writers:
+        # One that writes in the background is around another.
+        writer = getattr(one, "checkpoint_io", None) or one
+        if isinstance(writer, TrackNetCheckpointIO) and writer.config is None:
+            writer.config = config
+    return found
+
+
+def _is_remote(path: str | Path) -> bool:
+    return "://" in str(path)
+
+
+def _note_if_old(path: Path) -> None:
+    if check_seal(path) == "none":
+        rank_zero_info(
+            f"note: {path}: of an older format without a SHA-256, so that damage may go unnoticed; "
+            "`tracknet checkpoint convert` adds it"
+        )
 
 
 def load_tracker(path: Path, device: torch.device | str = "cpu") -> HeatmapTracker:
@@ -45,7 +158,10 @@ def load_tracker(path: Path, device: torch.device | str = "cpu") -> HeatmapTrack
         )
     try:
         tracker = _build(content["hyper_parameters"])
+        if faults := mismatches(tracker.state_dict(), content["state_dict"]):
+            raise ValueError(f"its state_dict is of another network than the one it names: {faults}")
         tracker.load_state_dict(content["state_dict"])
+        _note_if_old(path)
         return tracker.to(device).eval()
     except Exception as error:  # whatever the constructors of the classes that it names may raise
         raise TrackNetError(f"{path}: the tracker cannot be built from it ({_in_short(error)})") from error
@@ -61,7 +177,7 @@ def read_checkpoint(path: Path) -> Any:
         What is in it, a dictionary where Lightning wrote it; tensors on the CPU.
 
     Raises:
-        TrackNetError: There is no such file, or it is damaged or not a checkpoint.
+        TrackNetError: There is no such file, or it is damaged, not a checkpoint or of a newer format.
     """
     if path.is_dir():
         raise TrackNetError(f"{path}: is a folder; expected a checkpoint file such as best.ckpt")
@@ -69,11 +185,41 @@ def read_checkpoint(path: Path) -> Any:
         near = [p.name for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
         raise TrackNetError(f"{path}: no such checkpoint{nearest(path.name, near)}")
     try:
+        if check_seal(path) == "damaged":
+            fault = "it is damaged: its SHA-256 is not that of its writing"
+            cut = "" if zipfile.is_zipfile(path) else ", or cut short"
+            raise TrackNetError(f"{path}: not a readable checkpoint: {fault}{cut}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that are refused anyway
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except TrackNetError:
+        raise
     except Exception as error:  # damaged files raise nearly anything
         raise TrackNetError(f"{path}: not a readable checkpoint: {_fault(path, error)}") from error
+    if isinstance(content, dict) and {"state_dict", "pytorch-lightning_version"} <= content.keys():
+        return migrate(path, content)
+    return content
+
+
+def mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> str:
+    """List the weights of a checkpoint that do not fit a network.
+
+    Args:
+        expected: Weights of the network.
+        given: Weights of the checkpoint.
+
+    Returns:
+        Names with what is wrong, the first few of them; an empty string where all fit.
+    """
+    faults = [f"there is no {name}" for name in expected if name not in given]
+    faults += [f"{name} is unknown" for name in given if name not in expected]
+    faults += [
+        f"{name} is {list(given[name].shape)}, expected {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    more = f" and {len(faults) - _KEYS_SHOWN} more" if len(faults) > _KEYS_SHOWN else ""
+    return "; ".join(faults[:_KEYS_SHOWN]) + more
 
 
 def _fault(path: Path, error: Exception) -> str:

@@ -30,7 +30,8 @@ from tracknet.models.restracknetv2 import ResTrackNetV2
 from tracknet.models.tracknetv2 import TrackNetV2
 from tracknet.models.tracknetv3 import TrackNetV3
 from tracknet.models.wasb import WASB
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_format import write_checkpoint
+from tracknet.training.checkpoints import mismatches, read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import QualityFocalLoss, WBCELoss
 from tracknet.training.rectifier import TrajectoryRectifier
@@ -327,9 +328,7 @@ def _save(
             "settings": {name: value for name, value in found.settings.items() if _is_plain(value)},
         },
     }
-    # Through a file of Python's own, whose errors say what the disk refused.
-    with whole_file(output) as part, part.open("wb") as file:
-        torch.save(content | dict(more), file)
+    write_checkpoint(content | dict(more), output)
 
 
 def model_yaml(recipe: Mapping[str, Any]) -> str:
@@ -406,19 +405,8 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, tensor in expected.items():
         if name.endswith(_COUNTER):
             given.setdefault(name, tensor)
-    faults = [f"there is no {name}" for name in expected if name not in given]
-    faults += [f"{name} is unknown" for name in given if name not in expected]
-    faults += [
-        f"{name} is {list(given[name].shape)}, expected {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
-    if faults:
-        more = f" and {len(faults) - _KEYS_SHOWN} more" if len(faults) > _KEYS_SHOWN else ""
-        raise TrackNetError(
-            f"looks like {type(network).__name__} and is another network: "
-            f"{'; '.join(faults[:_KEYS_SHOWN])}{more}"
-        )
+    if faults := mismatches(expected, given):
+        raise TrackNetError(f"looks like {type(network).__name__} and is another network: {faults}")
     network.load_state_dict(given)
 
 

@@ -1,0 +1,165 @@
+"""Which checkpoint ``--ckpt_path last``, ``best`` or a folder means, and what has changed since it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tracknet.configs import compose
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.checkpoint_format import check_seal, read_metadata
+from tracknet.training.checkpoint_report import changes, flat
+from tracknet.training.checkpoints import read_checkpoint
+
+FLAG = "--ckpt_path"
+_FOUND = ("last", "best")
+_RUNS = "runs"
+_OF_EACH_RUN = ("ckpt_path", "trainer.logger.version", "config")
+"""Settings that are another in each run."""
+
+
+@dataclass
+class Resolved:
+    """The words of a command with the checkpoint they mean.
+
+    Attributes:
+        words: The words, with the file in the place of ``last``, ``best`` or a folder.
+        notes: What was passed over, a line each.
+    """
+
+    words: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def resolve(words: Sequence[str], command: str) -> Resolved:
+    """Put the checkpoint's file in the place of ``last``, ``best`` or the folder of a run.
+
+    ``last`` is the newest checkpoint of the runs in the folder of the logger (``save_dir/name``), ``best``
+    the newest ``best*.ckpt`` there; a folder means the newest checkpoint in it. A checkpoint that is damaged
+    is passed over for the next newest one.
+
+    Args:
+        words: Words of the command line after the command.
+        command: The command.
+
+    Returns:
+        The words and what there is to say. ``fit --ckpt_path last`` begins anew where there is no checkpoint
+        yet, so that one command starts and resumes a run.
+
+    Raises:
+        UsageError: There is no checkpoint.
+        TrackNetError: All are damaged.
+    """
+    words = list(words)
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag != FLAG or not (equals or place + 1 < len(words)):
+            continue
+        name = value if equals else words[place + 1]
+        if name not in _FOUND and not Path(name).is_dir():
+            continue
+        folder = Path(name) if name not in _FOUND else folder_of_runs(_others(words, place), command)
+        files = _newest_first(folder)
+        if name == "best":
+            files = [path for path in files if path.name.startswith("best")]
+        if command == "fit":
+            files = [path for path in files if _is_resumable(path)]
+        before, after = words[:place], words[place + (1 if equals else 2) :]
+        if not files and command == "fit" and name == "last":
+            return Resolved([*before, *after], [f"no checkpoint under {folder} yet; training begins anew"])
+        if not files:
+            what = "checkpoint to go on from" if command == "fit" else "checkpoint"
+            raise UsageError(f"{FLAG} {name}: no {what} under {folder}")
+        notes: list[str] = []
+        chosen = _first_whole(files, notes)
+        notes.append(f"{FLAG} {name}: {chosen}")
+        return Resolved([*before, f"{FLAG}={chosen}", *after], notes)
+    return Resolved(words)
+
+
+def folder_of_runs(words: Sequence[str], command: str) -> Path:
+    """Give the folder in which the logger of a configuration puts its runs.
+
+    Args:
+        words: Words of the command line after the command.
+        command: The command.
+
+    Returns:
+        ``save_dir/name``, with the version where one is set; ``runs`` where nothing is set.
+    """
+    logger = compose(words, command).values.get("trainer", {}).get("logger")
+    first = logger[0] if isinstance(logger, list) and logger else logger
+    options = first.get("init_args", {}) if isinstance(first, Mapping) else {}
+    folder = Path(str(options.get("save_dir") or _RUNS)) / str(options.get("name") or "")
+    version = options.get("version")
+    if version is None:
+        return folder
+    return folder / (version if isinstance(version, str) else f"version_{version}")
+
+
+def changes_since(checkpoint: Path, config: str) -> list[str]:
+    """Say which settings are not those of the run that a checkpoint comes from.
+
+    Args:
+        checkpoint: The checkpoint.
+        config: Configuration of this run as YAML.
+
+    Returns:
+        A line for each setting; none where the checkpoint does not tell its configuration.
+    """
+    found = read_metadata(checkpoint)
+    told = found["config"] if found else None
+    beside = checkpoint.parent.parent / "config.yaml"
+    if told is None and beside.is_file():
+        told = beside.read_text(encoding="utf-8")
+    if told is None:
+        return []
+    before, after = (
+        {key: value for key, value in flat(_plain(yaml.safe_load(text))) if not _is_of_each_run(key)}
+        for text in (told, config)
+    )
+    return changes(before, after)
+
+
+def _plain(tree: Any) -> dict[str, Any]:
+    return tree if isinstance(tree, dict) else {}
+
+
+def _is_of_each_run(key: str) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in _OF_EACH_RUN)
+
+
+def _others(words: list[str], place: int) -> list[str]:
+    return words[:place] + words[place + (1 if "=" in words[place] else 2) :]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(_checkpoints(folder), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _checkpoints(folder: Path) -> Iterator[Path]:
+    # Hidden ones are being written, or were when a process was killed.
+    for path in folder.rglob("[!.]*.ckpt"):
+        if path.is_file():
+            yield path
+
+
+def _is_resumable(path: Path) -> bool:
+    found = read_metadata(path)
+    return found is None or found["resumable"]
+
+
+def _first_whole(files: Sequence[Path], notes: list[str]) -> Path:
+    for path in files:
+        try:
+            if check_seal(path) != "whole":
+                read_checkpoint(path)
+        except TrackNetError as error:
+            notes.append(f"{error}; the one before it is taken")
+        else:
+            return path
+    raise TrackNetError(f"{FLAG}: none of {len(files)} checkpoints can be read: {notes[0]}")

@@ -1,0 +1,254 @@
+"""The file format of checkpoints: a zip archive of PyTorch with metadata, sealed with its SHA-256.
+
+``torch.load`` reads such a file as any other. One more record of the archive, ``tracknet.json``, says what it
+holds and is read without the tensors; the comment at the end of the archive is the SHA-256 of all before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import torch
+
+from tracknet.data.whole_file import whole_file
+from tracknet.errors import TrackNetError
+
+FORMAT = 2
+"""Number of the format that is written."""
+
+Seal = Literal["whole", "damaged", "none"]
+
+_RECORD = "tracknet.json"
+_MARK = b"tracknet sha256 "
+_HEX = 64
+_TAIL = 1 << 20
+_FORMAT_KEY = "tracknet_format"
+_METADATA_LIMIT = 1 << 24
+
+
+class Metadata(TypedDict):
+    """What a checkpoint says of itself.
+
+    Attributes:
+        format: Number of its format.
+        versions: Version of tracknet, Lightning and PyTorch that wrote it.
+        saved: When, UTC, ISO 8601.
+        epoch: Epoch, from 0.
+        step: Steps of the optimizer that were taken.
+        metrics: Figures that checkpoints are chosen by, those of the moment.
+        model: Class path of the module; None where it is not told.
+        network: Class path of its network; None where it is not told.
+        config: Configuration of the run as YAML; None where it is not told.
+        data: Fingerprint of the training data; None where it is not told.
+        resumable: Whether it holds the state of training, too.
+        sha256: SHA-256 of the file without its last 64 bytes, hexadecimal; not compared with the file.
+    """
+
+    format: int
+    versions: dict[str, str]
+    saved: str
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    model: str | None
+    network: str | None
+    config: str | None
+    data: str | None
+    resumable: bool
+    sha256: str
+
+
+def _from_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 is Lightning's own: nothing has another name, only the number is new."""
+    return content | {_FORMAT_KEY: 2}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+"""For each older format, what makes the content of the next one of it."""
+
+
+def migrate(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Bring the content of a checkpoint to the format of today.
+
+    Args:
+        path: Its file, for messages.
+        content: The content.
+
+    Returns:
+        The content, with its format number under ``tracknet_format``.
+
+    Raises:
+        TrackNetError: The format is of a newer tracknet.
+    """
+    found = content.get(_FORMAT_KEY, 1)
+    if not isinstance(found, int) or not 1 <= found <= FORMAT:
+        raise TrackNetError(
+            f"{path}: its format is {found!r}; this tracknet reads the formats 1 to {FORMAT}; "
+            "it was written by a newer one: pip install --upgrade tracknet"
+        )
+    for number in range(found, FORMAT):
+        content = MIGRATIONS[number](content)
+    return content
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path, config: str | None = None) -> None:
+    """Write a checkpoint so that it is there as a whole, and on the disk, or not at all.
+
+    Args:
+        content: Tensors and plain values, by name.
+        path: The file; what is there is replaced.
+        config: Configuration of the run as YAML, for the metadata.
+
+    Raises:
+        TrackNetError: The disk does not allow it, or there is more than tensors and plain values in it, which
+            could not be read back.
+    """
+    _remove_leftovers(path)
+    content = dict(content) | {_FORMAT_KEY: FORMAT}
+    with whole_file(path) as part:
+        # Through a file of Python's own, whose errors say what the disk refused.
+        with part.open("wb") as file:
+            torch.save(content, file)
+        if names := torch.serialization.get_unsafe_globals_in_checkpoint(part):
+            raise TrackNetError(
+                f"{path}: not written: it would hold {', '.join(sorted(names)[:3])}, which is code and would "
+                "not be read back; keep tensors and plain values in hyperparameters and state_dict()"
+            )
+        with zipfile.ZipFile(part, "a") as archive:
+            told = json.dumps(_describe(content, config), indent=1)
+            archive.writestr(f"{archive.namelist()[0].partition('/')[0]}/{_RECORD}", told)
+            archive.comment = _MARK + b"0" * _HEX
+        with part.open("rb+") as file:
+            digest = _digest(part)
+            file.seek(-_HEX, os.SEEK_END)
+            file.write(digest.encode())
+    with suppress(OSError):  # not every file system opens folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_metadata(path: Path) -> Metadata | None:
+    """Read what a checkpoint says of itself, without its tensors.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The metadata; None where there are none, as in files of other programs and of format 1, or where they
+        cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = next(one for one in archive.infolist() if one.filename.endswith(f"/{_RECORD}"))
+            if record.file_size > _METADATA_LIMIT:
+                return None
+            told = json.loads(archive.read(record))
+            sha256 = archive.comment.removeprefix(_MARK).decode("ascii")
+    except (OSError, StopIteration, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+        return None
+    if not isinstance(told, dict) or not Metadata.__required_keys__ <= told.keys() | {"sha256"}:
+        return None
+    found: Metadata = {**told, "sha256": sha256}  # type: ignore[typeddict-item]
+    return found
+
+
+def check_seal(path: Path) -> Seal:
+    """Compare a checkpoint with the SHA-256 in it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        ``whole``: it is what was written. ``damaged``: it is not. ``none``: it is of format 1, of another
+        program or so damaged that it is no archive; it holds no SHA-256.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+    mark = tail[-_HEX - len(_MARK) : -_HEX]
+    if mark != _MARK:
+        return "damaged" if f"/{_RECORD}".encode() in tail else "none"
+    return "whole" if _digest(path).encode() == tail[-_HEX:] else "damaged"
+
+
+def _digest(path: Path) -> str:
+    """Give the SHA-256 of a file without its last 64 bytes."""
+    left = path.stat().st_size - _HEX
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, _TAIL))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
+
+
+def _describe(content: Mapping[str, Any], config: str | None) -> dict[str, Any]:
+    recipe = content.get("hyper_parameters", {})
+    network = recipe.get("network", content.get("rectifier"))
+    states = [one for one in content.values() if isinstance(one, dict)]
+    return {
+        "format": FORMAT,
+        "versions": {name: _version(name) for name in ("tracknet", "lightning", "torch")},
+        "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "epoch": int(content.get("epoch", 0)),
+        "step": int(content.get("global_step", 0)),
+        "metrics": figures_of(content),
+        "model": recipe.get("_class_path"),
+        "network": network.get("class_path") if isinstance(network, dict) else None,
+        "config": config,
+        "data": next((one["fingerprint"] for one in states if "fingerprint" in one), None),
+        "resumable": "optimizer_states" in content,
+    }
+
+
+def figures_of(content: Mapping[str, Any]) -> dict[str, float]:
+    """Give the figures that checkpoints were chosen by, by name, those of the moment.
+
+    Args:
+        content: Content of a checkpoint.
+    """
+    states = [one for one in content.get("callbacks", {}).values() if isinstance(one, Mapping)]
+    return {
+        str(one["monitor"]): float(one["current_score"])
+        for one in states
+        if one.get("monitor") and one.get("current_score") is not None
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote this file have left beside it."""
+    for part in path.parent.glob(f".*.{path.name}"):
+        owner = part.name[1:].partition(".")[0]
+        if owner.isdigit() and int(owner) != os.getpid() and not _lives(int(owner)):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

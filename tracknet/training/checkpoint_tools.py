@@ -1,0 +1,193 @@
+"""What is done to checkpoint files: verified, converted, pruned, compared, averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tracknet.errors import TrackNetError
+from tracknet.training.checkpoint_format import FORMAT, read_metadata, write_checkpoint
+from tracknet.training.checkpoints import load_tracker, mismatches, read_checkpoint
+from tracknet.training.public_checkpoints import is_ours, read_file, recognise
+
+_KEPT = (
+    "epoch",
+    "global_step",
+    "pytorch-lightning_version",
+    "state_dict",
+    "hparams_name",
+    "hyper_parameters",
+    "rectifier",
+    "imported",
+)
+"""What inference needs of a checkpoint; the rest is for training on."""
+
+_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+_NAMED = 3
+
+
+def verify(path: Path) -> list[str]:
+    """Check that a checkpoint is whole and can be used.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What was checked, a line each.
+
+    Raises:
+        TrackNetError: It is damaged, of another kind or of a newer format, its weights are not finite, or
+            they do not fit the classes that it names.
+    """
+    content = _ours(path)
+    found = read_metadata(path)
+    lines = [
+        f"SHA-256:  {found['sha256']}, as written"
+        if found
+        else "SHA-256:  none, as it is of an older format",
+        f"format:   {found['format'] if found else 1} (the newest is {FORMAT})",
+    ]
+    weights = _weights(content)
+    wrong = [name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()]
+    if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise TrackNetError(
+            f"{path}: weights that are not finite: {', '.join(wrong[:_NAMED])}{more}; "
+            "take a checkpoint of before training diverged"
+        )
+    lines.append(f"weights:  {len(weights)} tensors, all finite")
+    if "rectifier" not in content:
+        lines.append(f"network:  {type(load_tracker(path).network).__name__}, all names and shapes fit")
+    return lines
+
+
+def convert(path: Path, output: Path, config: str | None = None) -> None:
+    """Write a checkpoint in the newest format.
+
+    Args:
+        path: Checkpoint of ours, of any format.
+        output: Checkpoint to write.
+        config: Configuration of its run as YAML, where the file does not hold it.
+
+    Raises:
+        TrackNetError: It cannot be read, or the result cannot be written.
+    """
+    found = read_metadata(path)
+    write_checkpoint(_ours(path), output, found["config"] if found else config)
+
+
+def prune(path: Path, output: Path) -> None:
+    """Keep of a checkpoint what tracking and testing need: weights and recipe, no state of training.
+
+    Args:
+        path: Checkpoint of ours.
+        output: Checkpoint to write.
+
+    Raises:
+        TrackNetError: It cannot be read, or the result cannot be written.
+    """
+    content = _ours(path)
+    found = read_metadata(path)
+    kept = {name: content[name] for name in _KEPT if name in content}
+    write_checkpoint(kept, output, found["config"] if found else None)
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """How far the weights of one name differ in two checkpoints.
+
+    Attributes:
+        name: Name of the tensor.
+        largest: Largest absolute difference.
+        relative: Norm of the difference divided by the norm of the first.
+    """
+
+    name: str
+    largest: float
+    relative: float
+
+
+def compare_weights(first: Path, second: Path) -> tuple[list[LayerDifference], str]:
+    """Compare the weights of two checkpoints by name.
+
+    Args:
+        first: A checkpoint, ours or published.
+        second: Another.
+
+    Returns:
+        Those that differ, the most different first; and what names and shapes do not match, in words.
+
+    Raises:
+        TrackNetError: One cannot be read, or holds no weights.
+    """
+    before, after = (_weights(read_file(path), path) for path in (first, second))
+    found = []
+    for name, one in before.items():
+        other = after.get(name)
+        if other is None or other.shape != one.shape or torch.equal(one, other):
+            continue
+        off = other.double() - one.double()
+        norm = one.double().norm().item()
+        found.append(
+            LayerDifference(name, off.abs().max().item(), off.norm().item() / norm if norm else float("inf"))
+        )
+    return sorted(found, key=lambda layer: -layer.relative), mismatches(before, after)
+
+
+def average(paths: Sequence[Path], output: Path) -> bool:
+    """Average the weights of checkpoints of one network (Izmailov et al., 2018), in float64.
+
+    Whole numbers, such as counters of batches, are those of the last one. The statistics of batch
+    normalisation are averaged, too, which is not what the averaged weights would have gathered.
+
+    Args:
+        paths: Two checkpoints of ours or more; the recipe is that of the last.
+        output: Checkpoint to write.
+
+    Returns:
+        Whether the network has statistics of batch normalisation.
+
+    Raises:
+        TrackNetError: One cannot be read, or is of another network.
+    """
+    last = _ours(paths[-1])
+    expected = _weights(last)
+    total = {name: one.double() for name, one in expected.items() if one.is_floating_point()}
+    for path in paths[:-1]:
+        given = _weights(_ours(path))
+        if faults := mismatches(expected, given):
+            raise TrackNetError(f"{path}: of another network than {paths[-1]}: {faults}")
+        for name in total:
+            total[name] = total[name] + given[name].double()
+    mean = {name: (one / len(paths)).to(expected[name].dtype) for name, one in total.items()}
+    kept = {name: last[name] for name in _KEPT if name in last}
+    kept |= {"state_dict": dict(expected) | mean}
+    found = read_metadata(paths[-1])
+    write_checkpoint(kept, output, found["config"] if found else None)
+    return any(name.endswith(_STATISTICS) for name in expected)
+
+
+def _ours(path: Path) -> dict[str, Any]:
+    content = read_checkpoint(path)
+    if not is_ours(content):
+        raise TrackNetError(
+            f"{path}: not a checkpoint of `tracknet fit`; `tracknet checkpoint import` makes one of a "
+            "published file"
+        )
+    found: dict[str, Any] = content
+    return found
+
+
+def _weights(content: Any, path: Path | None = None) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and is_ours(content):
+        state = content["state_dict"]
+    elif (found := recognise(content)) is not None:
+        state = found.weights
+    else:
+        raise TrackNetError(f"{path}: holds no weights of a tracker")
+    return {name: one for name, one in state.items() if isinstance(one, Tensor)}
