@@ -245,6 +245,7 @@ def test_what_running_out_of_memory_looks_like():
     assert is_out_of_memory(RuntimeError(cpu))
     assert is_out_of_memory(torch.OutOfMemoryError("HIP out of memory"))
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)

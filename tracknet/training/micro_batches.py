@@ -21,6 +21,10 @@ from tracknet.training.losses import HeatmapLoss
 Phase = Literal["train", "validate", "test", "predict"]
 T = TypeVar("T")
 
+# How PyTorch, and oneDNN under its convolutions, say on a CPU that there is no memory; the latter says the
+# same of layers that it does not support, which smaller parts do not mend: the message is passed on then.
+_HOST_IS_FULL = ("std::bad_alloc", "could not create a primitive", "could not create a memory object")
+
 _log = logging.getLogger("lightning.pytorch.micro_batches")
 
 
@@ -184,7 +188,8 @@ class MicroBatches(WholeBatch):
             failures += 1
             size = max(self.min_size, min(int(size / self.backoff), largest - 1))
             notice = f"{phase}: {largest} windows at once are too many for the memory; trying {size}"
-            _log.info(rank_prefixed_message(notice, module.global_rank))
+            several = module.trainer.world_size > 1
+            _log.info(rank_prefixed_message(notice, module.global_rank if several else None))
 
     def _surrender(self, phase: Phase, windows: int, failures: int, said: str) -> str:
         remedy = "take a smaller network or input_size, or lower precision"
@@ -233,7 +238,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     Returns:
         Whether a smaller batch may help.
     """
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_oom_error(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_oom_error(error):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _HOST_IS_FULL)
 
 
 def _plus(before: Tensor | None, new: Tensor | None) -> Tensor | None:
