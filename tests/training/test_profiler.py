@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -306,6 +307,19 @@ def test_a_failure_leaves_nothing_that_watches(tmp_path, at):
 def test_two_users_of_torchs_profiler_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"trainer\.profiler"):
         fit(tmp_path, Net(), Data(Sleeping(0.0)), short(), profiler="pytorch")
+
+
+def test_one_of_several_processes_is_not_stopped():
+    trainer = SimpleNamespace(world_size=2, profiler=PassThroughProfiler())
+    with pytest.raises(UsageError, match=r"trainer\.devices to 1"):
+        Profile(stop=True).setup(trainer, Net(), "fit")
+    Profile().setup(trainer, Net(), "fit")
+
+
+def test_epochs_too_short_to_be_measured_are_given_up(tmp_path):
+    with pytest.warns(UserWarning, match="nothing measured"):
+        trainer = fit(tmp_path, Net(), Data(Sleeping(0.0, length=2)), short(), max_epochs=50)
+    assert trainer.current_epoch == 1
 
 
 def test_lightnings_simple_profiler_goes_on_counting(tmp_path):

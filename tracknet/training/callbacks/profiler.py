@@ -89,6 +89,7 @@ class Profile(Callback):
         self._timeline: dict[str, list[tuple[float, int]]] = {}
         self._validation: float | None = None
         self._disturbed = True
+        self._measurable = False
         self._since = 0.0
 
     @property
@@ -97,11 +98,13 @@ class Profile(Callback):
         return int(self.start_step + 2 * self.steps + self.trace_steps + 2)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a second user of torch's profiler.
+        """Refuse a second user of torch's profiler, and to stop only one of several processes.
 
         Raises:
-            UsageError: The trainer has a `PyTorchProfiler`.
+            UsageError: The trainer has a `PyTorchProfiler`, or `stop` is set and there are several processes.
         """
+        if self.stop and trainer.world_size > 1:
+            raise UsageError("Profile: stop ends the first process only; set trainer.devices to 1")
         if isinstance(trainer.profiler, PyTorchProfiler):  # type: ignore[attr-defined]
             raise UsageError(
                 "trainer.profiler: pytorch and the callback Profile do not go together; leave one out"
@@ -121,6 +124,7 @@ class Profile(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Pass over the first step of an epoch, which starts the loader."""
         self._disturbed = True
+        self._measurable = False
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of a validation."""
@@ -154,7 +158,13 @@ class Profile(Callback):
             self._recording = None
             self._finish(trainer, pl_module)
             trainer.should_stop = trainer.should_stop or self.stop
+        self._measurable = self._measurable or not self._disturbed
         self._disturbed = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give up where epochs hold no step that can be measured."""
+        if self._recording is not None and not self._measurable:
+            trainer.should_stop = trainer.should_stop or self.stop
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what there is where the training ends before all is measured."""
