@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "training": {"evaluation", "data", "models"},
     "configs": set(),
     "cli": {"configs", "training", "tracking", "evaluation", "data", "models"},
+    "scripts": {"cli", "configs", "training", "data"},
 }
 
 
