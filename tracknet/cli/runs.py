@@ -8,12 +8,12 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tracknet.cli.runs_shown import compared, described, in_short, print_table
 from tracknet.cli.subcommands import run_subcommand
 from tracknet.data.whole_file import whole_file
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.figures import draw
 from tracknet.training.records.query import check_key, order, parse_condition, select, value_of
 from tracknet.training.records.repeating import repeat_command
@@ -185,7 +185,7 @@ def repeat_run(run: str, root: Path = ROOT) -> int:
 
 def clean_runs(
     root: Path = ROOT,
-    kinds: list[Kind] | None = None,
+    kinds: list[str] | None = None,
     older_than: float | None = None,
     yes: bool = False,
 ) -> int:
@@ -203,6 +203,10 @@ def clean_runs(
     Raises:
         UsageError: There is no such folder, or `any` without an age.
     """
+    known = get_args(Kind)
+    if wrong := [one for one in kinds or () if one not in known]:
+        hint = nearest(wrong[0], known)
+        raise UsageError(f"--kinds: found {wrong[0]!r}{hint} (those are {', '.join(known)})")
     kinds = kinds or list(KINDS)
     if "any" in kinds and older_than is None:
         raise UsageError("--kinds any: also say --older_than DAYS")

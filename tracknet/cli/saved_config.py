@@ -35,12 +35,13 @@ def without_secrets(config: Namespace) -> Namespace:
 
     def copied(value: Any, name: str) -> Any:
         if isinstance(value, Namespace):
-            return Namespace(**{key: copied(one, key) for key, one in vars(value).items()})
+            told = {key: copied(one, key) for key, one in vars(value).items()}
+            return Namespace(**told)  # type: ignore[no-untyped-call]
         if isinstance(value, dict):
             return {key: copied(one, str(key)) for key, one in value.items()}
         if isinstance(value, list):
             return [copied(one, name) for one in value]
         return redactor.tree(value, name) if type(value) is str else value
 
-    told: Namespace = copied(config, "")
-    return told
+    without: Namespace = copied(config, "")
+    return without

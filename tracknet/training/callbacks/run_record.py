@@ -76,6 +76,12 @@ class RunRecord(Callback):
         self._record["sessions"] = [*self._record.get("sessions", ()), session]
         self._write()
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the step at which training begins, which is known once a checkpoint is loaded."""
+        if self._folder is not None:
+            self._record["sessions"][-1]["first_step"] = trainer.global_step
+            self._write()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -145,7 +151,7 @@ class RunRecord(Callback):
             },
             "config": str(config.absolute()) if config.is_file() else None,
             "resumed_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
-            "first_step": trainer.global_step,
+            "first_step": None,
             "seed": int(seed) if seed and seed.isdigit() else None,
             "processes": trainer.world_size,
             "data": data_fingerprint(data),

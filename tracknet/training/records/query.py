@@ -15,6 +15,7 @@ from tracknet.errors import UsageError, nearest
 from tracknet.training.records.run import Run, is_number
 
 _CONDITION = re.compile(r"\s*([^<>=!~\s]+)\s*(>=|<=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_EXPONENT = re.compile(r"[-+]?[\d.]*\d[\d.]*[eE][-+]?\d+")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
@@ -207,9 +208,11 @@ def _plain(key: str) -> str:
 
 
 def _value(written: str) -> Any:
+    if _EXPONENT.fullmatch(written):  # text in YAML unless it has a point and a sign
+        return float(written)
     try:
-        return float(written) if "e" in written.lower() else yaml.safe_load(written)
-    except (ValueError, yaml.YAMLError):
+        return yaml.safe_load(written)
+    except yaml.YAMLError:
         return written
 
 

@@ -31,7 +31,7 @@ class Removable:
     size: int
 
 
-def removable_runs(root: Path, kinds: Collection[Kind], older_than: float | None = None) -> list[Removable]:
+def removable_runs(root: Path, kinds: Collection[str], older_than: float | None = None) -> list[Removable]:
     """List the runs below a folder that may go.
 
     Runs that train, or of which that cannot be known, and those whose record is damaged or missing are never
@@ -39,7 +39,7 @@ def removable_runs(root: Path, kinds: Collection[Kind], older_than: float | None
 
     Args:
         root: The folder; links below it are not followed.
-        kinds: Which ones.
+        kinds: Which ones, of `Kind`.
         older_than: Only those whose last sign is more than so many days ago.
 
     Raises:
@@ -57,7 +57,7 @@ def removable_runs(root: Path, kinds: Collection[Kind], older_than: float | None
     return found
 
 
-def reasons_to_remove(run: Run, kinds: Collection[Kind]) -> tuple[str, ...]:
+def reasons_to_remove(run: Run, kinds: Collection[str]) -> tuple[str, ...]:
     """Say why a run may go.
 
     Args:

@@ -1,0 +1,257 @@
+"""What runs record of themselves: real trainings that finish, stop, fail, are interrupted and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger
+
+from tracknet.cli.main import main
+from tracknet.errors import TrackNetError
+from tracknet.training.callbacks import run_record
+from tracknet.training.records.redaction import Redactor
+from tracknet.training.records.run import read_run
+
+CONFIG = """
+seed_everything: 5
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_epochs: {epochs}
+  limit_train_batches: 2
+  limit_val_batches: 1
+  num_sanity_val_steps: 1
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger: {{class_path: {logger}, init_args: {{save_dir: runs, name: tiny}}}}
+  callbacks:
+    - {{class_path: ModelCheckpoint, init_args: {{monitor: val/loss, mode: min, filename: best}}}}
+    - class_path: ModelCheckpoint
+      init_args: {{filename: last, enable_version_counter: false, save_on_exception: true}}
+    - {{class_path: RunRecord, init_args: {{tags: [small, first], notes: "a try"}}}}
+    - {callback}
+model:
+  class_path: HeatmapTracker
+  init_args:
+    network: {{class_path: CompactTrackNet, init_args: {{frames: 4, stem: 4, widths: [8, 8, 8]}}}}
+    decoder: PeakDecoder
+    input_size: [64, 96]
+data:
+  class_path: FlatVideoDataModule
+  init_args: {{root: {rallies}, val: [c], batch_size: 2}}
+optimizer: {{class_path: AdamW, init_args: {{lr: 0.01}}}}
+"""
+SECRET = "wandb-5e7c0de-5e7c0de"
+TOLD = "a-token-of-the-command-line"
+
+
+class Broken(Callback):
+    """Fails in the second step, once something secret is known."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 1:
+            raise RuntimeError(f"no answer from https://me:{SECRET}@example.org, token={TOLD}")
+
+
+class KeyedLogger(CSVLogger):
+    """A logger that takes a key."""
+
+    def __init__(self, save_dir: str, name: str, api_key: str | None = None) -> None:
+        super().__init__(save_dir, name)
+        self.api_key = api_key
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tracknet"])
+    monkeypatch.setitem(sys.modules, "test_run_record", sys.modules[__name__])
+
+
+@pytest.fixture
+def config(tmp_path, tiny_rallies):
+    """Write a configuration into the current folder."""
+
+    def write(callback="LearningRateMonitor", logger="RunLogger", epochs=2):
+        text = CONFIG.format(rallies=tiny_rallies, callback=callback, logger=logger, epochs=epochs)
+        (tmp_path / "tiny.yaml").write_text(text)
+        return ["fit", "--config", "tiny.yaml"]
+
+    return write
+
+
+def record_of(folder="runs/tiny/version_0"):
+    return json.loads((Path(folder) / "run.json").read_text())
+
+
+def test_a_finished_run_tells_what_it_was_and_a_second_session_is_added(config, monkeypatch):
+    monkeypatch.setenv("TRACKNET_NOTE", "mine")
+    monkeypatch.setenv("UNRELATED_NOTE", "nobody's business")
+    words = config()
+    assert main(words) == 0
+    record, run = record_of(), read_run(Path("runs/tiny/version_0"))
+    (session,) = record["sessions"]
+    assert run.state == "finished"
+    assert (record["name"], record["tags"]) == ("tiny/version_0", ["small", "first"])
+    assert record["notes"] == "a try"
+    assert session["exit"] == {"reason": "finished", "detail": None, "where": None}
+    assert session["start"] <= session["end"]
+    assert session["command"] == ["tracknet", *words]
+    assert session["folder"] == str(Path.cwd())
+    assert session["config"] == str(Path("runs/tiny/version_0/config.yaml").absolute())
+    assert session["environment"]["TRACKNET_NOTE"] == "mine"
+    assert "nobody's business" not in json.dumps(record)
+    assert session["seed"] == 5
+    assert session["process"]["pid"] == os.getpid()
+    assert session["packages"]["torch"] == version("torch")
+    assert session["hardware"]["cores"] == os.cpu_count()
+    assert session["data"]["of"] == "contents"
+    assert session["data"]["clips"] == {"train": 3, "val": 1}
+    assert "folder" not in session["code"]  # the current folder is not under git
+    # Two epochs of two steps; the sanity check counts for nothing.
+    assert (record["last"]["step"], record["best"]["monitor"]) == (4, "val/loss")
+    rows = {float(value): step for step, value in val_losses("runs/tiny/version_0")}
+    assert len(rows) == 2
+    assert record["best"]["value"] == pytest.approx(min(rows), rel=1e-5)
+    assert record["best"]["figures"]["val/loss"] == record["best"]["value"]
+    assert record["last"]["figures"]["val/loss"] == pytest.approx(list(rows)[-1], rel=1e-5)
+    # Going on in the same folder.
+    last = "runs/tiny/version_0/checkpoints/last.ckpt"
+    more = ["--trainer.max_epochs=3", "--trainer.logger.init_args.version=version_0", "--ckpt_path", last]
+    assert main([*words, *more]) == 0
+    resumed = record_of()
+    assert resumed["id"] == record["id"]
+    assert [one["first_step"] for one in resumed["sessions"]] == [0, 4]
+    assert resumed["sessions"][0] == session
+    assert Path(resumed["sessions"][1]["resumed_from"]).name == "last.ckpt"
+    assert resumed["last"]["step"] == 6
+    assert resumed["best"]["value"] <= record["best"]["value"]
+    assert main(["runs", "show", "runs/tiny/version_0"]) == 0
+
+
+def val_losses(folder):
+    rows = [line.split(",") for line in (Path(folder) / "metrics.csv").read_text().splitlines()]
+    loss, step = rows[0].index("val/loss"), rows[0].index("step")
+    return [(row[step], row[loss]) for row in rows[1:] if row[loss]]
+
+
+def test_what_stopped_a_run_early_is_named(config):
+    stop = "{class_path: EarlyStopping, init_args: {monitor: val/loss, stopping_threshold: 9.0}}"
+    assert main(config(stop, epochs=5)) == 0
+    run = read_run(Path("runs/tiny/version_0"))
+    assert run.state == "stopped early"
+    assert run.detail.startswith("EarlyStopping: Stopping threshold reached: val/loss = ")
+    assert run.record["last"]["step"] == 2
+
+
+def test_a_failed_run_says_why_and_no_secret_is_in_any_file(config, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("TRACKNET_TOKEN", TOLD)
+    words = config("test_run_record.Broken", "test_run_record.KeyedLogger")
+    words.append(f"--trainer.logger.init_args.api_key={TOLD}")
+    with pytest.raises(RuntimeError):
+        main(words)
+    run = read_run(Path("runs/tiny/version_0"))
+    assert run.state == "failed"
+    message = "RuntimeError: no answer from https://<redacted>@example.org, token=<redacted>"
+    assert run.detail == message
+    assert "test_run_record.py:" in run.session["exit"]["where"]
+    assert run.session["command"][-1] == "--trainer.logger.init_args.api_key=<redacted>"
+    assert run.session["environment"]["TRACKNET_TOKEN"] == "<redacted>"
+    saved = yaml.safe_load((run.folder / "config.yaml").read_text())
+    assert saved["trainer"]["logger"]["init_args"]["api_key"] == "<redacted>"
+    files = [path for path in Path("runs").rglob("*") if path.is_file()]
+    assert {"run.json", "config.yaml", "last.ckpt"} <= {path.name for path in files}
+    for path in files:
+        content = path.read_bytes()
+        assert SECRET.encode() not in content, path
+        assert TOLD.encode() not in content, path
+    assert main(["runs", "repeat", "runs/tiny/version_0"]) == 0
+    assert "secrets are not kept" in capsys.readouterr().out
+
+
+def test_a_damaged_record_is_set_aside_and_a_full_disk_ends_nothing(config, monkeypatch, caplog):
+    folder = Path("runs/tiny/version_0")
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{")
+    words = [*config(epochs=1), "--trainer.logger.init_args.version=version_0"]
+    assert main(words) == 0
+    assert read_run(folder).state == "finished"
+    assert [path.read_text() for path in folder.glob("run.damaged.*.json")] == ["{"]
+
+    def refuse(*_):
+        raise TrackNetError("run.json: cannot be written: No space left on device")
+
+    monkeypatch.setattr(run_record, "write_record", refuse)
+    assert main(words) == 0
+    assert "not up to date: run.json: cannot be written: No space" in caplog.text
+    assert len(read_run(folder).record["sessions"]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sent", "state", "detail"),
+    [
+        (signal.SIGINT, "interrupted", "Ctrl-C"),
+        (signal.SIGTERM, "interrupted", "SIGTERM"),
+        (signal.SIGKILL, "killed", "last sign 20"),
+    ],
+)
+def test_signals_are_told_apart(config, sent, state, detail):
+    script = Path(__file__).with_name("run_stopped.py")
+    words = config("run_stopped.Waits", epochs=1000)
+    process = subprocess.Popen([sys.executable, script, *words], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 300
+        while not Path("under-way").exists() and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.1)
+        run = read_run(Path("runs/tiny/version_0"))
+        assert run.state == "running"
+        process.send_signal(sent)
+        process.wait(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    run = read_run(Path("runs/tiny/version_0"))
+    assert run.state == state
+    assert run.detail.startswith(detail)
+    assert (run.session["end"] is None) == (sent == signal.SIGKILL)
+
+
+class TestRedaction:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("--logger.api_key=abc", "--logger.api_key=<redacted>"),
+            ("api_key: abc, lr: 3", "api_key: <redacted>, lr: 3"),
+            ("{'init_args': {'token': 'a b', 'n': 1}}", "{'init_args': {'token': <redacted>, 'n': 1}}"),
+            ("https://me:pass@host/x", "https://<redacted>@host/x"),
+            ("api_key: null, tokens: 3, monkey=1", "api_key: null, tokens: 3, monkey=1"),
+            ("key: hf_" + "a" * 34, "key: <redacted>"),
+            ("seen 0123456789 there", "seen <redacted> there"),  # the value of a variable
+        ],
+    )
+    def test_of_text(self, text, expected):
+        assert (
+            Redactor({"MY_SECRET": "0123456789", "HOME": "there", "A_TOKEN": "seen"}).text(text) == expected
+        )
+
+    def test_of_configurations(self):
+        tree = {"logger": [{"apiKey": "x", "n": 3}], "password": "", "url": "http://a:b@c", "token": None}
+        assert Redactor({}).tree(tree) == {
+            "logger": [{"apiKey": "<redacted>", "n": 3}],
+            "password": "",
+            "url": "http://<redacted>@c",
+            "token": None,
+        }
