@@ -22,6 +22,7 @@ COMMANDS = {
     "checkpoint": ("checkpoint", "Import checkpoints of published trackers; say what a checkpoint is."),
     "export": ("export", "Write a checkpoint as an ONNX, TorchScript or torch.export graph, and check it."),
     "profile": ("profile", "Say what bounds the speed of a training, and what to change; compare two."),
+    "runs": ("runs", "List, show, compare, repeat and tidy runs by the records they keep."),
     "demo": ("demo", "Generate rallies, train on them, test on unseen courts and show the result."),
 }
 """Module below `tracknet.cli` and one line of help for each command."""
