@@ -12,9 +12,9 @@ from PIL import Image
 
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.evaluation.errors import FrameResult
+from tracknet.evaluation.frame_pictures import FOUND, LABELLED, SCALE, drawn_frame
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_analysis import ErrorAnalysis
-from tracknet.tracking.error_pictures import FOUND, LABELLED, SCALE, drawn_frame
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.loggers import RunLogger
 

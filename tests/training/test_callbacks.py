@@ -15,7 +15,8 @@ from PIL import Image
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet
-from tracknet.training.callbacks import HeatmapImages, ProgressLines, Report, experiment, monitoring
+from tracknet.training.callbacks import HeatmapImages, ProgressLines, Report, experiment
+from tracknet.training.callbacks.monitoring import heatmap_images, progress_lines
 from tracknet.training.checkpoints import load_tracker
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.loggers import RunLogger
@@ -97,7 +98,7 @@ def drawings(monkeypatch):
         told.append((batch, heatmaps, xy, confidence, names))
         return np.zeros((4, 4, 3), np.uint8)
 
-    monkeypatch.setattr(monitoring, "draw_heatmaps", draw)
+    monkeypatch.setattr(heatmap_images, "draw_heatmaps", draw)
     return told
 
 
@@ -181,11 +182,11 @@ def a_drawn_batch(frames):
 @pytest.mark.parametrize("outputs", [3, 1])
 def test_a_picture_of_heatmaps(outputs, monkeypatch):
     figures = []
-    monkeypatch.setattr(monitoring, "render", lambda figure: figures.append(figure) or "picture")
+    monkeypatch.setattr(heatmap_images, "render", lambda figure: figures.append(figure) or "picture")
     confidence = torch.tensor([0.9, 0.1, 0.9, 0.1])[:, None].expand(4, outputs)
     heatmaps = confidence[..., None, None].expand(4, outputs, 32, 48)
     xy = torch.tensor([33.0, 34.0]).expand(4, outputs, 2)
-    picture = monitoring.draw_heatmaps(a_drawn_batch(3), heatmaps, xy, confidence, 0.5, ["one", "two"])
+    picture = heatmap_images.draw_heatmaps(a_drawn_batch(3), heatmaps, xy, confidence, 0.5, ["one", "two"])
     assert picture == "picture"
     axes = np.array(figures[0].axes).reshape(4, 3)
     # The middle frame of three outputs, the last one of one.
@@ -208,7 +209,7 @@ def test_a_picture_of_heatmaps(outputs, monkeypatch):
 
 def test_a_picture_is_pixels():
     confidence = torch.full((4, 3), 0.9)
-    picture = monitoring.draw_heatmaps(
+    picture = heatmap_images.draw_heatmaps(
         a_drawn_batch(3), torch.rand(4, 3, *SIZE), torch.full((4, 3, 2), 20.0), confidence, 0.5, []
     )
     assert picture.dtype == np.uint8
@@ -370,7 +371,7 @@ def test_bars_of_clips_are_as_long_as_their_frames():
 
 def test_lines_tell_figures_and_the_way_to_go(tiny_rallies, tmp_path, bright_network, capsys, monkeypatch):
     clock = iter(range(0, 100_000, 10))
-    monkeypatch.setattr(monitoring.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress_lines.time, "monotonic", lambda: float(next(clock)))
     tracker = Trained(bright_network(), input_size=SIZE)
     trainer = a_trainer(tmp_path, ProgressLines(every_n_seconds=15), limit_train_batches=4)
     trainer.fit(tracker, datamodule=rallies(tiny_rallies, tracker))
@@ -390,7 +391,7 @@ def test_lines_tell_figures_and_the_way_to_go(tiny_rallies, tmp_path, bright_net
 
 def test_no_lines_of_steps_in_a_terminal(tiny_rallies, tmp_path, bright_network, capsys, monkeypatch):
     clock = iter(range(0, 100_000, 60))
-    monkeypatch.setattr(monitoring.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress_lines.time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     tracker = Trained(bright_network(), input_size=SIZE)
     trainer = a_trainer(tmp_path, ProgressLines(), max_epochs=1)

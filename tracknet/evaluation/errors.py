@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from tracknet.evaluation.metrics import BallMetrics
+from tracknet.evaluation.metrics import KINDS, BallMetrics
 
 
 class FrameResult(NamedTuple):
@@ -41,6 +43,49 @@ class FrameResult(NamedTuple):
     def wrong(self) -> bool:
         """Whether the frame is an error."""
         return self.kind in ("fp1", "fp2", "fn")
+
+
+def frame_results(
+    batch: Mapping[str, Tensor],
+    xy: Tensor,
+    confidence: Tensor,
+    threshold: float,
+    metrics: BallMetrics,
+    known: Tensor,
+) -> list[FrameResult]:
+    """Say what became of the frames that a batch of windows speaks for.
+
+    Args:
+        batch: A batch as described in DESIGN, on the device of the rest.
+        xy: Best positions in input pixels, ``[B, L_out, 2]``.
+        confidence: Confidences, ``[B, L_out]``.
+        threshold: Confidence from which a ball counts as found.
+        metrics: How a position is judged.
+        known: Which of the frames that count are wanted, bool ``[B, L]``.
+
+    Returns:
+        The results, window by window.
+    """
+    last = slice(-confidence.shape[1], None)
+    label, visible = batch["xy"][:, last], batch["visible"][:, last]
+    size = (batch["frames"].shape[-2], batch["frames"].shape[-1])
+    square = metrics.square_distances(xy, label, size, batch["source_size"])
+    kinds = metrics.kinds(square, confidence >= threshold, visible)
+    nowhere = torch.full_like(square, torch.nan)
+    columns = [
+        batch["clip"][:, None].expand_as(confidence),
+        batch["frame"][:, last],
+        kinds.int().argmax(dim=-1),
+        square.sqrt().where(visible, nowhere),
+        confidence,
+        xy[..., 0],
+        xy[..., 1],
+        label[..., 0].where(visible, nowhere),
+        label[..., 1].where(visible, nowhere),
+    ]
+    wanted = (batch["counted"] & known)[:, last]
+    rows = zip(*(column[wanted].tolist() for column in columns), strict=True)
+    return [FrameResult(clip, frame, KINDS[kind], *numbers) for clip, frame, kind, *numbers in rows]
 
 
 class Stretch(NamedTuple):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
@@ -17,9 +16,17 @@ from matplotlib.figure import Figure
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.video_writer import VideoWriter
 from tracknet.data.windows import LabelledClip
-from tracknet.evaluation.errors import FrameResult, Stretch, speeds, threshold_curve, worst_stretches
-from tracknet.evaluation.metrics import KINDS, BallMetrics
-from tracknet.tracking.error_pictures import SCALE, contact_sheet, drawn_frame
+from tracknet.evaluation.errors import (
+    FrameResult,
+    Stretch,
+    frame_results,
+    speeds,
+    threshold_curve,
+    worst_stretches,
+)
+from tracknet.evaluation.frame_pictures import SCALE, drawn_frame
+from tracknet.evaluation.metrics import BallMetrics
+from tracknet.tracking.error_pictures import contact_sheet
 from tracknet.tracking.processes import of_all_processes
 
 COLUMNS = ("clip", "frame", "type", "distance", "confidence", "x", "y", "label_x", "label_y", "speed")
@@ -65,29 +72,10 @@ class ErrorAnalysis(Callback):
         """Keep what became of each frame that counts."""
         if self._metrics is None:
             return
-        last = slice(-outputs["confidence"].shape[1], None)
-        xy, confidence = outputs["xy"], outputs["confidence"]
-        label, visible = batch["xy"][:, last], batch["visible"][:, last]
-        size = (batch["frames"].shape[-2], batch["frames"].shape[-1])
-        square = self._metrics.square_distances(xy, label, size, batch["source_size"])
-        kinds = self._metrics.kinds(square, confidence >= pl_module.threshold, visible)
-        nowhere = torch.full_like(square, torch.nan)
-        columns = [
-            batch["clip"][:, None].expand_as(confidence),
-            batch["frame"][:, last],
-            kinds.int().argmax(dim=-1),
-            square.sqrt().where(visible, nowhere),
-            confidence,
-            xy[..., 0],
-            xy[..., 1],
-            label[..., 0].where(visible, nowhere),
-            label[..., 1].where(visible, nowhere),
-        ]
-        counted = (batch["counted"] & batch["labelled"])[:, last]
-        for clip, frame, kind, *numbers in zip(
-            *(column[counted].tolist() for column in columns), strict=True
-        ):
-            self._results.append(FrameResult(clip, frame, KINDS[kind], *numbers))
+        threshold = float(pl_module.threshold)  # type: ignore[arg-type]
+        self._results += frame_results(
+            batch, outputs["xy"], outputs["confidence"], threshold, self._metrics, batch["labelled"]
+        )
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write table, plots, videos and the contact sheet."""

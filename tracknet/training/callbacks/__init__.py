@@ -5,18 +5,39 @@ from tracknet.training.callbacks.finetuning import BackboneFreeze, PretrainedBac
 from tracknet.training.callbacks.hard_frames import HardFrameMining, HardFrameTarget
 from tracknet.training.callbacks.micro_batching import AdaptiveMicroBatch
 from tracknet.training.callbacks.mid_epoch import MidEpochCheckpoint
-from tracknet.training.callbacks.monitoring import HeatmapImages, ProgressLines
+from tracknet.training.callbacks.monitoring import (
+    ClipVideos,
+    GradientNorms,
+    HeatmapImages,
+    InputDrift,
+    MemoryUse,
+    NoDetectionsDiagnosis,
+    NonFiniteGuard,
+    ProgressLines,
+    Throughput,
+    TrainingNotices,
+)
 from tracknet.training.callbacks.profiler import Profile
+from tracknet.training.callbacks.run_record import RunRecord
 
 __all__ = [
     "AdaptiveMicroBatch",
     "BackboneFreeze",
+    "ClipVideos",
+    "GradientNorms",
     "HardFrameMining",
     "HardFrameTarget",
     "HeatmapImages",
+    "InputDrift",
+    "MemoryUse",
     "MidEpochCheckpoint",
+    "NoDetectionsDiagnosis",
+    "NonFiniteGuard",
     "PretrainedBackbone",
     "Profile",
     "ProgressLines",
     "Report",
+    "RunRecord",
+    "Throughput",
+    "TrainingNotices",
 ]
