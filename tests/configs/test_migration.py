@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from importlib import import_module
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import yaml
@@ -229,6 +234,8 @@ def test_comments_stand_beside_what_changed(here):
         ("model.model_name=convnext_hrnet_heatmap", "model.init_args.network.class_path", "ConvNeXtHRNet"),
         ("data.preprocess.resize=null", "model.init_args.input_size", [288, 512]),
         ("training.optimizer.momentum=0.9", "optimizer.class_path", "AdamW"),
+        ("training.early_stopping.patience=2", "trainer.callbacks.3.init_args.monitor", "val/loss"),
+        ("data.preprocess.flip_prob=null", "data.init_args.augmentation.init_args.flip", 0.0),
         ("training.output_dir=there", "trainer.logger.init_args.save_dir", "there/logs"),
     ],
 )
@@ -237,7 +244,7 @@ def test_single_values(override, key, value, here):
     migration = migrate([write(here / "old.yaml", old), override])
     found = yaml.safe_load(migration.yaml())
     for name in key.split("."):
-        found = found[name]
+        found = found[int(name) if name.isdigit() else name]
     assert found == value
     assert lines_of(migration)[override.partition("=")[0]].place == "command line"
 
@@ -464,6 +471,30 @@ def test_mistakes_are_told(words, told, here, capsys):
     assert code == 2
     assert told in err
     assert "Traceback" not in err
+
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "migration.md"
+
+
+def test_commands_of_the_guide(here, capsys):
+    shutil.copytree(legacy.folder(), here / "configs")
+    for name, values in WASB.items():
+        write(here / "src/configs" / f"{name}.yaml", values)
+    write(here / "src/configs/eval.yaml", {"defaults": [dict([name.split("/")]) for name in WASB], "seed": 1})
+    blocks = re.findall(r"```bash\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    assert len(commands) == 7
+    for words in commands:
+        if words[0] == "tracknet":
+            assert main(words[1:]) == 0, words
+        else:
+            assert import_module(words[2]).main(words[3:]) == 0, words
+    out, err = capsys.readouterr()
+    assert ", 0 unknown" in out
+    assert ", 0 unknown" in err
+    assert not re.search("[1-9] unknown", out + err)
+    written = {path.name for path in here.glob("*.yaml")}
+    assert written == {"new.yaml", "tracking.yaml", "rectification.yaml", "wasb.yaml"}
 
 
 def test_torch_is_not_imported(here):

@@ -50,7 +50,12 @@ RULES = (
     Rule("data.split.val_games", "data.val"),
     Rule("data.preprocess.resize", "model.input_size", convert=of.input_size),
     Rule("data.preprocess.normalize", "model.network", convert=of.normalise),
-    Rule("data.preprocess.flip_prob", "data.augmentation.flip", "drawn once a window, was once a frame"),
+    Rule(
+        "data.preprocess.flip_prob",
+        "data.augmentation.flip",
+        "drawn once a window, was once a frame",
+        lambda value, _: value or 0.0,
+    ),
     Rule("model.model_name", "model.network", convert=of.network),
     Rule("data.sequence.enabled", "model.network.frames", convert=of.frames),
     Rule("data.sequence.length", "model.network.frames", convert=of.sequence()),
@@ -181,6 +186,8 @@ def with_defaults(given: Mapping[str, Any], keys: Old) -> dict[str, Any]:
             files |= flatten({section: packaged(section, name)}, RULES)
     removed = tuple(f"{key}." for key, value in keys.items() if value is None)
     old = {**DEFAULTS, **{key: value for key, value in files.items() if not key.startswith(removed)}, **keys}
+    if any(key.startswith("training.early_stopping.") for key in old):
+        old.setdefault("training.early_stopping.monitor", "val/loss")
     for key, name in FOLDERS.items():
         if old.get(f"training.{key}") is None:
             old[f"training.{key}"] = f"{old['training.output_dir']}/{name}"
