@@ -204,6 +204,8 @@ def test_it_is_put_where_no_other_one_is_chosen():
     around = AsyncCheckpointIO(inner)
     assert with_checkpoints_of_ours([around], "a: 1") == [around]
     assert inner.config == "a: 1"
+    (around,) = with_checkpoints_of_ours(AsyncCheckpointIO(), "a: 1")
+    assert (type(around.checkpoint_io), around.checkpoint_io.config) == (TrackNetCheckpointIO, "a: 1")
     assert with_checkpoints_of_ours(TrackNetCheckpointIO("own"), "a: 1")[0].config == "own"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch.cli import instantiate_module
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
@@ -114,10 +115,12 @@ def with_checkpoints_of_ours(plugins: Any, config: str) -> list[Any]:
     if not writers:
         found.append(TrackNetCheckpointIO(config))
     for one in writers:
-        # One that writes in the background is around another.
-        writer = getattr(one, "checkpoint_io", None) or one
-        if isinstance(writer, TrackNetCheckpointIO) and writer.config is None:
-            writer.config = config
+        if isinstance(one, TrackNetCheckpointIO):
+            one.config = one.config or config
+        elif isinstance(one, AsyncCheckpointIO) and one.checkpoint_io is None:
+            one.checkpoint_io = TrackNetCheckpointIO(config)
+        elif isinstance(one, AsyncCheckpointIO) and isinstance(one.checkpoint_io, TrackNetCheckpointIO):
+            one.checkpoint_io.config = one.checkpoint_io.config or config
     return found
 
 
@@ -186,9 +189,10 @@ def read_checkpoint(path: Path) -> Any:
         raise TrackNetError(f"{path}: no such checkpoint{nearest(path.name, near)}")
     try:
         if check_seal(path) == "damaged":
-            fault = "it is damaged: its SHA-256 is not that of its writing"
-            cut = "" if zipfile.is_zipfile(path) else ", or cut short"
-            raise TrackNetError(f"{path}: not a readable checkpoint: {fault}{cut}")
+            fault = "it is cut short"
+            if zipfile.is_zipfile(path):
+                fault = "it is damaged: its SHA-256 is not that of its writing"
+            raise TrackNetError(f"{path}: not a readable checkpoint: {fault}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that are refused anyway
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,279 @@
+"""``--ckpt_path last``, ``best`` and folders, and ``tracknet checkpoint``, on a run of the real command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim import AdamW
+
+from tracknet.cli.main import main
+from tracknet.training.checkpoint_format import check_seal, read_metadata, write_checkpoint
+from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.lightning_module import HeatmapTracker
+
+CONFIG = """
+seed_everything: 3
+trainer:
+  accelerator: cpu
+  max_epochs: 1
+  limit_train_batches: 3
+  limit_val_batches: 1
+  num_sanity_val_steps: 0
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger:
+    class_path: RunLogger
+    init_args: {{save_dir: runs, name: tiny}}
+  callbacks:
+    - class_path: ModelCheckpoint
+      init_args: {{monitor: val/f1, mode: max, filename: best}}
+    - class_path: MidEpochCheckpoint
+      init_args: {{filename: recent, enable_version_counter: false, every_n_train_steps: 1}}
+    - class_path: ModelCheckpoint
+      init_args: {{filename: last, enable_version_counter: false}}
+model:
+  class_path: HeatmapTracker
+  init_args:
+    network:
+      class_path: CompactTrackNet
+      init_args: {{frames: 3, background: concat, stem: 4, widths: [8, 8, 8]}}
+    input_size: [64, 96]
+data:
+  class_path: FlatVideoDataModule
+  init_args: {{root: {root}, val: [b], batch_size: 2}}
+optimizer: AdamW
+"""
+CHECKPOINTS = Path("runs/tiny/version_0/checkpoints")
+LAST, BEST, RECENT = (CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best", "recent"))
+
+
+@pytest.fixture(scope="module")
+def made(tiny_rallies, tmp_path_factory):
+    """A folder with a run in it, begun with the command that also resumes it."""
+    folder = tmp_path_factory.mktemp("resuming")
+    rallies = folder / "rallies"
+    shutil.copytree(tiny_rallies, rallies)
+    (folder / "run.yaml").write_text(CONFIG.format(root=rallies))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["fit", "--config", "run.yaml", "--ckpt_path", "last"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(made, tmp_path, monkeypatch):
+    """A copy of that folder, the current one."""
+    shutil.copytree(made, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def fit(*words):
+    return main(["fit", *words])
+
+
+def notes(caplog):
+    return [one.getMessage() for one in caplog.records if one.getMessage().startswith("note: ")]
+
+
+def test_last_goes_on_and_says_what_has_changed(run, made, caplog):
+    labels = made / "rallies" / "a.csv"
+    before = labels.read_text()
+    rows = before.splitlines(keepends=True)
+    try:
+        labels.write_text("".join(rows[:-1]))
+        with caplog.at_level("INFO"):
+            assert fit("--config", "run.yaml", "--ckpt_path", "last", "--trainer.max_epochs=2") == 0
+    finally:
+        labels.write_text(before)
+    assert notes(caplog) == [
+        f"note: --ckpt_path last: {LAST}",
+        f"note: another setting than in the run of {LAST}: ~ trainer.max_epochs: 1 -> 2",
+        f"note: {made / 'rallies'}: not the data that the checkpoint's run learned from: "
+        "train clips: 1 changed (a)",
+    ]
+    (end,) = run.glob("runs/tiny/version_1/checkpoints/last.ckpt")
+    assert read_metadata(end)["step"] == 6
+
+
+def test_a_damaged_last_is_passed_over_for_the_one_before(run, caplog):
+    flip(LAST)
+    with caplog.at_level("INFO"):
+        assert fit("--ckpt_path", str(run / "runs" / "tiny"), "--trainer.max_epochs=2") == 0
+    damaged, taken, _ = notes(caplog)
+    assert damaged.endswith(
+        "last.ckpt: not a readable checkpoint: it is damaged: its SHA-256 is not that of its writing; "
+        "the one before it is taken"
+    )
+    assert taken.endswith((f"runs/tiny: {run / RECENT}", f"runs/tiny: {run / BEST}"))
+    (end,) = run.glob("runs/tiny/version_1/checkpoints/last.ckpt")
+    assert read_metadata(end)["step"] == 6
+
+
+def test_best_is_tested(run, capsys):
+    assert main(["test", "--config", "run.yaml", "--ckpt_path=best"]) == 0
+    assert (run / "runs/tiny/version_1/config_test.yaml").read_text().count(f"ckpt_path: {BEST}") == 1
+
+
+def test_what_cannot_be_gone_on_from(run, capsys):
+    def said(code, *words):
+        assert main(list(words)) == code
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert main(["checkpoint", "prune", str(LAST), "--output", "small.ckpt"]) == 0
+    assert "--ckpt_path: small.ckpt holds no state of training" in said(
+        2, "fit", "--ckpt_path", "small.ckpt", "--config", "run.yaml"
+    )
+    (run / "empty").mkdir()
+    assert (
+        said(2, "test", "--ckpt_path", "empty")
+        == "tracknet test: --ckpt_path empty: no checkpoint under empty"
+    )
+    shutil.copy("small.ckpt", "empty")
+    assert said(2, "fit", "--ckpt_path", "empty").endswith("no checkpoint to go on from under empty")
+    for path in (LAST, BEST, RECENT):
+        flip(path)
+    assert "--ckpt_path: none of 3 checkpoints can be read: " in said(
+        1, "fit", "--config", "run.yaml", "--ckpt_path", "last"
+    )
+    for words in (["track", "rallies/b.mp4", "--ckpt", str(LAST)], ["checkpoint", "inspect", str(LAST)]):
+        assert "its SHA-256 is not that of its writing" in said(1, *words)
+
+
+def test_inspect_and_verify(run, capsys):
+    assert main(["checkpoint", "inspect", str(LAST)]) == 0
+    said = capsys.readouterr().out
+    assert f"SHA-256:    {read_metadata(LAST)['sha256']}, as written\n" in said
+    assert f"data:       {read_metadata(LAST)['data']}\n" in said
+    assert main(["checkpoint", "verify", str(LAST)]) == 0
+    assert "all names and shapes fit" in capsys.readouterr().out
+    flip(BEST)
+    assert main(["checkpoint", "verify", "runs"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"{BEST}: not a readable checkpoint: ")
+    assert said[1:] == [f"{LAST}: whole", f"{RECENT}: whole"]
+    content = read_checkpoint(LAST)
+    content["state_dict"]["network.predictor.weight"][0] = float("nan")
+    write_checkpoint(content, Path("nan.ckpt"))
+    assert main(["checkpoint", "verify", "nan.ckpt"]) == 1
+    assert "weights that are not finite: network.predictor.weight;" in capsys.readouterr().err
+    assert main(["checkpoint", "verify", "rallies"]) == 1
+
+
+def test_diff(run, capsys):
+    content = read_checkpoint(LAST)
+    content["state_dict"]["network.predictor.bias"] = torch.tensor([2.0, 0.0, 0.0])
+    write_checkpoint(content, Path("a.ckpt"), "trainer: {max_epochs: 1, devices: 2}\nseed: 1\n")
+    content["state_dict"]["network.predictor.bias"] = torch.tensor([2.0, 1.0, 0.0])
+    content["state_dict"]["extra"] = torch.zeros(1)
+    write_checkpoint(content, Path("b.ckpt"), "trainer: {max_epochs: 2, accelerator: cpu}\nseed: 1\n")
+    assert main(["checkpoint", "diff", "a.ckpt", "b.ckpt"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "~ trainer.max_epochs: 1 -> 2",
+        "- trainer.devices: 2",
+        "+ trainer.accelerator: 'cpu'",
+        "names and shapes: extra is unknown",
+        "network.predictor.bias: relative 0.5, largest 1",
+    ]
+    assert main(["checkpoint", "diff", str(LAST), str(LAST)]) == 0
+    assert capsys.readouterr().out == "configuration: the same\nweights: the same\n"
+    assert main(["checkpoint", "diff", str(LAST), str(RECENT), "--layers=2"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" more (--layers)")
+
+
+def test_average(run, capsys):
+    content = read_checkpoint(LAST)
+    like = content["state_dict"]["network.predictor.bias"]
+    for name, bias in (("a", 1.0), ("b", 2.0), ("c", 6.0)):
+        content["state_dict"]["network.predictor.bias"] = torch.full_like(like, bias)
+        write_checkpoint(content, Path(f"{name}.ckpt"))
+    assert main(["checkpoint", "average", "a.ckpt", "b.ckpt", "c.ckpt"]) == 0
+    assert "statistics of batch normalisation are averaged, too" in capsys.readouterr().out
+    weights = read_checkpoint(Path("average.ckpt"))["state_dict"]
+    assert weights["network.predictor.bias"].tolist() == [3.0] * len(like)
+    assert torch.equal(weights["network.predictor.weight"], content["state_dict"]["network.predictor.weight"])
+    content["state_dict"]["network.predictor.bias"] = torch.zeros(99)
+    write_checkpoint(content, Path("d.ckpt"))
+    assert main(["checkpoint", "average", "d.ckpt", "a.ckpt", "--output=e.ckpt"]) == 1
+    said = "d.ckpt: of another network than a.ckpt: network.predictor.bias is [99], expected "
+    assert said in capsys.readouterr().err
+    assert main(["checkpoint", "average", "a.ckpt"]) == 2
+    assert main(["checkpoint", "average", "a.ckpt", "b.ckpt"]) == 2  # average.ckpt is there
+    assert main(["checkpoint", "average", "a.ckpt", "b.ckpt", "--output=x.pt"]) == 2
+    assert main(["checkpoint", "verify", "average.ckpt"]) == 0
+
+
+def test_prune_and_convert(run, capsys):
+    assert main(["checkpoint", "prune", str(LAST)]) == 0
+    assert "size: " in capsys.readouterr().out
+    small, whole = read_checkpoint(Path("last_pruned.ckpt")), read_checkpoint(LAST)
+    assert "optimizer_states" not in small
+    assert small.keys() <= whole.keys()
+    assert Path("last_pruned.ckpt").stat().st_size < 0.6 * LAST.stat().st_size
+    assert main(["track", "rallies/b.mp4", "--ckpt", "last_pruned.ckpt"]) == 0
+    assert main(["test", "--config", "run.yaml", "--ckpt_path", "last_pruned.ckpt"]) == 0
+    capsys.readouterr()
+
+    old = {name: value for name, value in whole.items() if name != "tracknet_format"}
+    torch.save(old, LAST)
+    assert check_seal(LAST) == "none"
+    assert main(["checkpoint", "verify", str(LAST)]) == 0
+    assert main(["checkpoint", "inspect", str(LAST)]) == 0
+    assert "format:     1, without a SHA-256" in capsys.readouterr().out
+    assert main(["checkpoint", "convert", str(LAST), "--output", "new.ckpt"]) == 0
+    assert read_metadata(Path("new.ckpt"))["config"] == (CHECKPOINTS.parent / "config.yaml").read_text()
+    assert main(["checkpoint", "diff", str(LAST), "new.ckpt"]) == 0
+    assert "weights: the same" in capsys.readouterr().out
+    (run / "x.ckpt").write_bytes(b"PK")
+    torch.save({"letter": 1}, "y.ckpt")
+    for name in ("x.ckpt", "y.ckpt"):
+        assert main(["checkpoint", "convert", name]) == 1
+
+
+def test_ctrl_c_waits_for_the_step_and_the_run_goes_on_exactly(run, monkeypatch, capsys):
+    """Once it comes in the middle of a step, once of the optimizer's, once of validation."""
+    words = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.max_epochs=2"]
+    assert fit("--config", "run.yaml", "--trainer.logger.name=whole", *words) == 0
+
+    def interrupted(patch, cls, method, at):
+        calls, before = [], getattr(cls, method)
+
+        def stopped(self, *args, **kwargs):
+            calls.append(method)
+            if len(calls) == at:
+                os.kill(os.getpid(), signal.SIGINT)
+            return before(self, *args, **kwargs)
+
+        patch.setattr(cls, method, stopped)
+
+    heard = signal.getsignal(signal.SIGINT)
+    for name, place in {
+        "step": (HeatmapTracker, "training_step", 2),
+        "optimizer": (AdamW, "step", 5),
+        "validation": (HeatmapTracker, "validation_step", 1),
+    }.items():
+        with monkeypatch.context() as patch:
+            interrupted(patch, *place)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            assert fit("--config", "run.yaml", f"--trainer.logger.name={name}", *words) == 130
+        assert "stopped by Ctrl-C; to go on: " in capsys.readouterr().err
+        signal.signal(signal.SIGINT, heard)
+        assert fit("--config", "run.yaml", f"--trainer.logger.name={name}", "--ckpt_path=last", *words) == 0
+        whole, found = (
+            read_checkpoint(Path(f"runs/{one}/checkpoints/last.ckpt"))
+            for one in ("whole/version_0", f"{name}/version_1")
+        )
+        assert found["global_step"] == whole["global_step"] == 6
+        for key, weight in whole["state_dict"].items():
+            assert torch.equal(weight, found["state_dict"][key]), (name, key)
