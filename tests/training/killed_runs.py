@@ -107,6 +107,15 @@ def same(first: dict, second: dict) -> bool:
     )
 
 
+def wait_for(output: Path, lines: int, seconds: float) -> None:
+    """Wait until a run has told so often that its data are ready, and not for ever."""
+    until = time.monotonic() + 20 * seconds
+    while time.monotonic() < until:
+        if output.is_file() and output.read_text().count(": train ") >= lines:
+            return
+        time.sleep(0.02)
+
+
 def campaign(rallies: Path, folder: Path, kills: int, seed: int, workers: int) -> dict:
     """Kill and resume until there were so many kills and the last run has ended."""
     draw = random.Random(seed)
@@ -127,9 +136,14 @@ def campaign(rallies: Path, folder: Path, kills: int, seed: int, workers: int) -
     while told["kills"] < kills:
         run = begin(f"run_{told['runs']}")
         while True:
+            output = run / "output.txt"
+            begun = output.read_text().count(": train ") if output.is_file() else 0
             child = fork(run, ["--ckpt_path", "last"])
             if told["kills"] < kills:
-                time.sleep(draw.uniform(0.02, 0.9) * lasted)
+                # At any moment; mostly once it trains, as far as that can be seen from outside.
+                if draw.random() < 0.8:
+                    wait_for(output, begun + 1, lasted)
+                time.sleep(draw.uniform(0.01, 0.6) * lasted)
                 ended, status = os.waitpid(child, os.WNOHANG)
                 if not ended:
                     os.killpg(child, signal.SIGKILL)
