@@ -137,6 +137,7 @@ class NoDetectionsDiagnosis(Callback):
         starts = np.linspace(0, max(0, len(dataset) - _RUN), runs).round().astype(int)
         rows: dict[tuple[int, int], dict[str, Tensor]] = {}
         example: tuple[Tensor, Tensor, int] | None = None
+        taken = -1
         for start in dict.fromkeys(starts.tolist()):
             samples = [dataset[place] for place in range(start, min(start + _RUN, len(dataset)))]
             batch = {key: torch.stack([one[key] for one in samples]) for key in samples[0]}
@@ -156,8 +157,10 @@ class NoDetectionsDiagnosis(Callback):
                 if key in rows:
                     continue
                 seen = batch["visible"][row, at]
-                if example is None or (bool(seen) and not bool(list(rows.values())[example[2]]["visible"])):
+                # The first ball of the run in the middle, or of one before it.
+                if example is None or (bool(seen) and taken < start <= starts[runs // 2]):
                     example = (batch["frames"][row, at], heat[row, place], len(rows))
+                    taken = start if bool(seen) else -1
                 rows[key] = {
                     "found": xy[row, place],
                     "height": height[row, place],

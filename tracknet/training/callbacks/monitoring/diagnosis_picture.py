@@ -71,7 +71,7 @@ def _offsets(axis: Axes, evidence: Evidence) -> None:
     axis.axvline(0, color="0.8", lw=1)
     axis.plot(off[:, 0], off[:, 1], ".", color=_FOUND, alpha=0.6)
     axis.plot(0, 0, "o", mfc="none", mec=_LABEL, ms=14, mew=2)
-    reach = max(5.0, float(np.abs(off).max(initial=0)) * 1.1)
+    reach = max(5.0, float(np.quantile(np.abs(off), 0.95)) * 1.3) if off.size else 5.0
     axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="px to the right", ylabel="px below")
     axis.set_title("where the peaks lie, seen from the label", fontsize=10)
 
