@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,6 +18,7 @@ from tracknet.cli.main import main
 from tracknet.errors import TrackNetError
 from tracknet.training.logger_guard import guard, start
 from tracknet.training.loggers import RunLogger, log_table
+from tracknet.training.settings import check_loggers
 
 FAILING = """
 from lightning.pytorch.loggers import CSVLogger, Logger
@@ -141,3 +143,19 @@ def test_what_we_log_ourselves_is_guarded_too(tmp_path, caplog):
         "CSVLogger is lost, training goes on without it"
     ]
     assert len(list((tmp_path / "good").rglob("t_*.csv"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("WandbLogger", "WandbLogger needs the package wandb: pip install 'tracknet[wandb]'"),
+        ("MLFlowLogger", "MLFlowLogger needs the package mlflow: pip install mlflow-skinny"),
+        ("CSVLogger", None),
+    ],
+)
+def test_a_package_that_is_missing_is_named(name, complaint, monkeypatch):
+    monkeypatch.setattr("tracknet.training.settings.find_spec", lambda package: None)
+    own = Namespace(class_path="tracknet.training.loggers.RunLogger")
+    chosen = Namespace(class_path=f"lightning.pytorch.loggers.{name}")
+    said = list(check_loggers("", Namespace(trainer=Namespace(logger=[own, chosen]))))
+    assert said == ([("trainer.logger", complaint)] if complaint else [])
