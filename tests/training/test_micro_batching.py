@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -140,11 +141,14 @@ def assert_same_gradients(one, two, limit=1e-12):
 def test_gradients_and_losses_are_those_of_the_whole_batch(loss, mixup, backward):
     _, _, whole = fit(a_network(), loss=loss, mixup=mixup)
     network = a_network(limit=2, backward=backward)
-    _, _, parts = fit(network, AdaptiveMicroBatch(), loss=loss, mixup=mixup)
+    profiler = SimpleProfiler()
+    _, _, parts = fit(network, AdaptiveMicroBatch(), loss=loss, mixup=mixup, profiler=profiler)
     # Once whole, then three parts of at most two; the second batch knows.
     assert network.seen == [5, 2, 2, 1, 2, 2, 1]
     assert_same_gradients(whole.gradients, parts.gradients)
     assert parts.losses == pytest.approx(whole.losses, rel=1e-6)
+    # The backward pass of the batch that fails in it is one, too.
+    assert len(profiler.recorded_durations["[MicroBatches]Tracker.backward"]) == 6 + backward
 
 
 def test_one_batch_is_one_step_with_accumulation_clipping_schedule_and_averaging():

@@ -129,17 +129,21 @@ class MicroBatches(WholeBatch):
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._forget_if_changed(parameters)
         seed = _gradient_of_loss(module)
+        profiler = module.trainer.profiler  # type: ignore[attr-defined]
 
         def attempt(parts: list[slice]) -> tuple[Tensor, list[Tensor | None]]:
             value = torch.zeros((), device=seed.device)
             total: list[Tensor | None] = [None] * len(parameters)
             for part in parts:
                 loss = loss_of(part)
-                with torch.autocast(loss.device.type, enabled=False):
+                value = value + loss.detach()
+                # Told to Lightning's profiler as its own backward pass is.
+                told = profiler.profile(f"[{type(self).__name__}]{type(module).__name__}.backward")
+                with told, torch.autocast(loss.device.type, enabled=False):
                     found = torch.autograd.grad(loss, parameters, seed.to(loss.dtype), allow_unused=True)
                 # Not in place: autograd may give one tensor to several parameters.
                 total = [_plus(before, new) for before, new in zip(total, found, strict=True)]
-                value = value + loss.detach()
+                del loss, found
             return value, total
 
         value, gradients = self._fitting("train", module, windows, attempt)
