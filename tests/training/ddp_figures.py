@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bright_network import BrightNetwork
 
 from tracknet.data.datamodules import FlatVideoDataModule
-from tracknet.evaluation.metrics import BallMetrics
+from tracknet.evaluation.distances import BallDistances
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks import HeatmapImages, ProgressLines, Report
 from tracknet.training.lightning_module import HeatmapTracker
@@ -36,7 +36,8 @@ def main(processes: int, root: Path, folder: Path) -> None:
     """Fit, test and predict; leave all figures in ``figures.json``."""
     seed_everything(1, verbose=False)
     # So strict that some balls come out as FP1.
-    tracker = Still(BrightNetwork(5, outputs=5), metrics=BallMetrics(tolerance=0.1), input_size=(64, 96))
+    metrics = BallDistances(tolerance=0.1, pck=(0.02, 3.0))
+    tracker = Still(BrightNetwork(5, outputs=5), metrics=metrics, input_size=(64, 96))
     data = FlatVideoDataModule(
         root, train=["b"], val=["a", "c", "d"], batch_size=2, frames=5, outputs=5, size=(64, 96)
     )

@@ -61,6 +61,7 @@ def test_figures_are_those_of_one_process(folders):
         assert sum(counted) == 56
         assert counted[0] > 0
         assert counted[1] > 0
+        assert 0 < figures[f"{part}/pck@0.02"] < figures[f"{part}/pck@3"]
         assert two[name].keys() == figures.keys()
         for key, value in figures.items():
             exact = not key.endswith("/loss")
