@@ -10,6 +10,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -227,6 +228,23 @@ def test_signals_are_told_apart(config, sent, state, detail):
     assert run.state == state
     assert run.detail.startswith(detail)
     assert (run.session["end"] is None) == (sent == signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("logger", "checkpoints", "expected"),
+    [
+        (CSVLogger("runs", "a", 0), "elsewhere/checkpoints", "runs"),  # Lightning's log_dir is the run's own
+        (object(), "runs/a/id/checkpoints", "runs/a/id"),  # W&B keeps all runs in one
+        (object(), "elsewhere/id/checkpoints", None),
+        (object(), None, None),
+        (None, "runs/checkpoints", None),
+    ],
+)
+def test_the_folder_is_one_that_no_other_run_shares(logger, checkpoints, expected):
+    saver = SimpleNamespace(dirpath=checkpoints)
+    trainer = SimpleNamespace(log_dir="runs", logger=logger, checkpoint_callback=saver)
+    found = run_record.folder_of(trainer)
+    assert (None if found is None else found.absolute()) == (expected and Path(expected).absolute())
 
 
 class TestRedaction:

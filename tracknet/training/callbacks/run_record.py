@@ -15,6 +15,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -59,12 +60,11 @@ class RunRecord(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the record, or a further session in it."""
-        # Asked for in all processes: Lightning tells it from the first to the others.
-        folder = trainer.log_dir
+        folder = folder_of(trainer)
         if folder is None or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         self._redactor = Redactor()
-        self._folder = Path(folder)
+        self._folder = folder
         earlier = read_run(self._folder)
         if earlier.damage is not None:
             self._set_aside(earlier.damage)
@@ -225,6 +225,25 @@ class RunRecord(Callback):
             write_record(self._folder, self._record)
         except TrackNetError as error:  # a full disk ends no training here
             _log.warning("the record of the run is not up to date: %s", error)
+
+
+def folder_of(trainer: Trainer) -> Path | None:
+    """Give the folder that is this run's own.
+
+    Args:
+        trainer: The trainer; to be asked in all processes.
+
+    Returns:
+        None where it has none, as without a logger, and with one that keeps all runs in one folder while no
+        checkpoints are written.
+    """
+    # Lightning tells it from the first process to the others.
+    folder = trainer.log_dir
+    if folder is None or isinstance(trainer.logger, (TensorBoardLogger, CSVLogger)):
+        return None if folder is None else Path(folder)
+    checkpoints = getattr(trainer.checkpoint_callback, "dirpath", None)
+    own = Path(checkpoints).absolute().parent if checkpoints else None
+    return own if own is not None and Path(folder).absolute() in own.parents else None
 
 
 def stopped_by(trainer: Trainer) -> str | None:
