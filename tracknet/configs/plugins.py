@@ -42,17 +42,17 @@ def load_plugins() -> tuple[str, ...]:
     return tuple(faults)
 
 
-def plugin_of(cls: type) -> str | None:
+def plugin_of(chosen: type) -> str | None:
     """Give the name of the plugin that a class comes from.
 
     Args:
-        cls: The class.
+        chosen: The class.
 
     Returns:
         The name of the entry point that names the class's module or the nearest package around it; None where
         there is none.
     """
-    inside = cls.__module__.split(".")
+    inside = chosen.__module__.split(".")
     best, shared = None, 0
     for plugin in plugins():
         module = plugin.module.split(".")
