@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -355,10 +356,12 @@ class TestARun:
 
     def test_another_network_than_the_checkpoints(self, config, best, capsys, tmp_path):
         assert main(["test", "--config", config, "--ckpt_path", best, "--model.network.stem=6"]) == 2
-        assert capsys.readouterr().err == (
-            "tracknet test: --ckpt_path: the checkpoint holds another network than the configuration names; "
-            "without --config, the configuration of the checkpoint's own run is taken\n"
+        said = (
+            r"tracknet test: --ckpt_path: the checkpoint holds another network than the configuration names "
+            r"\(network\.stem\.0\.0\.weight is \[4, (\d+), 3, 3\], expected \[6, \1, 3, 3\] and \d+ more\); "
+            r"without --config, the configuration of the checkpoint's own run is taken\n"
         )
+        assert re.fullmatch(said, capsys.readouterr().err)
 
     def test_what_is_no_checkpoint(self, run, capsys):
         metrics = run / "metrics.csv"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 import warnings
@@ -35,6 +36,7 @@ from tracknet.data.trajectories import TrajectoryDataModule
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
+from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.logger_guard import guard, start
@@ -238,6 +240,8 @@ class TrackNetCLI(LightningCLI):
         except (ValueError, MisconfigurationException) as error:
             raise UsageError(f"trainer: {error}") from error
         guard(trainer.loggers)
+        if self.subcommand == "fit":
+            trainer.callbacks.append(InterruptBetweenSteps())  # type: ignore[attr-defined]
         return trainer
 
     @override
@@ -327,7 +331,8 @@ def main(argv: Sequence[str], cli: Callable[[], object] = TrackNetCLI) -> int:
         if "Error(s) in loading state_dict" not in str(error):
             raise
         raise UsageError(
-            "--ckpt_path: the checkpoint holds another network than the configuration names; "
+            "--ckpt_path: the checkpoint holds another network than the configuration names"
+            f"{_mismatch(str(error))}; "
             "without --config, the configuration of the checkpoint's own run is taken"
         ) from error
     return 0
@@ -335,6 +340,17 @@ def main(argv: Sequence[str], cli: Callable[[], object] = TrackNetCLI) -> int:
 
 def _get(attribute: str, model: LightningModule) -> Any:
     return getattr(model, attribute, None)
+
+
+def _mismatch(message: str) -> str:
+    """Name the first weight of another shape in a message of PyTorch, and how many there are."""
+    shapes = r"size mismatch for (\S+): .*?Size\((\[.*?\])\) from checkpoint.*?Size\((\[.*?\])\)"
+    found = re.findall(shapes, message)
+    if not found:
+        return ""
+    name, given, expected = found[0]
+    more = f" and {len(found) - 1} more" if found[1:] else ""
+    return f" ({name} is {given}, expected {expected}{more})"
 
 
 def _class_at(path: str) -> type:
