@@ -97,7 +97,7 @@ def test_code_in_a_file_is_not_run(here, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 2, "expected one of import, inspect (see tracknet checkpoint --help)"),
+        ([], 2, "expected one of import, inspect, verify, convert, prune, diff, average (see "),
         (["imprt"], 2, "there is no 'imprt'; did you mean 'import'?"),
         (["import", "a.pt", "--outptu", "x"], 2, "unknown argument '--outptu'; did you mean '--output'?"),
         (["import", "a.pt", "--output", "x.pt"], 2, "--output x.pt: expected a name in .ckpt"),

@@ -150,7 +150,7 @@ def test_what_a_class_takes_leaves_out_what_cannot_be_set(wrong):
         ),
         (
             ["validate", "--config", "base.yaml", "--ckpt_path=last"],
-            "validate needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt",
+            "--ckpt_path last: no checkpoint under runs/tracknet",
         ),
         (
             ["fit", "--config", "configs/bse.yaml"],
