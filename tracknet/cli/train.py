@@ -270,12 +270,14 @@ class TrackNetCLI(LightningCLI):
         if folder is None or not best or not self.trainer.is_global_zero:
             return
         score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
-        metric = self.model.val_metrics.label if isinstance(self.model, HeatmapTracker) else ""
-        figure, track = "F1", f"--ckpt {best}"
-        if isinstance(self.model, TrajectoryRectifier):
-            figure, track = "error", f"--ckpt TRACKER --rectifier {best}"
-            metric = "mean distance in px at 288x512"
-        told = "" if score is None else f"  ({figure} {float(score):.4f}; {metric})"
+        monitor = str(getattr(self.trainer.checkpoint_callback, "monitor", None))
+        figure, metric, track = monitor, "", f"--ckpt {best}"
+        if isinstance(self.model, HeatmapTracker) and monitor == "val/f1":
+            figure, metric = "F1", f"; {self.model.val_metrics.label}"
+        elif isinstance(self.model, TrajectoryRectifier):
+            figure, metric = "error", "; mean distance in px at 288x512"
+            track = f"--ckpt TRACKER --rectifier {best}"
+        told = "" if score is None else f"  ({figure} {float(score):.4f}{metric})"
         shown = [
             f"run:        {folder}",
             f"best:       {best}{told}",
