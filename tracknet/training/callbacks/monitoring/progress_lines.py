@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from tracknet.training.lightning_module import HeatmapTracker
 
@@ -51,7 +52,7 @@ class ProgressLines(Callback):
             trainer.sanity_checking
             or not trainer.is_global_zero
             or "val/f1" not in figures
-            or not self._started
+            or trainer.state.fn != TrainerFn.FITTING
         ):
             return
         names = {"f1": "F1", "precision": "P", "recall": "R", "accuracy": "accuracy"}
