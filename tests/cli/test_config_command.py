@@ -130,9 +130,7 @@ def test_check_tells_all_faults_at_once(run, here):
     code, out, err = run("check bad.yaml")
     assert (code, err) == (2, "4 faults\n")
     said = [line[:100] for line in sorted(out.splitlines())]
-    assert said[0].startswith(
-        "bad.yaml:12:7: model.loss: no option 'reduction' beside class_path; write it "
-    )
+    assert said[0].startswith("bad.yaml:12:7: model.loss: no option 'reduction' beside class_path; write it ")
     assert said[1] == "bad.yaml:2:15: trainer.max_epochs: expected a whole number or null, found 'many'"
     assert said[2].startswith(
         "bad.yaml:6:5: optimizer: AdamW has no option 'lerning_rate'; did you mean 'lr'?"
