@@ -395,6 +395,9 @@ def test_no_lines_of_steps_in_a_terminal(tiny_rallies, tmp_path, bright_network,
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     tracker = Trained(bright_network(), input_size=SIZE)
     trainer = a_trainer(tmp_path, ProgressLines(), max_epochs=1)
-    trainer.fit(tracker, datamodule=rallies(tiny_rallies, tracker))
+    data = rallies(tiny_rallies, tracker)
+    trainer.fit(tracker, datamodule=data)
+    # Not a line for this one, which is part of no training.
+    trainer.validate(tracker, datamodule=data, verbose=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert [": val " in line for line in lines] == [True]
