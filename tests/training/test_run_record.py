@@ -182,6 +182,7 @@ def test_a_failed_run_says_why_and_no_secret_is_in_any_file(config, monkeypatch,
     assert "secrets are not kept" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_set_aside_and_a_full_disk_ends_nothing(config, monkeypatch, caplog):
     folder = Path("runs/tiny/version_0")
     folder.mkdir(parents=True)
