@@ -29,9 +29,9 @@ PLACES = {
     "unknown_callback": "5:7",
     "unknown_class": "5:14",
     "unknown_group": "4:1",
-    "unknown_option": "4:14",
-    "unknown_parameter": "8:17",
-    "unknown_parameter_in_a_list": "7:17",
+    "unknown_option": "4:3",
+    "unknown_parameter": "8:9",
+    "unknown_parameter_in_a_list": "7:9",
     "wrong_type": "3:15",
 }
 

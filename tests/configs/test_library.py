@@ -105,8 +105,8 @@ def test_an_experiment_that_extends_gives_what_it_spelled_out_before(parsed, her
     assert (trainer.max_epochs, trainer.limit_train_batches, trainer.max_time) == (10, 640, "00:01:00:00")
     found = [one.class_path.rpartition(".")[2] for one in trainer.callbacks]
     base = [one.class_path.rpartition(".")[2] for one in parsed("+env=cpu").trainer.callbacks]
-    assert found == [*base[:2], "EMAWeightAveraging", *base[2:]]
-    assert trainer.callbacks[2].init_args["decay"] == 0.99
+    assert found == [*base[:3], "EMAWeightAveraging", *base[3:]]
+    assert trainer.callbacks[3].init_args["decay"] == 0.99
     assert trainer.logger.init_args.name == "badminton_cpu"
     assert (model.network.init_args.frames, model.network.init_args.background) == (8, "concat")
     assert (model.loss.init_args.reduction, model.decoder.init_args.threshold) == ("ball", 0.4)

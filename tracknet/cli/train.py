@@ -297,12 +297,12 @@ class TrackNetCLI(LightningCLI):
         return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def main(argv: Sequence[str], cli: Callable[[], object] = TrackNetCLI) -> int:
+def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
     """Run a training command.
 
     Args:
         argv: Words of the command line, the command first.
-        cli: What runs it.
+        cli: What runs it; default `TrackNetCLI`.
 
     Returns:
         Exit code.
@@ -315,7 +315,7 @@ def main(argv: Sequence[str], cli: Callable[[], object] = TrackNetCLI) -> int:
     sys.argv[1:] = argv
     _silence_known_noise()
     try:
-        cli()
+        (cli or TrackNetCLI)()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except MisconfigurationException as error:

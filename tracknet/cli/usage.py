@@ -308,7 +308,7 @@ def _no_class(name: str, reasons: str, classes: list[str]) -> str:
 
 def _family(base: type) -> Iterator[type]:
     yield base
-    children: list[type] = base.__subclasses__()
+    children: list[type] = type.__subclasses__(base)
     for child in children:
         yield from _family(child)
 

@@ -50,7 +50,8 @@ class Fault:
     @property
     def of_key(self) -> bool:
         """Whether the key itself is wrong, not its value."""
-        return self.owner is not None and self.path[-1] != "class_path"
+        owned = self.owner is not None and len(self.owner) < len(self.path)
+        return owned and self.path[-1] != "class_path"
 
     def __str__(self) -> str:
         """The key as the command line has it, and the message."""

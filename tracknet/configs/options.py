@@ -186,7 +186,7 @@ def _options(parser: ArgumentParser) -> Iterator[Option]:
 
 def _family(base: type) -> Iterator[type]:
     yield base
-    children: list[type] = base.__subclasses__()
+    children: list[type] = type.__subclasses__(base)
     for child in children:
         yield from _family(child)
 
