@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,11 @@ def test_a_room_imports_only_rooms_below_it(room):
 def test_every_room_is_named():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert rooms == set(MAY_IMPORT)
+
+
+def test_every_folder_of_code_is_in_the_wheel():
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    named = set(settings["options"]["packages"].split())
+    folders = {path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py")}
+    assert named == {".".join(folder.parts) for folder in folders} | {"tracknet.configs.yaml"}

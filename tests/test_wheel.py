@@ -64,6 +64,7 @@ def test_what_is_in_it(wheel):
     assert "base.yaml" in configs
     assert "tracknet/cli/main.py" in modules
     packaged = {f"tracknet/configs/yaml/{name}" for name in configs}
+    packaged |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "tracknet").rglob("*.yaml")}
     assert {name for name in names if ".dist-info/" not in name} == {*modules, *packaged, "tracknet/py.typed"}
 
 
