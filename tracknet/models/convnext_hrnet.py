@@ -9,9 +9,10 @@ from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
 from tracknet.models.backbones import ConvNeXtKind, ConvNeXtNetwork, Four, Size
-from tracknet.models.decoder_blocks import HighResolution, conv_block
+from tracknet.models.decoder_blocks import conv_block
 from tracknet.models.lora import LoRA
 from tracknet.models.network import expect_no_ball
+from tracknet.models.wasb import Fusion
 
 
 class ConvNeXtHRNet(ConvNeXtNetwork):
@@ -57,7 +58,7 @@ class ConvNeXtHRNet(ConvNeXtNetwork):
             )
             for width, branch in zip(widths, branches, strict=True)
         )
-        self.exchange = HighResolution(branches, num_units)
+        self.exchange = nn.Sequential(*(Fusion(branches, blocks=1) for _ in range(num_units)))
         self.upsample = nn.ModuleList(
             nn.Upsample(scale_factor=2**n, mode="bilinear") for n in range(len(branches))
         )

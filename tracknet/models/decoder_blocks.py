@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import gcd
 from typing import Literal, NamedTuple
 
@@ -84,80 +83,6 @@ class SqueezeExcitation(nn.Module):
         """Give ``[B, C, h, w] -> [B, C, h, w]``."""
         y: Tensor = x * self.weigh(x)
         return y
-
-
-class HighResolution(nn.Module):
-    """Parallel resolutions that are fused again and again, in the manner of HRNet (Wang et al., 2019).
-
-    Args:
-        widths: Channels of the branches; each has half the resolution of the one before.
-        units: How many times each branch is deepened by a residual block and then given all the others.
-    """
-
-    def __init__(self, widths: Sequence[int], units: int) -> None:
-        super().__init__()
-        self.units = nn.ModuleList(_Exchange(widths) for _ in range(units))
-
-    def forward(self, branches: list[Tensor]) -> list[Tensor]:
-        """Give branches of the same shapes: ``[B, widths[i], h/2^i, w/2^i]`` each."""
-        for unit in self.units:
-            branches = unit(branches)
-        return branches
-
-
-class _Exchange(nn.Module):
-    """Deepen each branch by a residual block, then add to it all the others at its size."""
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(_Residual(width) for width in widths)
-        self.ways = nn.ModuleList(
-            nn.ModuleList(_way(widths, source, target) for source in range(len(widths)))
-            for target in range(len(widths))
-        )
-
-    def forward(self, branches: list[Tensor]) -> list[Tensor]:
-        deeper = [block(y) for block, y in zip(self.blocks, branches, strict=True)]
-        fused = []
-        for ways in self.ways:
-            parts = [way(y) for way, y in zip(ways, deeper, strict=True)]  # type: ignore[call-overload]
-            fused.append(nn.functional.relu(sum(parts[1:], parts[0])))
-        return fused
-
-
-class _Residual(nn.Module):
-    """Two 3x3 convolutions around a skip."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = conv_block(channels, channels)
-        self.second = conv_block(channels, channels)[:2]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.relu(x + self.second(self.first(x)))
-
-
-def _way(widths: Sequence[int], source: int, target: int) -> nn.Module:
-    """Give the way from one branch to the size and width of another."""
-    if source == target:
-        return nn.Identity()
-    if source > target:
-        return nn.Sequential(
-            nn.Conv2d(widths[source], widths[target], kernel_size=1, bias=False),
-            nn.BatchNorm2d(widths[target]),
-            nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
-        )
-    steps: list[nn.Module] = []
-    for level in range(source, target):
-        last = level == target - 1
-        width = widths[target] if last else widths[source]
-        steps += [
-            nn.Conv2d(widths[source], width, kernel_size=3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-        ]
-        if not last:
-            steps.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*steps)
 
 
 def _norm(kind: Norm, channels: int) -> nn.Module:

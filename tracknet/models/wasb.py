@@ -52,11 +52,11 @@ class WASB(HeatmapNetwork):
         self.relu = nn.ReLU(inplace=True)
         self.layer1 = nn.Sequential(_Bottleneck(STEM, BOTTLENECK))  # [B, 128, H, W]
         self.transition1 = _transition([wide], widths[:2])  # [B, C, H, W], [B, 2C, H/2, W/2]
-        self.stage2 = nn.Sequential(_Fusion(widths[:2]))
+        self.stage2 = nn.Sequential(Fusion(widths[:2]))
         self.transition2 = _transition(widths[:2], widths[:3])  # and [B, 4C, H/4, W/4]
-        self.stage3 = nn.Sequential(_Fusion(widths[:3]))
+        self.stage3 = nn.Sequential(Fusion(widths[:3]))
         self.transition3 = _transition(widths[:3], widths)  # and [B, 8C, H/8, W/8]
-        self.stage4 = nn.Sequential(_Fusion(widths))
+        self.stage4 = nn.Sequential(Fusion(widths))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -81,25 +81,40 @@ class WASB(HeatmapNetwork):
         return logits
 
 
-class _Fusion(nn.Module):
-    """Deepen each branch by two residual blocks, then add to each all the others at its size."""
+class Fusion(nn.Module):
+    """Deepen each branch by residual blocks, then add to it all the others at its size (HRNet).
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    Args:
+        widths: Channels of the branches; each has half the resolution of the one before.
+        blocks: Residual blocks of a branch.
+    """
+
+    def __init__(self, widths: Sequence[int], blocks: int = 2) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(nn.Sequential(_Basic(width), _Basic(width)) for width in widths)
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(_Basic(width) for _ in range(blocks))) for width in widths
+        )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_resize(widths, source, target) for source in range(len(widths)))
             for target in range(len(widths))
         )
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
+        """Give branches of the same shapes: ``[B, widths[i], h/2^i, w/2^i]`` each."""
         branches = self.deepen(branches)
         return [self.fuse(branches, i) for i in range(len(branches))]
 
     def deepen(self, branches: list[Tensor]) -> list[Tensor]:
+        """Give the branches after their residual blocks."""
         return [deepen(y) for deepen, y in zip(self.branches, branches, strict=True)]
 
     def fuse(self, branches: list[Tensor], target: int) -> Tensor:
+        """Give one branch with all the others added.
+
+        Args:
+            branches: Branches after their residual blocks.
+            target: Which one.
+        """
         layers: nn.ModuleList = self.fuse_layers[target]  # type: ignore[assignment]
         parts = [layer(y) for layer, y in zip(layers, branches, strict=True)]
         return nn.functional.relu(sum(parts[1:], parts[0]))
