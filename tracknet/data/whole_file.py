@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,8 +38,44 @@ def whole_file(path: Path) -> Iterator[Path]:
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise TrackNetError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name to the disk."""
+    with suppress(OSError):  # not every file system opens folders
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote a file have left beside it.
+
+    Args:
+        path: The file; to be written on this computer only, as processes of others count as killed.
+    """
+    for part in path.parent.glob(f".*.{glob.escape(path.name)}"):
+        owner = part.name[1:].partition(".")[0]
+        if part.name != f".{owner}.{path.name}":
+            continue
+        if owner.isdigit() and int(owner) != os.getpid() and not _lives(int(owner)):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

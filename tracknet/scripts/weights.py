@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule
 
@@ -14,6 +13,7 @@ from lightning.pytorch import LightningModule
 import tracknet.cli.train  # noqa: F401
 from tracknet.errors import TrackNetError, nearest
 from tracknet.scripts.common import Prepared
+from tracknet.training.checkpoint_format import write_checkpoint
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 
@@ -85,7 +85,7 @@ def save(tracker: HeatmapTracker, path: Path) -> Path:
     from lightning import __version__ as version
 
     content = {"state_dict": tracker.state_dict(), "hyper_parameters": dict(tracker.hparams)}
-    torch.save({**content, "epoch": 0, "global_step": 0, "pytorch-lightning_version": version}, path)
+    write_checkpoint({**content, "epoch": 0, "global_step": 0, "pytorch-lightning_version": version}, path)
     return path
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 
-from tracknet.data.whole_file import whole_file
+from tracknet.data.whole_file import remove_leftovers, whole_file
 from tracknet.errors import TrackNetError
 
 FORMAT = 2
@@ -112,7 +111,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path, config: str | None 
         TrackNetError: The disk does not allow it, or there is more than tensors and plain values in it, which
             could not be read back.
     """
-    _remove_leftovers(path)
+    remove_leftovers(path)
     content = dict(content) | {_FORMAT_KEY: FORMAT}
     with whole_file(path) as part:
         # Through a file of Python's own, whose errors say what the disk refused.
@@ -131,12 +130,6 @@ def write_checkpoint(content: Mapping[str, Any], path: Path, config: str | None 
             digest = _digest(part)
             file.seek(-_HEX, os.SEEK_END)
             file.write(digest.encode())
-    with suppress(OSError):  # not every file system opens folders
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def read_metadata(path: Path) -> Metadata | None:
@@ -174,14 +167,30 @@ def check_seal(path: Path) -> Seal:
         ``whole``: it is what was written. ``damaged``: it is not. ``none``: it is of format 1, of another
         program or so damaged that it is no archive; it holds no SHA-256.
     """
+    tail = _tail(path)
+    if not _is_marked(tail):
+        return "damaged" if f"/{_RECORD}".encode() in tail else "none"
+    return "whole" if _digest(path).encode() == tail[-_HEX:] else "damaged"
+
+
+def is_sealed(path: Path) -> bool:
+    """Say whether a checkpoint holds a SHA-256, without computing it again.
+
+    Args:
+        path: The file.
+    """
+    return _is_marked(_tail(path))
+
+
+def _tail(path: Path) -> bytes:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL))
-        tail = file.read()
-    mark = tail[-_HEX - len(_MARK) : -_HEX]
-    if mark != _MARK:
-        return "damaged" if f"/{_RECORD}".encode() in tail else "none"
-    return "whole" if _digest(path).encode() == tail[-_HEX:] else "damaged"
+        return file.read()
+
+
+def _is_marked(tail: bytes) -> bool:
+    return tail[-_HEX - len(_MARK) : -_HEX] == _MARK
 
 
 def _digest(path: Path) -> str:
@@ -233,22 +242,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed while they wrote this file have left beside it."""
-    for part in path.parent.glob(f".*.{path.name}"):
-        owner = part.name[1:].partition(".")[0]
-        if owner.isdigit() and int(owner) != os.getpid() and not _lives(int(owner)):
-            with suppress(OSError):
-                part.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

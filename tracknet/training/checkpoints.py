@@ -20,7 +20,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from tracknet.errors import TrackNetError, nearest
-from tracknet.training.checkpoint_format import check_seal, migrate, write_checkpoint
+from tracknet.training.checkpoint_format import check_seal, is_sealed, migrate, write_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 
 _LONGEST_REASON = 300
@@ -129,7 +129,7 @@ def _is_remote(path: str | Path) -> bool:
 
 
 def _note_if_old(path: Path) -> None:
-    if check_seal(path) == "none":
+    if not is_sealed(path):
         rank_zero_info(
             f"note: {path}: of an older format without a SHA-256, so that damage may go unnoticed; "
             "`tracknet checkpoint convert` adds it"

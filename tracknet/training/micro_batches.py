@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from tracknet.errors import TrackNetError
 from tracknet.training.losses import HeatmapLoss
+from tracknet.training.random_state import RandomState
 
 Phase = Literal["train", "validate", "test", "predict"]
 T = TypeVar("T")
@@ -265,17 +266,13 @@ def _gradient_of_loss(module: LightningModule) -> Tensor:
 def _remember(module: LightningModule) -> Callable[[], None]:
     """Keep what a training step changes before its backward pass; give the function that brings it back."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()] if module.training else []
-    random = torch.get_rng_state()
-    on_cuda = module.device.type == "cuda"
-    random_cuda = torch.cuda.get_rng_state(module.device) if on_cuda else None
+    random = RandomState.now(module.device)
 
     def undo() -> None:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        torch.set_rng_state(random)
-        if random_cuda is not None:
-            torch.cuda.set_rng_state(random_cuda, module.device)
+        random.restore(module.device)
 
     return undo
 

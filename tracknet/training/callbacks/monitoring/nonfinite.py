@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 
 from tracknet.errors import TrackNetError
 from tracknet.training.callbacks.monitoring.replay import (
-    RandomState,
     Recorded,
     run_again,
     save_recorded,
     windows_in_words,
 )
 from tracknet.training.callbacks.monitoring.telling import clip_names, is_windows, run_folder, tell
+from tracknet.training.random_state import RandomState
 
 
 class NonFiniteGuard(Callback):

@@ -14,32 +14,9 @@ from torch import Tensor, nn
 
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
+from tracknet.training.random_state import RandomState
 
 _MOST_WINDOWS = 8
-
-
-@dataclass(frozen=True)
-class RandomState:
-    """The random numbers to come, of torch on the host and on the device.
-
-    Attributes:
-        host: State of the host's generator.
-        device: State of the device's generator; None where it has none of its own.
-    """
-
-    host: Tensor
-    device: Tensor | None = None
-
-    @classmethod
-    def now(cls, device: torch.device) -> RandomState:
-        """Take the states as they are."""
-        return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None)
-
-    def restore(self, device: torch.device) -> None:
-        """Put the states back."""
-        torch.set_rng_state(self.host)
-        if device.type == "cuda" and self.device is not None:
-            torch.cuda.set_rng_state(self.device, device)
 
 
 @dataclass(frozen=True)
