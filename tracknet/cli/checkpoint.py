@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -28,10 +27,6 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong command or option.
         TrackNetError: A checkpoint cannot be used, or the result cannot be written.
     """
-    words = list(argv)
-    if words[:1] == ["average"] and not {"-h", "--help"} & set(words):
-        end = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
-        words[1:end] = [json.dumps(words[1:end])]
     return run_subcommand(
         "checkpoint",
         "Import checkpoints of published trackers; inspect, verify, convert, prune, compare, average ours.",
@@ -44,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
             "diff": diff_files,
             "average": average_files,
         },
-        words,
+        argv,
     )
 
 

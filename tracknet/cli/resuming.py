@@ -62,22 +62,22 @@ def resolve(words: Sequence[str], command: str) -> Resolved:
         name = value if equals else words[place + 1]
         if name not in _FOUND and not Path(name).is_dir():
             continue
-        folder = Path(name) if name not in _FOUND else folder_of_runs(_others(words, place), command)
+        others = words[:place] + words[place + (1 if equals else 2) :]
+        folder = Path(name) if name not in _FOUND else folder_of_runs(others, command)
         files = _newest_first(folder)
         if name == "best":
             files = [path for path in files if path.name.startswith("best")]
         if command == "fit":
             files = [path for path in files if _is_resumable(path)]
-        before, after = words[:place], words[place + (1 if equals else 2) :]
         if not files and command == "fit" and name == "last":
-            return Resolved([*before, *after], [f"no checkpoint under {folder} yet; training begins anew"])
+            return Resolved(others, [f"no checkpoint under {folder} yet; training begins anew"])
         if not files:
             what = "checkpoint to go on from" if command == "fit" else "checkpoint"
             raise UsageError(f"{FLAG} {name}: no {what} under {folder}")
         notes: list[str] = []
         chosen = _first_whole(files, notes)
         notes.append(f"{FLAG} {name}: {chosen}")
-        return Resolved([*before, f"{FLAG}={chosen}", *after], notes)
+        return Resolved([*others[:place], f"{FLAG}={chosen}", *others[place:]], notes)
     return Resolved(words)
 
 
@@ -131,10 +131,6 @@ def _plain(tree: Any) -> dict[str, Any]:
 
 def _is_of_each_run(key: str) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in _OF_EACH_RUN)
-
-
-def _others(words: list[str], place: int) -> list[str]:
-    return words[:place] + words[place + (1 if "=" in words[place] else 2) :]
 
 
 def _newest_first(folder: Path) -> list[Path]:

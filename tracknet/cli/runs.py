@@ -239,9 +239,6 @@ def _for_jsonargparse(words: list[str]) -> list[str]:
     command, rest = words[:1], words[1:]
     if command in (["list"], ["clean"]) and rest and not rest[0].startswith("-"):
         rest.insert(0, "--root")
-    if command == ["compare"]:
-        end = next((n for n, word in enumerate(rest) if word.startswith("-")), len(rest))
-        rest[:end] = [json.dumps(rest[:end])] if end else []
     lists: dict[str, list[str]] = {}
     told: list[str] = []
     flag = ""

@@ -183,9 +183,7 @@ def _section(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def _setting(cell: Any) -> str:
-    return (
-        "" if cell is None else {None: "null"}.get(cell[0], str(cell[0])) if cell[0] is None else str(cell[0])
-    )
+    return "" if cell is None else "null" if cell[0] is None else str(cell[0])
 
 
 def _figures(run: Run) -> dict[str, float]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 
 from jsonargparse import ArgumentParser
 
@@ -16,8 +18,8 @@ def run_subcommand(
 ) -> int:
     """Run the function that the first word names.
 
-    Parameters without a default are positional, the others options; the first line of the docstring is the
-    help of the command.
+    Parameters without a default are positional, the others options; a first one that is a list takes all
+    words up to the first option. The first line of the docstring is the help of the command.
 
     Args:
         name: The command that holds them, as in ``tracknet NAME``.
@@ -43,10 +45,20 @@ def run_subcommand(
         parsers[command].add_function_arguments(function, as_group=False, as_positional=True)
         commands.add_subcommand(command, parsers[command], help=line)
     try:
-        parsed = parser.parse_args(list(argv))
+        parsed = parser.parse_args(_with_list(list(argv), functions))
     except argparse.ArgumentError as error:
         raise UsageError(usage_of_commands(name, str(error), argv, parsers)) from error
     return functions[parsed.command](**vars(parsed[parsed.command]))
+
+
+def _with_list(words: list[str], functions: Mapping[str, Callable[..., int]]) -> list[str]:
+    """Put the words that a first parameter takes as a list into one, as jsonargparse wants it."""
+    function = functions.get(words[0]) if words else None
+    first = next(iter(signature(function).parameters.values()), None) if function else None
+    if first is None or first.default is not first.empty or not str(first.annotation).startswith("list["):
+        return words
+    end = next((place for place, word in enumerate(words) if place and word.startswith("-")), len(words))
+    return [words[0], json.dumps(words[1:end]), *words[end:]] if end > 1 else words
 
 
 def usage_of_commands(

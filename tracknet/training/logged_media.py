@@ -83,9 +83,14 @@ def log_figure(to: Loggers, tag: str, figure: Figure, step: int) -> None:
         figure: The figure; it stays open.
         step: Training step that it shows.
     """
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    log_image(to, tag, np.asarray(Image.open(drawn).convert("RGB")), step)
+    log_image(to, tag, render(figure), step)
+
+
+def render(figure: Figure) -> np.ndarray:
+    """Turn a figure of matplotlib into an RGB picture, uint8, ``[H, W, 3]``, in its own resolution."""
+    with io.BytesIO() as drawn:
+        figure.savefig(drawn, format="png")
+        return np.asarray(Image.open(drawn).convert("RGB"))
 
 
 @rank_zero_only

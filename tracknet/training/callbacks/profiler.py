@@ -27,13 +27,13 @@ from tracknet.training.profiling.measures import (
     loader_rate,
     measure_peak,
     memory_peaks,
-    usable_cores,
     windows_of,
 )
 from tracknet.training.profiling.page import PAGE, write_page
 from tracknet.training.profiling.phases import PHASES, PhaseClock, synchronize
 from tracknet.training.profiling.results import FILE, Operator, Profiled, write_profile
 from tracknet.training.profiling.trace import memory_lines, top_operators
+from tracknet.training.records.machine import usable_cores
 
 Recording = Generator[None, None, None]
 

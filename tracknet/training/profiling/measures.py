@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import os
-import platform
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +16,7 @@ from torch.nn.functional import conv2d
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler
 
 from tracknet.training.profiling.phases import synchronize
+from tracknet.training.records.machine import cpu_name
 
 LOADER_SECONDS = 10.0
 """Longest time that the loader is measured for, in seconds."""
@@ -135,15 +133,7 @@ def device_name(device: torch.device) -> str:
     """Give the name of a device as its maker writes it, where the system tells."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if device.type == "cpu" and known.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or device.type)
-
-
-def usable_cores() -> int:
-    """Give the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpu_name() if device.type == "cpu" else device.type
 
 
 def memory_peaks(device: torch.device) -> dict[str, int]:

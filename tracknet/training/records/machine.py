@@ -54,9 +54,9 @@ def lives(process: dict[str, Any]) -> bool | None:
 def hardware() -> dict[str, Any]:
     """Give processor, cores, memory in bytes, GPUs and system."""
     found: dict[str, Any] = {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
-        "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores_allowed": usable_cores(),
         "memory": None,
         "gpus": [],
         "system": platform.platform(),
@@ -106,7 +106,13 @@ def _letter(pid: int) -> str:
     return (_state(pid) or [""])[0]
 
 
-def _cpu() -> str:
+def usable_cores() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """Give the name of the processor as its maker writes it, where the system tells."""
     with suppress(OSError):
         for line in (_PROC / "cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")

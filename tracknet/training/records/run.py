@@ -231,9 +231,9 @@ def find_run(word: str, root: Path) -> Run:
     path = Path(word)
     folder = path if path.is_dir() else path.parent if path.is_file() else None
     if folder is not None:
-        inside = find_runs(folder)
         if (folder / RECORD).exists() or (folder / "config.yaml").is_file():
             return read_run(folder)
+        inside = find_runs(folder)
         if len(inside) == 1:
             return inside[0]
         raise UsageError(f"{word}: not the folder of a run ({len(inside)} runs are below it)")

@@ -13,7 +13,7 @@ from torch import Tensor
 from tracknet.data.video_writer import VideoWriter
 from tracknet.evaluation.errors import FrameResult, frame_results
 from tracknet.evaluation.frame_pictures import drawn_frame
-from tracknet.training.callbacks.monitoring.telling import run_folder
+from tracknet.training.callbacks.monitoring.telling import run_folder, spread, validation_windows
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.loggers import log_video
 
@@ -61,12 +61,11 @@ class ClipVideos(Callback):
         if trainer.current_epoch % self.every_n_epochs or not isinstance(pl_module, HeatmapTracker):
             return
         folder = run_folder(trainer)
-        dataset = getattr(trainer.val_dataloaders, "dataset", None)
-        if dataset is None or len(dataset) == 0 or not trainer.is_global_zero:
+        dataset = validation_windows(trainer)
+        if dataset is None or not trainer.is_global_zero:
             return
         pictures: list[np.ndarray] = []
-        places = np.linspace(0, len(dataset) - 1, self.clips + 2)[1:-1].round().astype(int)
-        for place in dict.fromkeys(places.tolist()):
+        for place in spread(self.clips, len(dataset)):
             windows = _stretch(dataset, place, self.frames)
             drawn: list[np.ndarray] = []
             for start in range(windows.start, windows.stop, _AT_ONCE):

@@ -22,9 +22,9 @@ from tracknet.training.callbacks.monitoring.evidence import (
     place_findings,
     threshold_finding,
 )
-from tracknet.training.callbacks.monitoring.heatmap_images import render
-from tracknet.training.callbacks.monitoring.telling import run_folder, tell
+from tracknet.training.callbacks.monitoring.telling import run_folder, tell, validation_windows
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.logged_media import render
 from tracknet.training.loggers import log_image
 
 _RUN = 8
@@ -130,8 +130,8 @@ class NoDetectionsDiagnosis(Callback):
     def _look(
         self, trainer: Trainer, module: HeatmapTracker
     ) -> tuple[Evidence, tuple[Tensor, Tensor, int]] | None:
-        dataset = getattr(trainer.val_dataloaders, "dataset", None)
-        if dataset is None or len(dataset) == 0:
+        dataset = validation_windows(trainer)
+        if dataset is None:
             return None
         runs = max(1, self.windows // _RUN)
         starts = np.linspace(0, max(0, len(dataset) - _RUN), runs).round().astype(int)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 import torch
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
+from tracknet.training.callbacks.monitoring.telling import spread, validation_windows
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.logged_media import render
 from tracknet.training.loggers import log_image
 
 
@@ -52,14 +51,10 @@ class HeatmapImages(Callback):
         due = trainer.sanity_checking is False and trainer.current_epoch % self.every_n_epochs == 0
         if not (due and trainer.is_global_zero and trainer.loggers and isinstance(pl_module, HeatmapTracker)):
             return
-        loaders = trainer.val_dataloaders
-        dataset = getattr(loaders, "dataset", None)
-        if dataset is None or len(dataset) == 0:
+        dataset = validation_windows(trainer)
+        if dataset is None:
             return
-        places = (
-            np.linspace(0, len(dataset) - 1, min(self.windows, len(dataset)) + 2)[1:-1].round().astype(int)
-        )
-        samples = [dataset[int(place)] for place in dict.fromkeys(places)]
+        samples = [dataset[place] for place in spread(self.windows, len(dataset))]
         batch = {key: torch.stack([s[key] for s in samples]).to(pl_module.device) for key in samples[0]}
         with torch.inference_mode():
             heatmaps = pl_module.heatmaps(batch["frames"], batch.get("background"))
@@ -129,14 +124,6 @@ def draw_heatmaps(
             if score >= threshold:
                 axis.plot(*xy[row, at], "x", color="red", ms=8, mew=1.5)
     return render(figure)
-
-
-def render(figure: Figure) -> np.ndarray:
-    """Turn a figure into an RGB picture, uint8, ``[H, W, 3]``."""
-    FigureCanvasAgg(figure)
-    with io.BytesIO() as buffer:
-        figure.savefig(buffer, format="png", dpi=100)
-        return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def _verdict(truth: Tensor, visible: bool, xy: Tensor, found: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Trainer
 
 from tracknet.data.clips import Part
@@ -50,6 +51,27 @@ def run_folder(trainer: Trainer) -> Path:
     Lightning tells it from the first process to the others, which must listen.
     """
     return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def validation_windows(trainer: Trainer) -> Any:
+    """Give the data set of the validation windows; None where there is none, or it is empty."""
+    dataset = getattr(trainer.val_dataloaders, "dataset", None)
+    return dataset if dataset is not None and len(dataset) else None
+
+
+def spread(count: int, total: int) -> list[int]:
+    """Give places that are spread over a range, away from its ends.
+
+    Args:
+        count: How many; fewer where the range has fewer.
+        total: Length of the range.
+
+    Example:
+        >>> spread(2, 10)
+        [3, 6]
+    """
+    places = np.linspace(0, total - 1, min(count, total) + 2)[1:-1].round().astype(int)
+    return list(dict.fromkeys(places.tolist()))
 
 
 def is_windows(batch: Any) -> bool:
