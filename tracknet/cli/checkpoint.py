@@ -227,7 +227,7 @@ def average_files(files: list[Path], output: Path = Path("average.ckpt")) -> int
         TrackNetError: A file cannot be read, or is of another network.
     """
     if len(files) < 2:
-        raise UsageError(f"checkpoint average: expected two checkpoints or more, found {len(files)}")
+        raise UsageError(f"average: expected two checkpoints or more, found {len(files)}")
     _refuse_existing(output)
 
     from tracknet.training.checkpoint_tools import average

@@ -198,14 +198,12 @@ class NoDetectionsDiagnosis(Callback):
         elif inside < visible / 2:
             words = (
                 f"the training targets are empty: {looked} {visible:,} have a ball, but only {inside:,} "
-                "inside the "
-                "picture; were the labels made at another size of the video?"
+                "inside the picture; were the labels made at another size of the video?"
             )
         elif drawn < visible / 2:
             words = (
                 f"the training targets are empty: {looked} {visible:,} have a ball, but "
-                "model.init_args.target "
-                f"draws only {drawn:,}"
+                f"model.init_args.target draws only {drawn:,}"
             )
         return Finding("targets", words) if words else None
 
@@ -222,8 +220,7 @@ class NoDetectionsDiagnosis(Callback):
             return Finding(
                 "loss",
                 f"the loss has exploded, {begun:.3g} to {now:.3g}: the learning rate of {self._rate:.3g} is "
-                "too "
-                "high; divide it by ten (optimizer.init_args.lr) and clip gradients "
+                "too high; divide it by ten (optimizer.init_args.lr) and clip gradients "
                 "(trainer.gradient_clip_val)",
             )
         return None
@@ -242,6 +239,5 @@ class NoDetectionsDiagnosis(Callback):
         peak = float(evidence.height[evidence.visible].median())
         return (
             f"{told}; the loss is falling ({begun:.3g} to {now:.3g}) and the peaks are {peak:.2g} high; "
-            "train longer, "
-            "or take a loss that weighs the ball more"
+            "train longer, or take a loss that weighs the ball more"
         )

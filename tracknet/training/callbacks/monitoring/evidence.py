@@ -175,8 +175,7 @@ def _places(evidence: Evidence) -> list[tuple[float, str, str]]:
             "space",
             f"the labels are off by a constant: the peaks lie {float(offset[0]):+.1f} px right and "
             f"{float(offset[1]):+.1f} px below them (at {width}x{height}); look at the corner that positions "
-            "are "
-            "counted from, at crops and at letterbox borders",
+            "are counted from, at crops and at letterbox borders",
         ),
         (
             evidence.share(_swapped(evidence)),

@@ -71,8 +71,7 @@ class TrainingNotices(Callback):
             f"{train:.4g}, while the validation loss rose, {best[2]:.4g} to {val:.4g}; try more or more "
             "varied "
             "clips, stronger augmentation (data.init_args.augmentation), mixup (model.init_args.mixup=0.5), "
-            "more "
-            "weight decay or a smaller network; best.ckpt keeps the best state"
+            "more weight decay or a smaller network; best.ckpt keeps the best state"
         )
 
     def _plateau(self) -> str:
