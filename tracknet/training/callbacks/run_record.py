@@ -25,7 +25,7 @@ from tracknet.training.records.code import code_version, is_checkout
 from tracknet.training.records.fingerprint import data_fingerprint
 from tracknet.training.records.machine import hardware, packages, this_process
 from tracknet.training.records.redaction import Redactor
-from tracknet.training.records.run import FORMAT, RECORD, now, read_run, write_record
+from tracknet.training.records.run import FORMAT, RECORD, now, read_run, usual_name, write_record
 
 HEARTBEAT_SECONDS = 60.0
 _LONGEST = 2000  # letters of the message of a failure
@@ -119,11 +119,10 @@ class RunRecord(Callback):
 
     def _begun(self, folder: Path) -> dict[str, Any]:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-        name = f"{folder.parent.name}/{folder.name}" if folder.parent.name else folder.name
         return {
             "format": FORMAT,
             "id": f"{stamp}-{secrets.token_hex(3)}",
-            "name": name,
+            "name": usual_name(folder),
             "tags": [],
             "notes": "",
             "last": None,

@@ -54,6 +54,16 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def usual_name(folder: Path) -> str:
+    """Give the name of a run that was given none: its folder's, with that of the folder around it.
+
+    Args:
+        folder: The run's.
+    """
+    around = folder.absolute().parent.name
+    return f"{around}/{folder.name}" if around else folder.name
+
+
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write a record as a whole.
 
@@ -86,7 +96,7 @@ class Run:
     @property
     def name(self) -> str:
         """The run's name, or that of its folder."""
-        return str(self.record.get("name") or f"{self.folder.parent.name}/{self.folder.name}")
+        return str(self.record.get("name") or usual_name(self.folder))
 
     @property
     def tags(self) -> list[str]:
