@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import tracknet
+from tracknet.cli.memory import keep_freed_memory
 from tracknet.errors import TrackNetError, nearest
 
 COMMANDS = {
@@ -74,6 +75,7 @@ def _run(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    keep_freed_memory()
     room = COMMANDS[words[0]][0]
     module = import_module(f"tracknet.cli.{room}")
     # The four training commands share one parser, which reads the command too.
