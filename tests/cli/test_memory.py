@@ -13,8 +13,8 @@ print(keep_freed_memory())
 import torch
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for step in range(10):
-    if step == 5:
+for step in range(30):
+    if step == 25:
         before = faults()
     torch.ones(32 << 20)
 print(faults() - before)
@@ -22,7 +22,7 @@ print(faults() - before)
 
 
 def page_faults(**environment: str) -> tuple[bool, int]:
-    """Fill 128 MB five times, after as many to warm up, in a process of its own; give whether settings were made, and page faults."""
+    """Fill 128 MB five times in a process of its own that is warm; give whether settings were made, and page faults."""
     clean = {k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "LD_PRELOAD")}
     done = subprocess.run(
         [sys.executable, "-c", FAULTS], env=clean | environment, capture_output=True, text=True, check=True
