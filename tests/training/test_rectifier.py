@@ -161,12 +161,23 @@ def test_the_command_trains_on_label_files_alone(tmp_path, monkeypatch, capsys):
     assert main(["test", "--ckpt_path", best]) == 0
 
 
-def test_a_tracker_does_not_learn_from_trajectories(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (
+            ["configs/base.yaml", "--data=TrajectoryDataModule"],
+            "HeatmapTracker cannot learn from TrajectoryDataModule, but from rallies",
+        ),
+        (
+            ["configs/experiment/rectifier.yaml", "--data=FlatVideoDataModule"],
+            "TrajectoryRectifier cannot learn from FlatVideoDataModule, but from a TrajectoryDataModule",
+        ),
+    ],
+)
+def test_trackers_learn_from_rallies_and_rectifiers_from_trajectories(
+    chosen, said, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["tracknet"])
-    assert main(["fit", "--config", "configs/base.yaml", "--data=TrajectoryDataModule"]) == 2
-    said = "a TrajectoryRectifier, and only that, learns from a TrajectoryDataModule"
-    assert said in capsys.readouterr().err
-    words = ["--config", "configs/experiment/rectifier.yaml", "--data=FlatVideoDataModule"]
-    assert main(["fit", *words]) == 2
+    assert main(["fit", "--config", *chosen]) == 2
     assert said in capsys.readouterr().err

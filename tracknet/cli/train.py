@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Optional
 
@@ -32,7 +31,6 @@ from tracknet.cli.usage import SettingError, TrackNetParser, command_options, lo
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import compose
 from tracknet.configs.crossing import crossing_faults
-from tracknet.data.trajectories import TrajectoryDataModule
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
@@ -184,14 +182,9 @@ class TrackNetCLI(LightningCLI):
         Another command in a run's folder must not overwrite it.
 
         Raises:
-            UsageError: The model does not learn from such data, or a class says that settings are wrong
-                together.
+            UsageError: A class says that settings are wrong together.
         """
         chosen = self.config[self.subcommand] if self.subcommand else self.config
-        model, data = (_class_at(chosen[key]["class_path"]) for key in ("model", "data"))
-        if issubclass(model, TrajectoryRectifier) != issubclass(data, TrajectoryDataModule):
-            fitting = "a TrajectoryRectifier, and only that, learns from a TrajectoryDataModule"
-            raise UsageError(f"data: {model.__name__} cannot take {data.__name__}: {fitting}")
         if hasattr(self, "composed") and (faults := crossing_faults(chosen, CHECKS)):
             raise refusal(faults, self.composed)
         if self.subcommand not in (None, "fit"):
@@ -353,12 +346,6 @@ def _mismatch(message: str) -> str:
     name, given, expected = found[0]
     more = f" and {len(found) - 1} more" if found[1:] else ""
     return f" ({name} is {given}, expected {expected}{more})"
-
-
-def _class_at(path: str) -> type:
-    module, _, name = path.rpartition(".")
-    cls: type = getattr(import_module(module), name)
-    return cls
 
 
 def _silence_known_noise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
@@ -64,8 +65,10 @@ def find_config(name: str, asked: str = "--config") -> Path:
         return _well_formed(own)
     if packaged := packaged_file(str(own)):
         return packaged
-    known = packaged_configs()
-    mend = nearest(name, known) or f" (those are {', '.join(known)})"
+    # Without the ending and the folders, which nearly all names share.
+    known = {Path(one).stem: one for one in reversed(packaged_configs())}
+    like = get_close_matches(own.stem, known, n=1)
+    mend = f"; did you mean {known[like[0]]!r}?" if like else " (`tracknet config list` shows those)"
     raise UsageError(f"{asked}: no file {name!r} here or among the packaged ones{mend}")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from tracknet.data.geometry import resize_xy
+from tracknet.data.trajectories import TrajectoryDataModule
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDecoder
 from tracknet.evaluation.distances import distance_names
 from tracknet.evaluation.ensemble import WindowEnsemble
@@ -23,7 +24,7 @@ from tracknet.models.network import HeatmapNetwork, stack_frames
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
 from tracknet.training.micro_batches import BatchLoss, Phase, WholeBatch
-from tracknet.training.settings import check_monitors, check_sizes
+from tracknet.training.settings import check_data, check_monitors, check_sizes
 from tracknet.training.targets import DiscTarget, HeatmapTarget
 
 Batch = dict[str, Tensor]
@@ -100,11 +101,14 @@ class HeatmapTracker(LightningModule):
 
     @classmethod
     def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
-        """Say which monitors nobody logs and which sizes the network cannot halve."""
+        """Say which monitors nobody logs, which sizes the network cannot halve, which data it cannot take."""
         figures = ("loss", *KINDS, *FIGURES, *distance_names(config.get(f"{key}.init_args.metrics")))
         logged = ["train/loss", "train/loss_step", "train/loss_epoch", *(f"val/{name}" for name in figures)]
         yield from check_monitors(config, logged)
         yield from check_sizes(key, config)
+        yield from check_data(
+            config, TrajectoryDataModule, cls.__name__, "rallies, such as a FlatVideoDataModule"
+        )
 
     @property
     def frames(self) -> int:

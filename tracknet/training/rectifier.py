@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from typing_extensions import override
 
+from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import acceleration_curve, cubic_curve, linear_curve
 from tracknet.models.inpaintnet import InpaintNet, ResidualInpaintNet, TrajectoryNetwork
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.hyperparameters import describe
+from tracknet.training.settings import check_data
 
 SPACE = (288, 512)
 """Height and width at which errors are measured, in pixels."""
@@ -61,6 +64,11 @@ class TrajectoryRectifier(LightningModule):
             for curve in CURVES:
                 for name in _figure_names(f"{curve}_"):
                     self.figures[f"{stage}_{name}"] = MeanMetric()
+
+    @classmethod
+    def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
+        """Say that rallies are no trajectories."""
+        yield from check_data(config, RallyDataModule, cls.__name__, "a TrajectoryDataModule")
 
     def forward(self, xy: Tensor, seen: Tensor, mask: Tensor) -> Tensor:
         """Fill masked steps, see `TrajectoryNetwork.forward`."""

@@ -49,6 +49,24 @@ def check_loggers(key: str, config: Namespace) -> Faults:
             yield "trainer.logger", f"{name} needs the package {package}: pip install {install}"
 
 
+def check_data(config: Namespace, refused: type, model: str, fitting: str) -> Faults:
+    """Data that a model does not learn from.
+
+    Args:
+        config: The whole configuration.
+        refused: Class of the data that the model cannot take.
+        model: Name of the model.
+        fitting: What it learns from.
+
+    Yields:
+        The key of the data and what is wrong.
+    """
+    module, _, name = str(config.get("data.class_path")).rpartition(".")
+    data = getattr(import_module(module), name, None) if module else None
+    if isinstance(data, type) and issubclass(data, refused):
+        yield "data.class_path", f"{model} cannot learn from {name}, but from {fitting}"
+
+
 def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
     """Callbacks and schedules that watch a figure that nobody logs.
 
