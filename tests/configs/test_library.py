@@ -148,10 +148,15 @@ def test_a_missing_file_and_the_nearest_name(name, hint, here):
 
 
 def test_a_missing_file_like_no_other(here):
-    with pytest.raises(
-        UsageError, match=r"packaged ones \(those are configs/base\.yaml, configs/callbacks/averaged\.yaml, "
-    ):
+    with pytest.raises(UsageError, match=r"among the packaged ones \(`tracknet config list` shows those\)"):
         find_config("x")
+
+
+def test_endings_and_folders_do_not_make_names_alike(here):
+    with pytest.raises(UsageError, match="config list"):
+        find_config("configs/nonsense.yaml")
+    with pytest.raises(UsageError, match="did you mean 'configs/env/cluster.yaml'"):
+        find_config("clutser.yaml")
 
 
 def test_a_folder_is_no_file(here):
