@@ -154,7 +154,7 @@ def test_a_missing_file_like_no_other(here):
 
 def test_endings_and_folders_do_not_make_names_alike(here):
     with pytest.raises(UsageError, match="config list"):
-        find_config("configs/nonsense.yaml")
+        find_config("configs/qqq.yaml")
     with pytest.raises(UsageError, match="did you mean 'configs/env/cluster.yaml'"):
         find_config("clutser.yaml")
 
