@@ -192,7 +192,7 @@ def test_no_memory_names_the_batch_size(here, fake):
         (["rally.mp4"], "the following arguments are required: ckpt"),
         (["--overlay", "rally.mp4", "--ckpt", "b.ckpt"], "no VIDEO; write it before --overlay"),
         (["rally.mp4", "--ckpt", "b", "--trial", "3"], "unknown argument '--trial'; did you mean '--trail'?"),
-        (["rally.mp4", "two.mp4", "--ckpt", "b"], "unknown argument 'two.mp4' (see tracknet track --help)"),
+        (["rally.mp4", "--ckpt", "b", "--processes", "2"], "--processes is for many videos"),
         (["rally.mp4", "--ckpt", "b", "--device", "cudda"], "Got value: cudda; did you mean 'cuda'?"),
         (["rally.mp4", "--ckpt", "b", "--batch_size", "0"], "--batch_size: Not of type PositiveInt: 0"),
         (["rally.mp4", "--ckpt", "b", "--threshold", "1.5"], "--threshold: Not of type ClosedUnitInterval"),

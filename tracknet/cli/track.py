@@ -39,6 +39,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Choice = Literal["none", "online"]
 
 _FLIP = "Average with what is found in the mirrored frames; takes twice as long."
+_PROCESSES = "Of many videos, how many are tracked at once, each by a process; they share the cores."
+_OVERWRITE = "Of many videos, track also those that are done with the same checkpoint and settings."
 _DROP_LATE = (
     "Of a live stream that is faster than the network, take the newest frame; there is no row for those "
     "passed over, and the rows still say the number of their frame. Without it the stream has to wait."
@@ -60,19 +62,23 @@ def main(argv: Sequence[str]) -> int:
     """
     parser = ArgumentParser(
         prog="tracknet track",
-        description="Find the ball in every frame of a video; write one CSV row a frame.",
+        description="Find the ball in every frame of a video, or of many; write one CSV row a frame.",
         allow_abbrev=False,
         exit_on_error=False,
     )
     parser.add_argument(
         "video",
         type=str,
+        nargs="+",
         metavar="VIDEO",
         help="Video file, or folder of images in order; or a live stream: a URL (rtsp://, http://), a camera "
-        "(/dev/video0, avfoundation:0, dshow:video=NAME), a named pipe, or - for standard input.",
+        "(/dev/video0, avfoundation:0, dshow:video=NAME), a named pipe, or - for standard input. Or many: "
+        "several files, or folders that are searched for videos; --output is then a folder, default tracked.",
     )
     parser.add_argument("--flip", action="store_true", help=_FLIP)
     parser.add_argument("--drop_late", action="store_true", help=_DROP_LATE)
+    parser.add_argument("--processes", type=PositiveInt, default=1, help=_PROCESSES)
+    parser.add_argument("--overwrite", action="store_true", help=_OVERWRITE)
     parser.add_function_arguments(track_video, as_group=False, skip={"video", "overlay", "flip", "drop_late"})
     parser.add_argument(
         "--overlay",
@@ -87,7 +93,26 @@ def main(argv: Sequence[str]) -> int:
         options = parser.parse_args(list(argv))
     except argparse.ArgumentError as error:
         raise UsageError(_usage(str(error), argv, parser)) from error
-    return track_video(**vars(options))
+    chosen = vars(options)
+    videos, processes, overwrite = (chosen.pop(key) for key in ("video", "processes", "overwrite"))
+    if _are_many(videos):
+        from tracknet.cli.track_many import track_many
+
+        return track_many(videos, processes, overwrite, **chosen)
+    if processes > 1:
+        raise UsageError("--processes is for many videos; one video is tracked by one process")
+    return track_video(videos[0], **chosen)
+
+
+def _are_many(videos: Sequence[str]) -> bool:
+    if len(videos) > 1:
+        return True
+    path = Path(videos[0]).expanduser()
+    if not path.is_dir():
+        return False
+    from tracknet.tracking.batch import holds_videos
+
+    return holds_videos(path)
 
 
 def track_video(

@@ -1,0 +1,301 @@
+"""``tracknet track`` over many videos: what is found, skipped, told and left when something goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tracknet.cli import track_workers
+from tracknet.cli.main import main as tracknet
+from tracknet.errors import UsageError
+from tracknet.evaluation.decoding import ComponentDecoder
+from tracknet.tracking.batch import find_jobs, holds_videos
+from tracknet.tracking.trajectory import read_trajectory
+from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.public_checkpoints import PublicCheckpoint, save_tracker
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def ckpt(bright_network, tmp_path_factory):
+    """Checkpoint of a tracker that finds the dot."""
+    path = tmp_path_factory.mktemp("bright") / "bright.ckpt"
+    tracker = HeatmapTracker(bright_network(3), decoder=ComponentDecoder(), input_size=SIZE)
+    save_tracker(tracker, path, PublicCheckpoint("WASB", {}), "x")
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tiny_rallies):
+    """An empty current folder beside `films`: two rallies, one in a folder of its own, and a broken file."""
+    films = tmp_path / "films"
+    (films / "court 2").mkdir(parents=True)
+    shutil.copy(tiny_rallies / "a.mp4", films / "a.mp4")
+    shutil.copy(tiny_rallies / "d.mp4", films / "court 2" / "d.mp4")
+    (films / "broken.mp4").write_bytes(b"no video at all" * 50)
+    (films / "notes.txt").write_text("of the day")
+    (films / ".trash").mkdir()
+    shutil.copy(tiny_rallies / "b.mp4", films / ".trash" / "b.mp4")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def ready():
+    return Path("tracked/summary.csv").exists()
+
+
+def summary(folder):
+    with (Path(folder) / "summary.csv").open(newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def states(folder):
+    return {name: row["status"] for name, row in summary(folder).items()}
+
+
+def test_a_broken_video_does_not_stop_the_others(here, ckpt, tiny_rallies, capsys):
+    assert tracknet(["track", "../films", "--ckpt", str(ckpt)]) == 1
+    out, err = capsys.readouterr()
+    rows = summary("tracked")
+    assert list(rows) == ["a.mp4", "broken.mp4", "court 2/d.mp4"]
+    assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "failed", "court 2/d.mp4": "tracked"}
+    assert (rows["a.mp4"]["frames"], rows["court 2/d.mp4"]["frames"]) == ("21", "17")
+    # The ball is hidden in two frames of a and in one of d.
+    assert (rows["a.mp4"]["frames_with_ball"], rows["court 2/d.mp4"]["frames_with_ball"]) == ("19", "16")
+    assert float(rows["a.mp4"]["fps"]) > 0
+    assert rows["broken.mp4"]["reason"].startswith("../films/broken.mp4: not a readable video")
+    assert "2 tracked, 1 failed" in out
+    assert "court 2/d.mp4" in out
+    message = "tracknet track: 1 of 3 videos failed\n  ../films/broken.mp4: not a readable video"
+    assert message in err
+    assert "[3/3] court 2/d.mp4: 17 frames, ball in 16" in err
+    assert "38 frames in" in err
+    # The same file as that of one video by itself.
+    assert tracknet(["track", str(tiny_rallies / "a.mp4"), "--ckpt", str(ckpt), "--output", "one.csv"]) == 0
+    assert (here / "tracked/a_ball.csv").read_bytes() == (here / "one.csv").read_bytes()
+    assert len(read_trajectory(here / "tracked/court 2/d_ball.csv")) == 17
+
+
+def test_what_is_done_is_skipped_and_said_so(here, ckpt, tiny_rallies, tmp_path, capsys):
+    def run(*words, by=ckpt):
+        return tracknet(["track", "../films", "--ckpt", str(by), "--output", "out", *words])
+
+    assert run() == 1
+    first = (here / "out/a_ball.csv").stat().st_mtime_ns
+    figures = summary("out")["a.mp4"]
+    capsys.readouterr()
+    shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
+    renamed = shutil.copy(ckpt, tmp_path / "other_name.ckpt")
+    assert run("--batch_size", "1", by=renamed) == 0
+    out = capsys.readouterr().out
+    assert "2 of 3 videos are done and skipped" in out
+    assert states("out") == {"a.mp4": "skipped", "broken.mp4": "tracked", "court 2/d.mp4": "skipped"}
+    assert (here / "out/a_ball.csv").stat().st_mtime_ns == first
+    assert summary("out")["a.mp4"]["frames_with_ball"] == figures["frames_with_ball"]
+    # Other settings, a trajectory that was cut, a video that changed, and being told so.
+    assert run("--threshold", "0.9") == 0
+    assert set(states("out").values()) == {"tracked"}
+    lines = (here / "out/a_ball.csv").read_text().splitlines(keepends=True)
+    (here / "out/a_ball.csv").write_text("".join(lines[:-1]))
+    os.utime("../films/court 2/d.mp4", (1, 1))
+    assert run("--threshold", "0.9") == 0
+    assert states("out") == {"a.mp4": "tracked", "broken.mp4": "skipped", "court 2/d.mp4": "tracked"}
+    assert run("--threshold", "0.9", "--overwrite") == 0
+    assert set(states("out").values()) == {"tracked"}
+
+
+def test_ctrl_c_loses_nothing(here, ckpt, monkeypatch, tiny_rallies, capsys):
+    shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
+    plain = track_workers.track
+
+    def stopped_in_the_second(source, *args, **kwargs):
+        for row in plain(source, *args, **kwargs):
+            yield row
+            if source.path.name == "broken.mp4" and row.frame == 5:
+                signal.raise_signal(signal.SIGINT)
+
+    words = ["track", "../films", "--ckpt", str(ckpt)]
+    with monkeypatch.context() as patch:
+        patch.setattr(track_workers, "track", stopped_in_the_second)
+        assert tracknet(words) == 130
+    assert "stopped; 2 videos are left: the same command goes on" in capsys.readouterr().err
+    assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "open", "court 2/d.mp4": "open"}
+    assert len(read_trajectory(here / "tracked/broken_ball.partial.csv")) == 6
+    assert tracknet(words) == 0
+    assert states("tracked") == {"a.mp4": "skipped", "broken.mp4": "tracked", "court 2/d.mp4": "tracked"}
+    found = sorted(path.name for path in (here / "tracked").iterdir())
+    trajectories = ["a_ball.csv", "a_ball.json", "broken_ball.csv", "broken_ball.json"]
+    assert found == [*trajectories, "court 2", "summary.csv"]
+
+
+def test_what_is_wrong_for_all_ends_at_once(here, ckpt, capsys, monkeypatch):
+    assert tracknet(["track", "../films", "--ckpt", str(ckpt), "--step", "2"]) == 2
+    assert "a step of 2 goes with the modes average and triangular" in capsys.readouterr().err
+    assert tracknet(["track", "../films", "--ckpt", "none.ckpt"]) == 1
+    assert "none.ckpt: cannot be read: No such file" in capsys.readouterr().err
+    # A mistake of ours in one video is told, and the others are tracked.
+    plain = track_workers.open_source
+
+    def strange(path):
+        if path.name == "a.mp4":
+            raise ZeroDivisionError("by nought")
+        return plain(path)
+
+    monkeypatch.setattr(track_workers, "open_source", strange)
+    assert tracknet(["track", "../films", "--ckpt", str(ckpt)]) == 1
+    assert "\n  ../films/a.mp4: ZeroDivisionError: by nought\n" in capsys.readouterr().err
+    assert states("tracked")["court 2/d.mp4"] == "tracked"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["../films", "--overlay"], "--overlay is for one video"),
+        (["../films", "--output", "-"], "--output - is for one video"),
+        (["../films", "--output", "a.csv"], "--output a.csv: expected a folder for many videos"),
+        (["../films", "--drop_late"], "--drop_late is for live streams"),
+        (["../films", "rtsp://court"], "rtsp://court: live streams are tracked one at a time"),
+        ([".", ".."], "frames"),
+    ],
+)
+def test_wrong_words(here, words, message, capsys):
+    (here / "a.csv").touch()
+    (here / "frames").mkdir()
+    code = tracknet(["track", *words, "--ckpt", "b.ckpt"])
+    err = capsys.readouterr().err
+    if words[0] == ".":
+        assert code == 1
+        assert "b.ckpt: cannot be read" in err
+    else:
+        assert code == 2
+        assert message in err
+
+
+def test_a_summary_of_something_else_is_left_alone(here, ckpt, capsys):
+    (here / "tracked").mkdir()
+    (here / "tracked/summary.csv").write_text("match,score\n")
+    assert tracknet(["track", "../films", "--ckpt", str(ckpt)]) == 1
+    assert "tracked/summary.csv: exists and is no summary of videos" in capsys.readouterr().err
+    assert (here / "tracked/summary.csv").read_text() == "match,score\n"
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_one_video_or_many(tmp_path):
+    out = tmp_path / "out"
+    touch(tmp_path / "rallies/10.mp4", tmp_path / "rallies/9.MKV", tmp_path / "rallies/thumbs/9.png")
+    touch(tmp_path / "game/Clip1/0000.jpg", tmp_path / "game/Clip1/0001.jpg", tmp_path / "game/Clip2/0.jpg")
+    touch(tmp_path / "both/1.png", tmp_path / "both/deep/a.avi")
+    assert holds_videos(tmp_path / "rallies")
+    assert holds_videos(tmp_path / "game")
+    assert not holds_videos(tmp_path / "game/Clip1")
+    assert not holds_videos(tmp_path / "rallies/10.mp4")
+    assert not holds_videos(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"images \(1, such as 1.png\) and videos \(1, such as deep/a.avi\)"):
+        holds_videos(tmp_path / "both")
+
+    def found(*paths):
+        jobs = find_jobs([tmp_path / path for path in paths], out)
+        return {job.name: job.csv.relative_to(out).as_posix() for job in jobs}
+
+    assert found("rallies") == {"9.MKV": "9_ball.csv", "10.mp4": "10_ball.csv"}
+    assert found("game") == {"Clip1": "Clip1_ball.csv", "Clip2": "Clip2_ball.csv"}
+    assert found("game", "rallies/9.MKV", "rallies", "game/Clip1") == {
+        "game/Clip1": "game/Clip1_ball.csv",
+        "game/Clip2": "game/Clip2_ball.csv",
+        "9.MKV": "9_ball.csv",
+        "rallies/10.mp4": "rallies/10_ball.csv",
+    }
+    # What has been written is not read as a video, nor are two written to one file.
+    touch(out / "9_overlay.mp4", tmp_path / "rallies/10.avi", tmp_path / "more/10.mp4")
+    assert [name for name in found(".") if name.startswith("out")] == []
+    assert found("rallies") == {
+        "9.MKV": "9_ball.csv",
+        "10.avi": "10.avi_ball.csv",
+        "10.mp4": "10.mp4_ball.csv",
+    }
+    with pytest.raises(UsageError, match=r"rallies/10.mp4 and .*more/10.mp4: the trajectories of both"):
+        found("rallies/10.mp4", "more/10.mp4")
+    touch(tmp_path / "only/out/9_overlay.mp4")
+    with pytest.raises(UsageError, match=r"only: no video found; expected files in \.avi, \.m4v"):
+        find_jobs([tmp_path / "only"], tmp_path / "only/out")
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_takes_only_its_video_with_it(here, ckpt, tiny_rallies, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    shutil.copy(tiny_rallies / "c.mp4", "../films/c.mp4")
+    given = track_workers._Worker.given
+
+    def killed_at_c(worker, job):
+        if job.name == "c.mp4":
+            worker._process.kill()
+            worker._process.join()
+        return given(worker, job)
+
+    monkeypatch.setattr(track_workers._Worker, "given", killed_at_c)
+    assert tracknet(["track", "../films", "--ckpt", str(ckpt), "--processes", "2"]) == 1
+    rows = summary("tracked")
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.mp4": "tracked",
+        "broken.mp4": "failed",
+        "c.mp4": "failed",
+        "court 2/d.mp4": "tracked",
+    }
+    assert "its process ended with signal 9 (SIGKILL); was there too little memory" in rows["c.mp4"]["reason"]
+    assert "2 of 4 videos failed" in capsys.readouterr().err
+    monkeypatch.setattr(track_workers._Worker, "given", given)
+    assert tracknet(["track", "../films", "--ckpt", str(ckpt), "--processes", "2", "--step", "2"]) == 2
+    assert "a step of 2 goes with" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_killed_and_given_again(here, ckpt, write_rally, sign):
+    many = here.parent / "many"
+    many.mkdir()
+    write_rally(many, "0", 200)
+    for number in range(1, 5):
+        shutil.copy(many / "0.mp4", many / f"{number}.mp4")
+    words = ["track", "../many", "--ckpt", str(ckpt), "--processes", "2", "--mode=average", "--device=cpu"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = subprocess.Popen(
+        [sys.executable, "-m", "tracknet", *words],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while command.poll() is None and "tracked" not in (states("tracked") if ready() else {}).values():
+        time.sleep(0.01)
+    os.killpg(command.pid, sign) if sign == signal.SIGINT else command.kill()
+    _, err = command.communicate(timeout=60)
+    assert command.returncode == (130 if sign == signal.SIGINT else -9), err
+    assert set(states("tracked").values()) == {"tracked", "open"}
+    again = subprocess.run(
+        [sys.executable, "-m", "tracknet", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    after = states("tracked")
+    assert set(after.values()) == {"tracked", "skipped"}
+    assert len({Path(f"tracked/{n}_ball.csv").read_bytes() for n in range(5)}) == 1
+    assert not list(Path("tracked").glob("*partial*"))

@@ -1,0 +1,259 @@
+"""Many videos: which there are, where their trajectories go, and which of these are there already."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tracknet.data.layouts.folders import VIDEO_SUFFIXES, entries, natural
+from tracknet.data.video import IMAGE_SUFFIXES, open_source
+from tracknet.data.whole_file import whole_file
+from tracknet.errors import TrackNetError, UsageError
+
+SUMMARY = "summary.csv"
+COLUMNS = ("file", "frames", "frames_with_ball", "fps", "seconds", "status", "reason")
+"""Columns of the summary; fps is the speed of the tracking, in frames a second."""
+
+Status = Literal["tracked", "skipped", "failed", "open"]
+Value = str | int | float | bool | None
+
+
+class VideoJob(NamedTuple):
+    """A video and where its trajectory goes.
+
+    Attributes:
+        video: Video file, or folder of images.
+        name: What it is called in the summary: its path below the folder that was named.
+        csv: The trajectory.
+    """
+
+    video: Path
+    name: str
+    csv: Path
+
+
+class Outcome(NamedTuple):
+    """What became of a video.
+
+    Attributes:
+        job: The video.
+        status: ``skipped`` was done before, ``open`` was not reached.
+        frames: Frames of the trajectory.
+        balls: Those with a ball.
+        seconds: Time that the tracking took; of a skipped video, when it was tracked.
+        reason: Why it failed or was skipped.
+    """
+
+    job: VideoJob
+    status: Status
+    frames: int = 0
+    balls: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+    def cells(self) -> list[str]:
+        """Give the row of the summary."""
+        if self.status not in ("tracked", "skipped"):
+            return [self.job.name, "", "", "", "", self.status, self.reason]
+        rate = self.frames / max(self.seconds, 1e-6)
+        figures = [str(self.frames), str(self.balls), f"{rate:.1f}", f"{self.seconds:.1f}"]
+        return [self.job.name, *figures, self.status, self.reason]
+
+
+def holds_videos(path: Path) -> bool:
+    """Say whether a path is a folder of videos, rather than one video.
+
+    A folder with images in it is one video, as it always was; any other folder is searched.
+
+    Args:
+        path: A file or a folder.
+
+    Returns:
+        True for a folder of videos; False also where nothing is found.
+
+    Raises:
+        UsageError: The folder holds images, and videos too.
+    """
+    if not path.is_dir():
+        return False
+    images = _images(path)
+    below = _below(path, frozenset())
+    if images and (films := [one for one in below if not one.is_dir()]):
+        raise UsageError(
+            f"{path}: holds images ({len(images)}, such as {images[0].name}) and videos ({len(films)}, such "
+            f"as {films[0].relative_to(path)}), so it may be one video or many; name the videos one by one "
+            f"({path}/*{films[0].suffix}), or give the images a folder of their own"
+        )
+    return not images and bool(below)
+
+
+def find_jobs(paths: Sequence[Path], output: Path) -> list[VideoJob]:
+    """Find the videos in files and folders.
+
+    Folders are searched as deep as they go, hidden ones excepted: for video files, and where there are none
+    for folders of images.
+
+    Args:
+        paths: Files, folders of videos, folders of images.
+        output: Where the trajectories go, each in the folder of the same name as that of its video, as
+            ``NAME_ball.csv``.
+
+    Returns:
+        The videos in natural order, each once.
+
+    Raises:
+        UsageError: No video is found, two trajectories would be one file, or a folder may be one video or
+            many.
+        TrackNetError: A folder cannot be read.
+    """
+    found: dict[Path, tuple[Path, Path]] = {}
+    skip = frozenset({output.resolve()})
+    for path in paths:
+        if not holds_videos(path):
+            found.setdefault(path.resolve(), (path, Path(path.resolve().name)))
+            continue
+        around = Path(path.resolve().name) if len(paths) > 1 else Path()
+        for video in _below(path, skip):
+            found.setdefault(video.resolve(), (video, around / video.relative_to(path)))
+    jobs = list(_named(list(found.values()), output))
+    if not jobs:
+        expected = f"expected files in {', '.join(sorted(VIDEO_SUFFIXES))}, or folders of images"
+        raise UsageError(f"{', '.join(map(str, paths))}: no video found; {expected}")
+    return jobs
+
+
+def print_of(video: Path) -> list[int]:
+    """Give numbers that change with a video: files, bytes, and the newest change in nanoseconds."""
+    files = open_source(video).files()
+    stats = [file.stat() for file in files]
+    return [len(files), sum(one.st_size for one in stats), max(one.st_mtime_ns for one in stats)]
+
+
+def told_of(csv_file: Path) -> Path:
+    """Give the file that says how a trajectory was made: ``rally_ball.csv`` -> ``rally_ball.json``."""
+    return csv_file.with_suffix(".json")
+
+
+def write_told(outcome: Outcome, made: Mapping[str, Value]) -> None:
+    """Write beside a trajectory how it was made.
+
+    Args:
+        outcome: The video, tracked.
+        made: The checkpoint and the settings.
+
+    Raises:
+        TrackNetError: It cannot be written.
+    """
+    job = outcome.job
+    told = {
+        "video": str(job.video),
+        "print": print_of(job.video),
+        "made": dict(made),
+        "frames": outcome.frames,
+        "frames_with_ball": outcome.balls,
+        "seconds": round(outcome.seconds, 3),
+    }
+    with whole_file(told_of(job.csv)) as part:
+        part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def done_before(job: VideoJob, made: Mapping[str, Value]) -> Outcome | None:
+    """Find out whether a trajectory is there, whole, of this video, and made the same way.
+
+    Args:
+        job: The video.
+        made: The checkpoint and the settings, as `write_told` had them.
+
+    Returns:
+        What became of it then; None where it is to be tracked.
+    """
+    try:
+        told: dict[str, Any] = json.loads(told_of(job.csv).read_text(encoding="utf-8"))
+        with job.csv.open("rb") as file:
+            rows = sum(1 for _ in file) - 1
+        if told["made"] != made or told["print"] != print_of(job.video) or told["frames"] != rows:
+            return None
+        figures = (int(told["frames"]), int(told["frames_with_ball"]), float(told["seconds"]))
+    except (OSError, TrackNetError, ValueError, KeyError, TypeError):
+        return None
+    return Outcome(job, "skipped", *figures, "done before with the same checkpoint and settings")
+
+
+def write_summary(folder: Path, outcomes: Iterable[Outcome]) -> Path:
+    """Write the table of all videos.
+
+    Args:
+        folder: Where to, as ``summary.csv``.
+        outcomes: One a video.
+
+    Returns:
+        The file.
+
+    Raises:
+        TrackNetError: It cannot be written, or is there and something else.
+    """
+    path = folder / SUMMARY
+    check_summary(folder)
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(one.cells() for one in outcomes)
+    return path
+
+
+def check_summary(folder: Path) -> None:
+    """Refuse a folder whose ``summary.csv`` is something else.
+
+    Raises:
+        TrackNetError: It is.
+    """
+    path = folder / SUMMARY
+    if path.exists():
+        with path.open("rb") as file:
+            first = file.readline(200).strip()
+        if first != ",".join(COLUMNS).encode():
+            raise TrackNetError(f"{path}: exists and is no summary of videos; choose another --output")
+
+
+def _named(found: Sequence[tuple[Path, Path]], output: Path) -> Iterator[VideoJob]:
+    """Give each video a trajectory of its own; files that differ in their endings only keep these."""
+    short = {video: name if video.is_dir() else name.with_suffix("") for video, name in found}
+    shared: dict[Path, int] = defaultdict(int)
+    for name in short.values():
+        shared[name] += 1
+    taken: dict[Path, Path] = {}
+    for video, name in found:
+        stem = name if shared[short[video]] > 1 else short[video]
+        target = output / stem.with_name(f"{stem.name}_ball.csv")
+        if target in taken:
+            raise UsageError(
+                f"{taken[target]} and {video}: the trajectories of both would be {target}; track them in two "
+                "goes with an --output each, or name the folder around both"
+            )
+        taken[target] = video
+        yield VideoJob(video, name.as_posix(), target)
+
+
+def _below(folder: Path, skip: frozenset[Path]) -> list[Path]:
+    """Find the videos below a folder; folders of images where there are no video files."""
+    films: list[Path] = []
+    pictures: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = [
+            one for one in folders if not one.startswith(".") and (here / one).resolve() not in skip
+        ]
+        seen = [name for name in names if not name.startswith(".")]
+        films += [here / name for name in seen if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+        if here != folder and any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in seen):
+            pictures.append(here)
+    return sorted(films or pictures, key=lambda path: natural(path.as_posix()))
+
+
+def _images(folder: Path) -> list[Path]:
+    return [path for path in entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
