@@ -9,9 +9,12 @@ import torch
 
 from tracknet.cli.main import main
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.evaluation.decoding import PeakDecoder
 from tracknet.models import ConvNeXtFPN, TrackNetV2, ViTUpsample, stack_frames
 from tracknet.models import backbones as module
+from tracknet.tracking.export import export_tracker
 from tracknet.training.callbacks import BackboneFreeze, PretrainedBackbone
+from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 
 SMALL = {"widths": (4, 8, 12, 16), "depths": (1, 1, 1, 1), "lateral": 8}
@@ -218,3 +221,12 @@ def test_its_yaml_trains_frozen_and_then_unfrozen(name, tiny_rallies, tmp_path, 
     assert [one[:2] for one in seen] == [(0, False), (1, True)]
     assert torch.equal(seen[0][2], seen[1][2])
     assert not torch.equal(seen[1][2], seen_last[0])
+
+
+@pytest.mark.parametrize(("network", "kind", "size"), CHOICES[1:])
+def test_graphs_hold_any_number_of_windows(network, kind, size, tmp_path):
+    net, decoder = network(2, "concat", kind, **size).eval(), PeakDecoder(0.3)
+    found = export_tracker(
+        net, decoder, (64, 96), tmp_path / "a.pt", "torchscript", positions=False, recipe=describe(decoder)
+    )
+    assert found.probability <= 1e-6

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tracknet.cli.main import main
 from tracknet.configs import find_config
 from tracknet.errors import UsageError
+from tracknet.evaluation.decoding import PeakDecoder
 from tracknet.models import (
     WASB,
     MonoTrack,
@@ -26,7 +27,9 @@ from tracknet.models import (
 )
 from tracknet.models.imagenet import MEAN, STD, ImageNetInput
 from tracknet.models.motion import LUMA, PowerNormalisation, by_frames, light
+from tracknet.tracking.export import export_tracker
 from tracknet.training.checkpoints import load_tracker
+from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 
 NARROW = {
@@ -393,3 +396,24 @@ def test_names_are_those_of_public_weights(network, shapes):
     with torch.device("meta"):
         state = network().state_dict()
     assert {name: tuple(state[name].shape) for name in shapes} == shapes
+
+
+def exported(net, path, format):
+    decoder = PeakDecoder(0.3)
+    found = export_tracker(
+        net.eval(), decoder, (64, 96), path, format, positions=False, recipe=describe(decoder)
+    )
+    assert found.probability <= 1e-6
+
+
+@pytest.mark.parametrize("network", [TrackNetV4, TrackNetV5, MonoTrack])
+def test_graphs_hold_any_number_of_windows(network, tmp_path):
+    exported(narrow(network), tmp_path / "a.pt", "torchscript")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", FAMILY)
+def test_onnx_graphs(network, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    exported(narrow(network), tmp_path / "a.onnx", "onnx")
