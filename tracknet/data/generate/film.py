@@ -14,7 +14,7 @@ from tracknet.data.generate.closeup import CloseUp
 from tracknet.data.generate.figure import Looks, dress, paint_player, paint_shadow
 from tracknet.data.generate.paint import Canvas, Layer, Pixels
 from tracknet.data.generate.people import Joint, animate
-from tracknet.data.generate.play import play_point, runs
+from tracknet.data.generate.play import Point, play_point, runs
 from tracknet.data.generate.scenery import build_scenery
 from tracknet.data.generate.venue import Venue
 
@@ -51,6 +51,10 @@ class Film:
         frames: How many frames it has.
         fps: Frames per second.
         seed: Decides everything that happens; the same seed gives the same frames.
+
+    Attributes:
+        points: What was played in the frames that have been painted: the frame at which it begins, and the
+            point, whose time 0 is that frame.
     """
 
     def __init__(self, venue: Venue, frames: int, fps: float, seed: np.random.SeedSequence) -> None:
@@ -58,6 +62,7 @@ class Film:
         self.frames = frames
         self.fps = fps
         self._seed = seed
+        self.points: list[tuple[int, Point]] = []
 
     def __iter__(self) -> Iterator[Shown]:
         """Paint the frames one after another."""
@@ -74,8 +79,10 @@ class Film:
         self._noise = _noise_bank(venue.noise, height * width * 3, plan)
         cuts = plan_cuts(self.frames, self.fps, plan)
         start = 0
+        self.points.clear()
         for first, last in (*cuts, (self.frames, self.frames)):
             scene = _Scene(venue, first - start, self.fps, looks, plan)
+            self.points.append((start, scene.point))
             for frame in range(start, first):
                 offset = (float(offsets[frame, 0]), float(offsets[frame, 1]))
                 scenery.paint(canvas, frame, offset, chance)
@@ -115,7 +122,7 @@ class _Scene:
         self, venue: Venue, frames: int, fps: float, looks: list[Looks], rng: np.random.Generator
     ) -> None:
         game, camera = venue.game, venue.camera
-        point = play_point(game, frames / fps, rng)
+        self.point = point = play_point(game, frames / fps, rng)
         ball = point.ball(_exposures(frames, fps, venue.shutter, BALL_MOMENTS))
         times = _exposures(frames, fps, venue.shutter, BODY_MOMENTS)
         placed = runs(game, point, times.ravel(), rng)
