@@ -7,6 +7,7 @@ and area averaging), so that training and tracking see the same pixels.
 from __future__ import annotations
 
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,6 +120,9 @@ class FrameSource(ABC):
 class VideoFile(FrameSource):
     """A video file of any container and codec that FFmpeg reads.
 
+    Frames are given as they are stored. Where that is not what players show, because the video is to be
+    turned, and where the decoder had to guess parts of damaged frames, it is said once on standard error.
+
     Args:
         path: The file.
 
@@ -136,6 +140,7 @@ class VideoFile(FrameSource):
             fps = rate if 0 < rate <= 1000 else FALLBACK_FPS
             self.info = VideoInfo(context.width, context.height, fps, stream.frames or None)
             self._seconds = float(container.duration or 0) / av.time_base
+        self._noted: set[str] = set()
 
     def frames(  # noqa: D102
         self,
@@ -147,6 +152,7 @@ class VideoFile(FrameSource):
         resize = FrameResizer(shape)
         left = None if stretches is None else list(stretches)
         number = 0
+        guessed: list[int] = []
         with self._opened() as (container, stream):
             if threads:
                 stream.codec_context.thread_count = threads
@@ -158,6 +164,10 @@ class VideoFile(FrameSource):
                     # A frame that ends behind the end of the file: an unfinished download or copy.
                     cut = packet.is_corrupt if packet.size else cut
                     for frame in packet.decode():
+                        if number == 0 and frame.rotation:
+                            self._note(_turned(frame.rotation))
+                        if frame.is_corrupt:
+                            guessed.append(number)
                         if left is None or number >= left[0][0]:
                             yield resize(frame)
                         number += 1
@@ -170,6 +180,9 @@ class VideoFile(FrameSource):
                     f"{self.path}: damaged behind frame {number} ({error.strerror}); get the file again, or "
                     "re-encode its readable part"
                 ) from error
+            finally:
+                if guessed:
+                    self._note(_damaged(guessed))
             if cut:
                 raise TrackNetError(
                     f"{self.path}: the file is cut short, it ends within a frame after {number} frames"
@@ -216,7 +229,11 @@ class VideoFile(FrameSource):
 
     def _packets(self) -> int:
         with self._opened() as (container, stream):
-            return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+            return sum(
+                1
+                for packet in container.demux(stream)
+                if packet.size and not packet.is_discard and not packet.is_corrupt
+            )
 
     def _keyframes(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:
         resize = FrameResizer(size or (self.info.height, self.info.width))
@@ -234,6 +251,12 @@ class VideoFile(FrameSource):
                 return []
         return list(found.values())
 
+    def _note(self, what: str) -> None:
+        """Say something of the file, once."""
+        if what not in self._noted:
+            self._noted.add(what)
+            print(f"note: {self.path}: {what}", file=sys.stderr)
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         expected = "expected a video such as .mp4, .avi, .mkv or .mov, or a folder of images"
@@ -249,6 +272,10 @@ class VideoFile(FrameSource):
             picture = stream is not None and stream.disposition & stream.disposition.attached_pic
             if stream is None or picture or container.format.name == "tty":  # tty: text drawn as a film
                 raise TrackNetError(f"{self.path}: holds no video stream; {expected}")
+            # A picture that is named as one is a video of one frame.
+            single = container.format.name == "image2" or container.format.name.endswith("_pipe")
+            if single and self.path.suffix.lower() not in IMAGE_SUFFIXES:
+                raise TrackNetError(f"{self.path}: is a single picture; {expected}")
             yield container, stream
 
 
@@ -360,6 +387,20 @@ class FrameResizer:
         )
         array: np.ndarray = picture.to_ndarray()
         return array
+
+
+def _turned(degrees: int) -> str:
+    return (
+        f"players show it turned by {degrees} degrees; frames and positions are those of the picture as it "
+        "is stored; to turn it for good: ffmpeg -i OLD NEW.mp4"
+    )
+
+
+def _damaged(guessed: Sequence[int]) -> str:
+    frames = (
+        f"{len(guessed)} frame{'s are' if len(guessed) > 1 else ' is'} damaged, the first is {guessed[0]}"
+    )
+    return f"{frames}; the decoder guessed what is missing, also in the frames behind; get the file again"
 
 
 def _as_number(name: str) -> tuple[list[str | int], str]:

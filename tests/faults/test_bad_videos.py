@@ -1,0 +1,67 @@
+"""Videos of every kind are read exactly by the commands, or refused in one message that says what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracknet.data.video import open_source
+from tracknet.errors import TrackNetError
+
+from .inputs import try_medium, write_tracker
+from .media import media, write_image
+
+MEDIA = list(media())
+FAST = (
+    "B-frames in a pyramid",
+    "variable frame rate and B-frames",
+    "turned by 90 degrees",
+    "odd size 95x63, grey",
+    "10 bits",
+    "the same with B-frames",
+    "twenty bytes overwritten in a frame",
+    "a single frame",
+    "a Matroska named .mp4",
+    "cut in half, index first",
+    "the last 1 % is missing",
+    "overwritten in the middle",
+    "a picture named .mp4",
+    "sound only",
+    "a broken image in the folder",
+)
+
+
+@pytest.fixture(scope="module")
+def ckpt(bright_network, tmp_path_factory):
+    return write_tracker(tmp_path_factory.mktemp("ckpt") / "bright.ckpt")
+
+
+@pytest.mark.parametrize("medium", [one for one in MEDIA if one.name in FAST], ids=lambda one: one.name)
+def test_a_video_is_read_exactly_or_refused(medium, ckpt, tmp_path):
+    assert try_medium(medium, tmp_path, ckpt).wrong == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("medium", [one for one in MEDIA if one.name not in FAST], ids=lambda one: one.name)
+def test_more_videos(medium, ckpt, tmp_path):
+    assert try_medium(medium, tmp_path, ckpt).wrong == ()
+
+
+def test_the_names_of_the_fast_cases_are_right():
+    assert set(FAST) <= {one.name for one in MEDIA}
+
+
+def test_what_is_odd_is_said_once(tmp_path, capsys):
+    odd = [one for one in MEDIA if one.note]
+    assert len(odd) == 4
+    source = open_source(odd[0].make(tmp_path))
+    for _ in range(2):
+        assert len(list(source.frames())) == 16
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {tmp_path}/clip.mp4: players show it turned by ")
+
+
+def test_a_picture_is_a_video_of_one_frame_under_its_own_name(tmp_path):
+    path = write_image(tmp_path / "clip.png", 3)
+    assert len(list(open_source(path).frames())) == 1
+    with pytest.raises(TrackNetError, match="is a single picture; expected a video"):
+        open_source(path.rename(tmp_path / "clip.avi"))
