@@ -1,0 +1,1 @@
+"""Measurements of tracknet beside what it is compared with; see `benchmarks.__main__`."""

@@ -1,0 +1,103 @@
+"""Measure how fast tracknet is beside what it is compared with, and write the table of record.
+
+    python -m benchmarks [PART...] [--quick] [--data FOLDER] [--out FILE.md] [--compare OLD.json]
+
+Each part measures ours and a reference in turns in one run. Without ``--quick`` the table goes to
+``benchmarks/results/TABLE.md`` and the figures to ``benchmarks/results/MACHINE.json``, where they replace
+those of the same parts; with ``--out`` both go there. ``--quick`` tries the parts out on tiny rallies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from tracknet.errors import TrackNetError, UsageError, nearest
+
+RESULTS = Path(__file__).parent / "results"
+PARTS = ("cache", "loader", "step", "targets", "decoding", "tracking", "startup", "memory", "docs")
+"""Modules of this folder, each with a title ``TITLE`` and a function ``measure``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and write the table after each part.
+
+    Returns:
+        The exit code: 1 when a part could not be measured, 2 for wrong usage. A missed target is no failure.
+    """
+    about, _, usage = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser("python -m benchmarks", description=about, epilog=usage)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default all")
+    parser.add_argument("--quick", action="store_true", help="try out: tiny rallies, two rounds")
+    parser.add_argument(
+        "--data", type=Path, help="folder of NAME.mp4 with NAME.csv; default generated rallies"
+    )
+    parser.add_argument("--clips", type=int, default=6, help="clips taken of the data, default 6")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch; default its own choice")
+    parser.add_argument("--out", type=Path, help="Markdown file of the table")
+    parser.add_argument("--compare", type=Path, help="JSON of an earlier run")
+    options = parser.parse_args(argv)
+    try:
+        return _measure(options)
+    except TrackNetError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _measure(options: argparse.Namespace) -> int:
+    for name in options.parts:
+        if name not in PARTS:
+            raise UsageError(f"no part {name!r}{nearest(name, PARTS)} (there are {', '.join(PARTS)})")
+    # What takes seconds to import comes once the words are known to be right.
+    import torch
+
+    from benchmarks.material import Bench
+    from benchmarks.record import Part, Record, kind, load, markdown, now, save, this_machine
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    earlier = load(options.compare) if options.compare else None
+    record = Record(this_machine(torch.get_num_threads()))
+    table, figures = _places(options, kind(record.machine))
+    if figures is not None and figures.exists() and not options.quick:
+        record.parts |= load(figures).parts
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.quick, options.data, options.clips)
+        for name in options.parts or PARTS:
+            module = import_module(f"benchmarks.{name}")
+            when, busy = now()
+            part = Part(module.TITLE, when, busy, options.quick, [])
+            print(f"{name}: {module.TITLE}", file=sys.stderr, flush=True)
+            try:
+                for one in module.measure(bench):
+                    part.rows.append(one)
+                    told = f"  {one.name}: {one.ratio:.3f} {one.target or ''} {one.verdict}"
+                    print(told.rstrip(), file=sys.stderr, flush=True)
+            except (TrackNetError, OSError, RuntimeError) as error:
+                part = Part(part.title, when, busy, options.quick, part.rows, str(error))
+                failed = True
+            record.parts[name] = part
+            record.parts = {name: record.parts[name] for name in PARTS if name in record.parts}
+            text = markdown(record, earlier)
+            if table is not None and figures is not None:
+                save(record, figures)
+                table.write_text(text, encoding="utf-8")
+    print(text)
+    return 1 if failed else 0
+
+
+def _places(options: argparse.Namespace, machine: str) -> tuple[Path | None, Path | None]:
+    if options.out:
+        return options.out, options.out.with_suffix(".json")
+    if options.quick:
+        return None, None
+    return RESULTS / "TABLE.md", RESULTS / f"{machine}.json"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Peak memory and time of training steps, by the size of their parts and the memory format.
+
+Each figure is that of a process of its own, so that its peak of memory is its own (Linux).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback
+from torch.utils.data import DataLoader
+
+from benchmarks.material import Bench, a_batch, a_tracker, a_trainer
+from benchmarks.measuring import Row, Target, paired, row
+from tracknet.training.callbacks import AdaptiveMicroBatch
+
+TITLE = "Memory of a training step"
+WINDOWS = 8
+Figures = tuple[float, float]
+"""MB above what was there before, and the seconds of the fastest step but the first."""
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """Compare a batch in parts, smaller batches and contiguous tensors with a whole batch of 8 windows."""
+    rounds = bench.rounds(3)
+    told = f"compact network, {WINDOWS} windows of {bench.crop[0]}x{bench.crop[1]}"
+    for part in (4, 2, 1):
+        pairs = paired(lambda n=part: _in_child(bench, WINDOWS, n), lambda: _in_child(bench), rounds, warm=0)  # type: ignore[misc]
+        yield row(f"Memory in parts of {part} / whole", "MB", _of(pairs, 0), Target("at most", 1), told)
+        yield row(
+            f"Time in parts of {part} / whole", "s a step", _of(pairs, 1), None, "the gradients are the same"
+        )
+    for windows in (4, 2):
+        pairs = paired(lambda n=windows: _in_child(bench, n), lambda: _in_child(bench), rounds, warm=0)  # type: ignore[misc]
+        yield row(
+            f"Memory of a batch of {windows} / of {WINDOWS}", "MB", _of(pairs, 0), None, "without parts"
+        )
+    pairs = paired(lambda: _in_child(bench), lambda: _in_child(bench, channels_last=False), rounds, warm=0)
+    yield row("Memory, channels_last / contiguous", "MB", _of(pairs, 0), None, "channels_last is what we do")
+    yield row("Time, channels_last / contiguous", "s a step", _of(pairs, 1), Target("at most", 1), told)
+
+
+def _of(pairs: list[tuple[Figures, Figures]], which: int) -> list[tuple[float, float]]:
+    return [(ours[which], reference[which]) for ours, reference in pairs]
+
+
+def _in_child(
+    bench: Bench, windows: int = WINDOWS, part: int | None = None, channels_last: bool = True
+) -> Figures:
+    # Forked, so that the imports are neither repeated nor counted.
+    context = multiprocessing.get_context("fork")
+    told, tell = context.Pipe(duplex=False)
+    process = context.Process(target=_train, args=(tell, bench, windows, part, channels_last))
+    process.start()
+    tell.close()
+    try:
+        result: Figures = told.recv()
+    except EOFError:
+        raise RuntimeError("the process of a training step ended without a word") from None
+    finally:
+        process.join()
+    return result
+
+
+def _train(tell: Connection, bench: Bench, windows: int, part: int | None, channels_last: bool) -> None:
+    """Train in this process and tell what it took."""
+    tracker = a_tracker(bench.crop)
+    if not channels_last:
+        tracker.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        tracker.network.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
+    steps = 2 if bench.quick else 4
+    clock = _Clock()
+    callbacks: list[Callback] = [clock] if part is None else [clock, AdaptiveMicroBatch(part)]
+    trainer = a_trainer(bench.folder / "memory", callbacks, max_steps=steps)
+    batches = [a_batch(tracker, windows, bench.crop)] * steps
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    trainer.fit(tracker, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    tell.send(((peak - before) / 1e6, min(clock.seconds[1:])))
+
+
+class _Clock(Callback):
+    """Takes the time of each step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start = 0.0
+
+    def on_train_batch_start(self, *_: object) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self.seconds.append(time.perf_counter() - self._start)

@@ -1,0 +1,54 @@
+"""`track` beside the bare forward of the network on ready tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.material import Bench, a_batch, a_tracker
+from benchmarks.measuring import Row, Target, paired, rate, row
+from tracknet.data.video import open_source
+from tracknet.models import WASB, HeatmapNetwork
+from tracknet.models.network import stack_frames
+from tracknet.tracking.tracker import track
+
+TITLE = "Tracking a video"
+BATCH = 4
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """Track a whole clip with the compact network, and with WASB."""
+    source = open_source(bench.clips[0].video)
+    frames = source.count()
+    for network in (None, WASB()):
+        if network is not None and bench.quick:
+            return
+        yield _row(bench, network, frames)
+
+
+def _row(bench: Bench, network: HeatmapNetwork | None, frames: int) -> Row:
+    source = open_source(bench.clips[0].video)
+    tracker = a_tracker(bench.size, network).eval()
+    batch = a_batch(tracker, BATCH, bench.size)
+    x = stack_frames(batch["frames"], batch["background"], tracker.network.background)
+    windows = -(-frames // tracker.outputs)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for first in range(0, windows, BATCH):
+                tracker.network(x[: windows - first])
+
+    def follow() -> None:
+        for _ in track(source, tracker, batch_size=BATCH, progress=False):
+            pass
+
+    pairs = paired(rate(follow, frames), rate(forward, frames), bench.rounds(3))
+    info = source.info
+    told = (
+        f"{frames} frames of {info.width}x{info.height}, read twice for the background"
+        if (tracker.needs_background)
+        else f"{frames} frames of {info.width}x{info.height}"
+    )
+    name = f"track / forward of {type(tracker.network).__name__}"
+    return row(name, "frames/s", pairs, Target("at least", 0.9), told)
