@@ -43,6 +43,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep every test's frame cache out of the home folder; clips are found in it by their content alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACKNET_CACHE", str(tmp_path_factory.mktemp("frame-cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

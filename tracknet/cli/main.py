@@ -26,6 +26,7 @@ COMMANDS = {
     "export": ("export", "Write a checkpoint as an ONNX, TorchScript or torch.export graph, and check it."),
     "profile": ("profile", "Say what bounds the speed of a training, and what to change; compare two."),
     "runs": ("runs", "List, show, compare, repeat and tidy runs by the records they keep."),
+    "sweep": ("sweep", "Train many times with settings that an optimiser chooses; report the best."),
     "demo": ("demo", "Generate rallies, train on them, test on unseen courts and show the result."),
 }
 """Module below `tracknet.cli` and one line of help for each command."""

@@ -20,6 +20,7 @@ from tracknet.configs.options import Options, options_of
 from tracknet.configs.tree import read_tree
 from tracknet.errors import UsageError
 from tracknet.training.settings import CHECKS
+from tracknet.trust import limited
 
 
 class _ReadyError(Exception):
@@ -87,11 +88,12 @@ class Parsing:
             if files and not _is_whole(files):
                 named = ["--config=configs/base.yaml", *named]
             composed = compose([*named, *words], self.command, start=config_of_run(words))
-            found = find_faults(self.options, composed.values)
-            if found:
-                return [told(fault, composed.origins) for fault in found]
-            _, config = self.parse_to_build([*named, *words])
-            return self.crossing(composed, config)
+            with limited(composed.trusted_only):
+                found = find_faults(self.options, composed.values)
+                if found:
+                    return [told(fault, composed.origins) for fault in found]
+                _, config = self.parse_to_build([*named, *words])
+                return self.crossing(composed, config)
         except UsageError as error:
             return [str(error)]
 
@@ -109,10 +111,11 @@ class Parsing:
         """
         composed = compose(words, self.command, start=config_of_run(words))
         refuse_linked(composed)
-        try:
-            return composed, self.parser.parse_args(composed.parser_words())
-        except SettingError as error:
-            raise located(error, self.options, composed) from error
+        with limited(composed.trusted_only):
+            try:
+                return composed, self.parser.parse_args(composed.parser_words())
+            except SettingError as error:
+                raise located(error, self.options, composed) from error
 
     def crossing(self, composed: Composed, config: Namespace) -> list[str]:
         """Say which settings are right alone and wrong together, a line each."""

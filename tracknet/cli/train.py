@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
+from jsonargparse import set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -41,6 +42,7 @@ from tracknet.training.logger_guard import guard, start
 from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.schedules import WarmupCosine
 from tracknet.training.settings import CHECKS
+from tracknet.trust import limited
 
 # Short class names are looked up among imported classes: these rooms hold what YAML may choose.
 import tracknet.data.public_datamodules  # isort: skip
@@ -81,6 +83,8 @@ class TrackNetCLI(LightningCLI):
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
         import_plugins()
+        # No configuration may name what executes or deletes, such as subprocess: the list is jsonargparse's.
+        set_parsing_settings(import_path_denylist=[])
         try:
             super().__init__(
                 model_class=LightningModule,
@@ -118,7 +122,8 @@ class TrackNetCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.epilog = (
             "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME an environment; "
-            "`tracknet config list` names them, `tracknet config explain` says where each value comes from."
+            "`tracknet config list` names them, `tracknet config explain` says where each value comes from. "
+            "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins."
         )
         if subcommand == "test":
             told = "Judge with gaps filled, too: linear, acceleration, cubic, or a checkpoint."
@@ -150,11 +155,12 @@ class TrackNetCLI(LightningCLI):
             refuse_linked(composed)
             for note in (*found.notes, *composed.notes):
                 rank_zero_info(f"note: {note}")
-            try:
-                self.config = parser.parse_args([*command, *composed.parser_words()])
-            except SettingError as error:
-                options = command_options(parser, command[0] if command else None)
-                raise located(error, options, composed) from error
+            with limited(composed.trusted_only):
+                try:
+                    self.config = parser.parse_args([*command, *composed.parser_words()])
+                except SettingError as error:
+                    options = command_options(parser, command[0] if command else None)
+                    raise located(error, options, composed) from error
             self.composed = composed
         else:
             super().parse_arguments(parser, args)
@@ -197,8 +203,10 @@ class TrackNetCLI(LightningCLI):
         Raises:
             TrackNetError: A class does not accept its arguments.
         """
+        composed = getattr(self, "composed", None)
         try:
-            super().instantiate_classes()
+            with limited(composed is not None and composed.trusted_only):
+                super().instantiate_classes()
         except ValueError as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, TrackNetError):

@@ -18,6 +18,7 @@ from tracknet.configs import COMMAND_LINE, Composed
 from tracknet.configs.check import Fault, find_faults, told
 from tracknet.configs.options import Options, options_of
 from tracknet.errors import UsageError, nearest
+from tracknet.trust import refusal_of
 
 _KEY = re.compile(r'(?:Parser key|Key) "([^"]+)"')
 _CLASS = re.compile(r"(?:- )?Problem with given class_path '([\w.]+)'")
@@ -34,6 +35,7 @@ _NESTED = re.compile(r"NestedArg\(key='[^']*', val=(.*)\)$")
 _GIVEN = re.compile(r"Given value: (.*)")
 _GOT = re.compile(r"Got value: (.*)|Not of type \w+: (?:(\S+) does not|.*'(.*)')")
 _UNLOADABLE = re.compile(r"Unable to load config '(.*)'")
+_DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 _SUBTYPE = re.compile(r"[\w.]+\.\w+")
 
 _IN_WORDS = {
@@ -117,6 +119,10 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
         The key, and what was found, what was expected and the nearest valid name, as far as the report tells;
         reports of another form are passed on.
     """
+    if denied := _DENIED.search(message):
+        reason = refusal_of(denied[1]) or "no configuration may name it, as it could do anything"
+        key = (_KEY.findall(message) or [""])[0]
+        return key, f"{key + ': ' if key else ''}no class {denied[1]!r}: {reason}"
     if stranger := _STRANGER.search(message):
         dashes, word = stranger.groups()
         if "nrecognized" in message and not dashes:
@@ -327,6 +333,8 @@ def _parameters(class_path: str) -> list[str]:
 
 def _load(path: str) -> Any:
     module, _, name = path.rpartition(".")
+    if refusal_of(path):
+        return None
     try:
         return getattr(import_module(module), name, None) if module else None
     except ImportError:

@@ -23,6 +23,7 @@ from tracknet.configs.options import (
 from tracknet.configs.tree import Origin
 from tracknet.configs.wording import accepts, refusal
 from tracknet.errors import nearest
+from tracknet.trust import refusal_of
 
 KeyPath = tuple["str | int", ...]
 _SHAPE = ("class_path", "init_args", "dict_kwargs")
@@ -280,6 +281,8 @@ def _no_class(name: str, bases: list[type]) -> str:
 def _not_imported(name: str) -> str:
     """Say why the module of an import path cannot be imported; nothing where it can or there is none."""
     module = name.rpartition(".")[0]
+    if reason := refusal_of(name):
+        return reason
     try:
         if module:
             import_module(module)

@@ -14,6 +14,7 @@ from tracknet.configs.layers import read_layers
 from tracknet.configs.merging import merge
 from tracknet.configs.tree import Node, Origin, write_yaml
 from tracknet.errors import UsageError
+from tracknet.trust import limited
 
 __all__ = ["Composed", "Origin", "compose"]
 
@@ -34,6 +35,7 @@ class Composed:
         files: The files, the weakest first.
         merged: The merged configuration of the files alone, resolved.
         words: The words that are left for the parser: those of environment variables, then the flags.
+        trusted_only: Whether classes are to be limited to trusted packages, see `tracknet.trust.limited`.
     """
 
     values: dict[str, Any]
@@ -42,6 +44,7 @@ class Composed:
     files: list[Path] = field(default_factory=list)
     merged: dict[str, Any] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
+    trusted_only: bool = False
 
     def parser_words(self) -> list[str]:
         """Give the words for the parser: the merged files, environment variables, the command line."""
@@ -81,12 +84,13 @@ def compose(words: Sequence[str], command: str, start: Path | None = None) -> Co
     layers = read_layers(words, start)
     notes: list[str] = []
     tree = Node({})
-    for _, file in layers.files:
-        tree = merge(tree, file, "", notes)
     set_by = [*_variables(command), *((COMMAND_LINE, word) for word in joined(layers.words))]
-    full = tree
-    for source, word in set_by:
-        full = overlay(full, word, Origin(source), notes)
+    with limited(layers.trusted_only):  # merging looks at the classes that files name
+        for _, file in layers.files:
+            tree = merge(tree, file, "", notes)
+        full = tree
+        for source, word in set_by:
+            full = overlay(full, word, Origin(source), notes)
     values, merged, left = resolve(full, tree, [word for _, word in set_by])
     hidden = f"--{VARIABLES}."
     return Composed(
@@ -96,6 +100,7 @@ def compose(words: Sequence[str], command: str, start: Path | None = None) -> Co
         files=[path for path, _ in layers.files],
         merged={key: value for key, value in merged.items() if key != VARIABLES},
         words=[word for word in left if not word.startswith(hidden)],
+        trusted_only=layers.trusted_only,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tracknet.configs.tree import Node
+from tracknet.trust import refusal_of
 
 
 def same_class(one: Any, other: Any) -> bool:
@@ -51,6 +52,8 @@ def misfits(root: Node | None, key: str, name: str, arguments: dict[str, Any]) -
 
 def _load(path: str) -> type | None:
     module, _, name = path.rpartition(".")
+    if refusal_of(path):
+        return None
     try:
         found = getattr(import_module(module), name, None)
     except ImportError:

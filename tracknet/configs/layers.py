@@ -18,6 +18,12 @@ ENV_VARIABLE = "TRACKNET_ENV"
 EXTENDS = "extends"
 """Key of a file that names the file or files it starts from."""
 
+SHARED = "shared"
+"""Key of a file that says it was made to be given away: its classes are limited to trusted packages."""
+
+TRUSTED_FLAG = "--trusted-only"
+TRUSTED_VARIABLE = "TRACKNET_TRUSTED_ONLY"
+
 _PIECE = re.compile(r"\+(\w+)=(.+)")
 
 
@@ -28,10 +34,12 @@ class Layers:
     Args:
         files: The files, the first the weakest, each with its tree.
         words: The words that name no files.
+        trusted_only: Whether classes are limited to trusted packages.
     """
 
     files: list[tuple[Path, Node]] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    trusted_only: bool = False
 
 
 def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
@@ -45,7 +53,8 @@ def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
         start: A configuration to start from instead of ``base.yaml``: that of a checkpoint's run.
 
     Returns:
-        Files in order, and the other words.
+        Files in order, the other words, and whether classes are limited: the flag ``--trusted-only`` says so,
+        else the variable ``TRACKNET_TRUSTED_ONLY``, else a file with ``shared: true``.
 
     Raises:
         UsageError: A file is nowhere to be found, is no YAML mapping or extends itself.
@@ -55,6 +64,7 @@ def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
     others: list[Path] = []
     env: Path | None = None
     implied = False
+    limits = _yes(os.environ.get(TRUSTED_VARIABLE) or "", TRUSTED_VARIABLE)
     rest = iter(words)
     for word in rest:
         flag, equals, value = word.partition("=")
@@ -66,6 +76,8 @@ def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
                 env = path
             else:
                 (experiments if group == "experiment" else others).append(path)
+        elif flag == TRUSTED_FLAG:
+            limits = _yes(value if equals else "true", TRUSTED_FLAG)
         elif flag in (*CONFIG_FLAGS, ENV_FLAG):
             name = value if equals else next(rest, "")
             if not name:
@@ -94,6 +106,8 @@ def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
         first = found.files[0][0] if found.files else None
         place = 1 if first is not None and (first == start or first.name == "base.yaml") else 0
         found.files[place:place] = chain.files
+    shared = [_is_shared(path, tree) for path, tree in found.files]
+    found.trusted_only = any(shared) if limits is None else limits
     return found
 
 
@@ -114,6 +128,25 @@ class _Chain:
         for parent in _parents(path, tree.value.pop(EXTENDS, None)):
             self.add(parent, True, (*by, path))
         self.files.append((path, tree))
+
+
+def _is_shared(path: Path, tree: Node) -> bool:
+    node = tree.value.pop(SHARED, None)
+    if node is None:
+        return False
+    if not isinstance(node.value, bool):
+        raise UsageError(f"{node.origins[-1]}: {SHARED}: expected true or false, found {node.plain()!r}")
+    return node.value
+
+
+def _yes(value: str, asked: str) -> bool | None:
+    if not value:
+        return None
+    if value.lower() in ("1", "true", "yes"):
+        return True
+    if value.lower() in ("0", "false", "no"):
+        return False
+    raise UsageError(f"{asked}: expected true or false, found {value!r}")
 
 
 def _parents(path: Path, node: Node | None) -> Iterator[Path]:

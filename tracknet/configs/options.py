@@ -13,6 +13,8 @@ from typing import Any, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
+from tracknet.trust import refusal_of
+
 
 @dataclass(frozen=True)
 class Option:
@@ -150,8 +152,10 @@ def find_class(name: str, bases: Collection[type]) -> type | None:
 
 
 def load(path: str) -> Any:
-    """Import what an import path names; None where that fails for whatever reason."""
+    """Import what an import path names; None where that fails for whatever reason, or is not allowed."""
     module, _, name = path.rpartition(".")
+    if refusal_of(path):
+        return None
     try:
         return getattr(__import__(module, fromlist=[name]), name, None) if module else None
     except Exception:

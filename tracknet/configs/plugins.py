@@ -8,7 +8,9 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-GROUP = "tracknet.plugins"
+from tracknet.trust import PLUGINS
+
+GROUP = PLUGINS
 """An entry point of this group names a module that defines or imports classes, or one class."""
 
 

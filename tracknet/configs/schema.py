@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from tracknet.configs.composition import VARIABLES
-from tracknet.configs.layers import EXTENDS
+from tracknet.configs.layers import EXTENDS, SHARED
 from tracknet.configs.options import Option, Options, choosable, class_path, concrete, members, parameters
 from tracknet.configs.options import summary as first_lines
 
@@ -38,6 +38,10 @@ def json_schema(options: Options) -> Schema:
     text: Schema = {"type": "string"}
     properties: dict[str, Schema] = {
         EXTENDS: {"anyOf": [text, {"type": "array", "items": text}], "description": "Files to start from."},
+        SHARED: {
+            "type": "boolean",
+            "description": "Made to be given away: classes of trusted packages only.",
+        },
         VARIABLES: {"type": "object", "description": "Values that others refer to: ${vars.NAME}."},
     }
     for group, names in options.groups.items():

@@ -22,6 +22,7 @@ from typing_extensions import override
 from tracknet.errors import TrackNetError, nearest
 from tracknet.training.checkpoint_format import check_seal, is_sealed, migrate, write_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.trust import check_recipe, limited, refusal_of, remember
 
 _LONGEST_REASON = 300
 _KEYS_SHOWN = 5
@@ -42,6 +43,7 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
 
     def __init__(self, config: str | None = None) -> None:
         self.config = config
+        self._remembered = False
 
     @override
     def save_checkpoint(
@@ -61,6 +63,9 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
         else:
             write_checkpoint(checkpoint, Path(path), self.config)
+        if not self._remembered:
+            self._remembered = True
+            remember([checkpoint.get("hyper_parameters"), checkpoint.get("rectifier")])
 
     @override
     def load_checkpoint(
@@ -136,22 +141,24 @@ def _note_if_old(path: Path) -> None:
         )
 
 
-def load_tracker(path: Path, device: torch.device | str = "cpu") -> HeatmapTracker:
+def load_tracker(path: Path, device: torch.device | str = "cpu", trust: bool = False) -> HeatmapTracker:
     """Build the tracker that a checkpoint of ``tracknet fit`` holds; the file alone is enough.
 
-    Only tensors and plain values are read from the file, never pickled code; the classes that it names must
-    be installed. A subclass of `HeatmapTracker` that cannot be found, such as one in a training script, is
-    read as a `HeatmapTracker`.
+    Only tensors and plain values are read from the file, never pickled code; of the classes that it names,
+    only those are imported that `tracknet.trust.check_recipe` lets pass. A subclass of `HeatmapTracker` that
+    cannot be found, such as one in a training script, is read as a `HeatmapTracker`.
 
     Args:
         path: Checkpoint file, of ``tracknet fit`` or of a Lightning ``Trainer``.
         device: Where the tracker goes.
+        trust: Let it name any class.
 
     Returns:
         The tracker, in evaluation mode.
 
     Raises:
-        TrackNetError: There is no such file, or it is not such a checkpoint.
+        TrackNetError: There is no such file, it is not such a checkpoint, or it names a class of another
+            module.
     """
     content = read_checkpoint(path)
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
@@ -159,8 +166,10 @@ def load_tracker(path: Path, device: torch.device | str = "cpu") -> HeatmapTrack
             f"{path}: not a checkpoint of `tracknet fit`: expected the keys state_dict and hyper_parameters, "
             f"found {_found(content)}"
         )
+    more = check_recipe(path, content["hyper_parameters"], trust)
     try:
-        tracker = _build(content["hyper_parameters"])
+        with limited(more is not None, more or ()):
+            tracker = _build(content["hyper_parameters"])
         if faults := mismatches(tracker.state_dict(), content["state_dict"]):
             raise ValueError(f"its state_dict is of another network than the one it names: {faults}")
         tracker.load_state_dict(content["state_dict"])
@@ -248,18 +257,20 @@ def _fault(path: Path, error: Exception) -> str:
 
 def _build(recipe: dict[str, Any]) -> HeatmapTracker:
     cls: type[HeatmapTracker] = HeatmapTracker
-    module, _, name = str(recipe.get("_class_path", "")).rpartition(".")
+    class_path = str(recipe.get("_class_path", ""))
+    module, _, name = class_path.rpartition(".")
     try:
-        found = getattr(import_module(module), name) if module else HeatmapTracker
+        known = module and not refusal_of(class_path)
+        found = getattr(import_module(module), name) if known else HeatmapTracker
     except (ImportError, AttributeError):
         found = HeatmapTracker
     if isinstance(found, type) and issubclass(found, HeatmapTracker):
         cls = found
-    known = inspect.signature(cls).parameters
-    if "network" in known and "network" not in recipe:
+    taken = inspect.signature(cls).parameters
+    if "network" in taken and "network" not in recipe:
         raise ValueError("it does not say how to build the network")
     tracker: HeatmapTracker = instantiate_module(
-        cls, {name: value for name, value in recipe.items() if name in known}
+        cls, {name: value for name, value in recipe.items() if name in taken}
     )
     return tracker
 

@@ -22,6 +22,7 @@ from tracknet.models.inpaintnet import InpaintNet, ResidualInpaintNet, Trajector
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.hyperparameters import describe
 from tracknet.training.settings import check_data
+from tracknet.trust import check_recipe, limited, refusal_of
 
 SPACE = (288, 512)
 """Height and width at which errors are measured, in pixels."""
@@ -157,18 +158,19 @@ class TrajectoryRectifier(LightningModule):
         return cast(MeanMetric, self.figures[f"{stage}_{name}"])
 
 
-def load_rectifier(path: Path) -> TrajectoryNetwork:
+def load_rectifier(path: Path, trust: bool = False) -> TrajectoryNetwork:
     """Build the network that fills gaps from a checkpoint; the file alone is enough.
 
     Args:
         path: Checkpoint of ``tracknet fit`` with a `TrajectoryRectifier`, or a public one of TrackNetV3's
             InpaintNet.
+        trust: Let it name any class; see `tracknet.trust.check_recipe`.
 
     Returns:
         The network, in evaluation mode, on the CPU.
 
     Raises:
-        TrackNetError: There is no such file, or it is no such checkpoint.
+        TrackNetError: There is no such file, it is no such checkpoint, or it names a class of another module.
     """
     content = read_checkpoint(path)
     weights = content.get("state_dict", content.get("model")) if isinstance(content, dict) else None
@@ -177,7 +179,9 @@ def load_rectifier(path: Path) -> TrajectoryNetwork:
     prefix = "network."
     try:
         if _SAVED_AS in content:
-            network = _build(content[_SAVED_AS])
+            more = check_recipe(path, content[_SAVED_AS], trust)
+            with limited(more is not None, more or ()):
+                network = _build(content[_SAVED_AS])
             weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         elif "down_1.conv.weight" in weights:
             network = InpaintNet()
@@ -195,6 +199,8 @@ def load_rectifier(path: Path) -> TrajectoryNetwork:
 
 def _build(recipe: dict[str, Any]) -> TrajectoryNetwork:
     module, _, name = str(recipe["class_path"]).rpartition(".")
+    if reason := refusal_of(str(recipe["class_path"])):
+        raise ValueError(reason)
     cls = getattr(import_module(module), name)
     if not (isinstance(cls, type) and issubclass(cls, TrajectoryNetwork)):
         raise ValueError(f"{name} is not a TrajectoryNetwork")
