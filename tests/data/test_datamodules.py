@@ -136,6 +136,7 @@ def test_a_batch_is_as_the_design_says(tiny_rallies):
             "background": ((4, 3, 64, 96), torch.uint8),
             "xy": ((4, 5, 2), torch.float32),
             "visible": ((4, 5), torch.bool),
+            "visibility": ((4, 5), torch.uint8),
             "labelled": ((4, 5), torch.bool),
             "counted": ((4, 5), torch.bool),
             "clip": ((4,), torch.int64),

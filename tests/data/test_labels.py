@@ -302,3 +302,16 @@ def test_the_known_faults_of_real_labels(real_data):
     badminton, faults = read_labels(real_data / "badminton" / "00001.csv", 10_000, SIZE)
     assert [fault.severity for fault in faults] == ["warning"]
     np.testing.assert_allclose(badminton.xy[0], [0.496 * 1280, 0.549 * 720], rtol=1e-6)
+
+
+def test_degrees_of_visibility_are_kept(tmp_path):
+    path = tmp_path / "Label.csv"
+    rows = ["0000.jpg,1,10,20,0", "0001.jpg,0,,,", "0002.jpg,2,11,20,0", "0003.jpg,3,12,20,0"]
+    path.write_text("file name,visibility,x-coordinate,y-coordinate,status\n" + "\n".join(rows) + "\n")
+    images = [f"{number:04d}.jpg" for number in range(5)]
+    labels, faults = read_labels(path, 5, SIZE, images)
+    assert [fault.kind for fault in faults] == ["missing-frames"]
+    assert labels.visible.tolist() == [True, False, True, True, False]
+    assert labels.visibility.tolist() == [1, 0, 2, 3, 0]
+    write_labels(tmp_path / "again.csv", labels, "tennis", SIZE)
+    assert read_labels(tmp_path / "again.csv", 5, SIZE, images)[0].visibility.tolist() == [1, 0, 2, 3, 0]

@@ -15,6 +15,7 @@ from tracknet.evaluation.errors import FrameResult
 from tracknet.evaluation.frame_pictures import FOUND, LABELLED, SCALE, drawn_frame
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_analysis import ErrorAnalysis
+from tracknet.tracking.error_plots import draw_errors
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.loggers import RunLogger
 
@@ -109,3 +110,27 @@ def test_label_and_find_have_rings_of_their_own():
     # Below the threshold only the label is drawn.
     assert list(FOUND) not in colour_at(drawn_frame(frame, result, 0.9), 151, 101)
     assert (drawn_frame(frame, None, 0.5)[60:] == 40).all()
+
+
+def test_bars_by_visibility_and_clip():
+    far = (10.0, 0.9, 0, 0, 1, 1)
+    near = (1.0, 0.9, 0, 0, 1, 1)
+    none = (np.nan, 0.9, 0, 0, np.nan, np.nan)
+    results = [
+        FrameResult(0, 0, "tp", *near, 1),
+        FrameResult(0, 1, "fp1", *far, 2),
+        FrameResult(0, 2, "tp", *near, 2),
+        FrameResult(1, 0, "fp2", *none, 0),
+        FrameResult(1, 1, "tp", *near, 1),
+    ]
+    drawn = {}
+    for recall in ("detected", "visible"):
+        figure = draw_errors(results, BallMetrics(recall=recall), 0.5, ["easy", "hard"])
+        hidden, clip = figure.axes[4:]
+        assert [bar.get_text() for bar in hidden.get_xticklabels()] == ["visible\n2", "partly hidden\n2"]
+        # Found, wrong place, missed; the bars of both groups after one another.
+        assert [bar.get_height() for bar in hidden.patches] == [1, 0.5, 0, 0.5, 0, 0]
+        names = [label.get_text() for label in clip.get_yticklabels()]
+        drawn[recall] = dict(zip(names, (bar.get_width() for bar in clip.patches), strict=True))
+    assert drawn["detected"] == pytest.approx({"easy": 4 / 5, "hard": 2 / 3})
+    assert drawn["visible"] == pytest.approx({"easy": 4 / 6, "hard": 2 / 3})

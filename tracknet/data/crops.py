@@ -22,7 +22,7 @@ class RandomCrop(nn.Module):
 
     Args:
         size: Height and width of the crops, divisible by 16.
-        on_ball: Share of the windows whose crop is made to hold the ball, or the place where it was or will be.
+        on_ball: Share of the windows whose crop is made to hold the ball, or the place nearest in time.
         epochs: Epochs that train on crops; the later ones train on whole pictures, where balls are as rare as
             they are in tracking. Default all.
     """

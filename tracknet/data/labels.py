@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,11 +49,20 @@ class Labels:
         xy: Ball in pixels of the source, 0 where it is not visible; float32, shape ``[N, 2]``.
         visible: Whether the ball is seen; bool, shape ``[N]``.
         labelled: Whether the label says anything about the frame; bool, shape ``[N]``.
+        codes: Visibility as labelled, where the labels tell degrees of it: 2 partly hidden, 3 hidden; uint8,
+            shape ``[N]``.
     """
 
     xy: np.ndarray
     visible: np.ndarray
     labelled: np.ndarray
+    codes: np.ndarray | None = None
+
+    @property
+    def visibility(self) -> np.ndarray:
+        """0 no ball, 1 visible, 2 partly hidden, 3 hidden (these three count as visible); uint8, ``[N]``."""
+        degrees = 1 if self.codes is None else np.maximum(self.codes, 1)
+        return (self.visible * degrees).astype(np.uint8)
 
     @classmethod
     def none(cls, frames: int) -> Labels:
@@ -76,7 +85,7 @@ class _Columns:
 @dataclass(frozen=True)
 class _Row:
     frame: int
-    visible: bool
+    visibility: int
     x: float
     y: float
 
@@ -149,16 +158,20 @@ def read_labels(
                     "duplicate-frame", f"frame {frame} has a row already, in line {first_lines[frame]}"
                 )
             first_lines[frame] = line
-            visible, x, y = _ball_of(cells, columns, delimiter)
-            stray_coordinates |= not visible and (x > 0 or y > 0)
-            rows[frame] = _Row(frame, visible, x, y)
-            if visible:
+            if any(cells[len(header[1]) :]):
+                raise _FaultyRowError(
+                    "too-many-cells", f"{len(cells)} cells, but the header names {len(header[1])} columns"
+                )
+            visibility, x, y = _ball_of(cells, columns, delimiter)
+            stray_coordinates |= not visibility and (x > 0 or y > 0)
+            rows[frame] = _Row(frame, visibility, x, y)
+            if visibility:
                 _check_place(x, y, columns, size)
             unsure.discard(frame)
         except _FaultyRowError as fault:
             faults.append(Fault(path, fault.kind, str(fault), line))
 
-    seen = [row for row in rows.values() if row.visible]
+    seen = [row for row in rows.values() if row.visibility]
     if not seen and stray_coordinates:
         message = f"no row says that the ball is visible, though coordinates are given ({len(rows)} rows)"
         return nothing, [*faults, Fault(path, "never-visible", message)]
@@ -202,17 +215,18 @@ def write_labels(path: Path, labels: Labels, style: LabelStyle, size: tuple[int,
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADERS[style])
+    visibility = labels.visibility
     for frame in np.flatnonzero(labels.labelled):
-        seen = bool(labels.visible[frame])
+        seen = int(visibility[frame])
         x, y = xy[frame] / limit if shares else xy[frame]
         # Eight digits of a share are finer than a thousandth of a pixel on any video.
         places = [_decimal(float(v), 8 if shares else 3) for v in (x, y)] if seen else ["0", "0"]
         if style == "tennis":
-            writer.writerow([f"{frame:04d}.jpg", int(seen), *(places if seen else ["", ""]), ""])
+            writer.writerow([f"{frame:04d}.jpg", seen, *(places if seen else ["", ""]), ""])
         elif HEADERS[style][1] in ("x", "X"):
-            writer.writerow([int(frame), *places, int(seen)])
+            writer.writerow([int(frame), *places, seen])
         else:
-            writer.writerow([int(frame), int(seen), *places])
+            writer.writerow([int(frame), seen, *places])
     write_text(Path(path), out.getvalue())
 
 
@@ -289,7 +303,7 @@ def _frame_of(cells: Sequence[str], columns: _Columns, frames: int, places: dict
     return int(number)
 
 
-def _ball_of(cells: Sequence[str], columns: _Columns, delimiter: str) -> tuple[bool, float, float]:
+def _ball_of(cells: Sequence[str], columns: _Columns, delimiter: str) -> tuple[int, float, float]:
     text = _cell(cells, columns.visibility)
     try:
         code = float(text)
@@ -308,7 +322,7 @@ def _ball_of(cells: Sequence[str], columns: _Columns, delimiter: str) -> tuple[b
             if code:
                 raise
             coordinates.append(0.0)
-    return bool(code), coordinates[0], coordinates[1]
+    return int(code), coordinates[0], coordinates[1]
 
 
 def _check_place(x: float, y: float, columns: _Columns, size: tuple[int, int]) -> None:
@@ -332,11 +346,13 @@ def _look_like_shares(seen: Sequence[_Row]) -> bool:
 
 
 def _labels(rows: Sequence[_Row], frames: int, columns: _Columns, size: tuple[int, int]) -> Labels:
-    labels = Labels.none(frames)
+    codes = np.zeros(frames, np.uint8)
+    labels = replace(Labels.none(frames), codes=codes)
     scale = (size[1], size[0]) if columns.shares else (1, 1)
     for row in rows:
         labels.labelled[row.frame] = True
-        if row.visible:
+        codes[row.frame] = row.visibility
+        if row.visibility:
             labels.visible[row.frame] = True
             labels.xy[row.frame] = (row.x * scale[0], row.y * scale[1])
     return labels

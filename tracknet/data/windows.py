@@ -83,6 +83,7 @@ class WindowDataset(Dataset[Sample]):
             for c in self.clips
         ]
         self._visible = [torch.from_numpy(c.labels.visible) for c in self.clips]
+        self._visibility = [torch.from_numpy(c.labels.visibility) for c in self.clips]
         self._seen = [visible.nonzero().flatten() for visible in self._visible]
         self._labelled = [torch.from_numpy(c.labels.labelled) for c in self.clips]
         rows = [
@@ -130,6 +131,7 @@ class WindowDataset(Dataset[Sample]):
             "frames": torch.from_numpy(np.array(pixels[rows])),
             "xy": self._xy[which][inside],
             "visible": self._visible[which][inside],
+            "visibility": self._visibility[which][inside],
             "labelled": self._labelled[which][inside],
             "counted": counted & (not repeated),
             "clip": torch.tensor(which),
@@ -140,7 +142,6 @@ class WindowDataset(Dataset[Sample]):
         if self.background:
             sample["background"] = torch.from_numpy(np.array(clip.cached.background))
         return sample
-
 
     def _nearest_xy(self, which: int, frame: int) -> Tensor:
         """Where the ball is at a frame, or where it was seen nearest in time; NaN in a clip without one."""

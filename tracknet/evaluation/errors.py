@@ -27,6 +27,7 @@ class FrameResult(NamedTuple):
         y: Its row.
         label_x: Column of the labelled ball, in pixels of the network's input; NaN without one.
         label_y: Its row.
+        visibility: As labelled: 0 no ball, 1 visible, 2 partly hidden, 3 hidden.
     """
 
     clip: int
@@ -38,6 +39,7 @@ class FrameResult(NamedTuple):
     y: float
     label_x: float
     label_y: float
+    visibility: int = 1
 
     @property
     def wrong(self) -> bool:
@@ -82,6 +84,7 @@ def frame_results(
         xy[..., 1],
         label[..., 0].where(visible, nowhere),
         label[..., 1].where(visible, nowhere),
+        batch["visibility"][:, last],
     ]
     wanted = (batch["counted"] & known)[:, last]
     rows = zip(*(column[wanted].tolist() for column in columns), strict=True)

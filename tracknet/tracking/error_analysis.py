@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
-from matplotlib.figure import Figure
 
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.video_writer import VideoWriter
@@ -27,9 +25,22 @@ from tracknet.evaluation.errors import (
 from tracknet.evaluation.frame_pictures import SCALE, drawn_frame
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_pictures import contact_sheet
+from tracknet.tracking.error_plots import draw_errors
 from tracknet.tracking.processes import of_all_processes
 
-COLUMNS = ("clip", "frame", "type", "distance", "confidence", "x", "y", "label_x", "label_y", "speed")
+COLUMNS = (
+    "clip",
+    "frame",
+    "type",
+    "distance",
+    "confidence",
+    "x",
+    "y",
+    "label_x",
+    "label_y",
+    "speed",
+    "visibility",
+)
 """Columns of ``test_frames.csv``; positions, distance and speed in pixels, see `ErrorAnalysis`."""
 
 
@@ -37,8 +48,9 @@ class ErrorAnalysis(Callback):
     """Shows after ``tracknet test`` where and when a tracker is wrong.
 
     Into the run's folder go ``test_frames.csv`` (one row a frame: type, distance in the metric's space,
-    confidence, found and labelled position and speed in pixels of the network's input), ``test_errors.png``
-    (precision over recall, F1 over the threshold, distances, recall by speed) and ``worst/``: the stretches
+    confidence, found and labelled position and speed in pixels of the network's input, visibility as
+    labelled), ``test_errors.png`` (precision over recall, F1 over the threshold, distances, recall by speed
+    and by visibility, F1 by clip) and ``worst/``: the stretches
     with the most errors as short videos, the worst first, and a contact sheet of single errors. Lightning and
     torchmetrics keep figures, not frames.
 
@@ -94,7 +106,8 @@ class ErrorAnalysis(Callback):
         clips: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
         write_results(folder / "test_frames.csv", results, [clip.name for clip in clips])
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
-        draw_errors(results, metrics, threshold).savefig(folder / "test_errors.png", dpi=120)
+        names = [clip.name for clip in clips]
+        draw_errors(results, metrics, threshold, names).savefig(folder / "test_errors.png", dpi=120)
         curve = threshold_curve(results, metrics)
         at, f1 = curve.best
         print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}")
@@ -117,9 +130,9 @@ def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[st
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for result, speed in zip(results, speeds(results), strict=True):
-            numbers = (*result[3:], float(speed))
+            numbers = (*result[3:9], float(speed))
             shown = ["" if np.isnan(number) else f"{number:.3f}" for number in numbers]
-            writer.writerow([names[result.clip], result.frame, result.kind, *shown])
+            writer.writerow([names[result.clip], result.frame, result.kind, *shown, result.visibility])
 
 
 def write_worst(
@@ -155,59 +168,3 @@ def write_worst(
                 frame = pixels[clip.cached.row(number)]
                 video.write(drawn_frame(frame, by_frame.get((stretch.clip, number)), threshold))
     contact_sheet(stretches, by_frame, clips, threshold).save(folder / "contact_sheet.png")
-
-
-def draw_errors(results: Sequence[FrameResult], metrics: BallMetrics, threshold: float) -> Figure:
-    """Draw precision over recall, F1 over the threshold, distances, and recall by speed.
-
-    Args:
-        results: All frames that count, in order.
-        metrics: The metric, for its conventions and its name.
-        threshold: The threshold in use.
-
-    Returns:
-        The figure.
-    """
-    curve = threshold_curve(results, metrics)
-    figure = Figure(figsize=(12, 8), layout="constrained")
-    figure.suptitle(f"errors of the test ({metrics.label})", fontsize=10)
-    (pr, f1), (far, fast) = figure.subplots(2, 2)
-    pr.plot(curve.recall, curve.precision)
-    pr.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall of all balls", ylabel="precision")
-    pr.set_title(f"AP {curve.average_precision:.3f}", fontsize=10)
-    f1.plot(curve.threshold, curve.f1)
-    f1.axvline(threshold, color="grey", linestyle=":", label=f"in use: {threshold:g}")
-    at, best = curve.best
-    f1.plot([at], [best], "o", label=f"best: {best:.3f} at {at:.2f}")
-    f1.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold", ylabel="F1")
-    f1.legend(fontsize=8)
-    distances = np.array([r.distance for r in results if r.kind in ("tp", "fp1")])
-    far.hist(distances.clip(0.01, 500), bins=np.geomspace(0.01, 500, 60).tolist())
-    far.axvline(metrics.tolerance, color="grey", linestyle=":", label=f"tolerance {metrics.tolerance:g} px")
-    far.set(xscale="log", xlabel="distance of found balls, px", ylabel="frames")
-    far.legend(fontsize=8)
-    _draw_by_speed(fast, results)
-    for axis in (pr, f1, far, fast):
-        axis.grid(alpha=0.3)
-    return figure
-
-
-def _draw_by_speed(axis: Any, results: Sequence[FrameResult]) -> None:
-    speed = speeds(results)
-    edges = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, np.inf)
-    shares, labels = [], []
-    for low, high in pairwise(edges):
-        inside = [r for r, v in zip(results, speed, strict=True) if low <= v < high]
-        shares.append(
-            [sum(r.kind == kind for r in inside) / max(len(inside), 1) for kind in ("tp", "fp1", "fn")]
-        )
-        labels.append(
-            f"{low:g} to {high:g}\n{len(inside)}" if np.isfinite(high) else f"{low:g} up\n{len(inside)}"
-        )
-    bottom = np.zeros(len(labels))
-    colours = {"found": "#2a9d50", "wrong place": "#e07b39", "missed": "#8a8a8a"}
-    for (name, colour), heights in zip(colours.items(), np.array(shares).T, strict=True):
-        axis.bar(labels, heights, bottom=bottom, color=colour, label=name)
-        bottom += heights
-    axis.set(xlabel="speed of the ball, input px a frame, and frames", ylabel="share", ylim=(0, 1.02))
-    axis.legend(fontsize=8, loc="lower right")

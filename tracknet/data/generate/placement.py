@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +51,7 @@ def sparse(labels: Labels, placement: Placement) -> Labels:
     if placement.labelled is None:
         return labels
     kept = np.array([placement.labelled(frame) for frame in range(len(labels.labelled))])
-    return Labels(labels.xy, labels.visible & kept, labels.labelled & kept)
+    return replace(labels, visible=labels.visible & kept, labelled=labels.labelled & kept)
 
 
 def write_own_split(root: Path, layout: RallyLayout, videos: Iterable[tuple[str, str]]) -> None:
