@@ -99,6 +99,7 @@ def cache(
     size: tuple[int, int] = (288, 512),
     frames: PositiveInt = 3,
     cache_dir: Path | None = None,
+    verify: bool = False,
 ) -> int:
     """Decode all usable clips of data sets into the frame cache, where a training finds them.
 
@@ -108,6 +109,8 @@ def cache(
         frames: Frames per window of the network; matters only where few frames are labelled, such as in
             OpenTTGames: what no window with a label can hold is left out.
         cache_dir: Folder of the cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
+        verify: Compare every byte of the clips that are there with the digest of their writing first, and
+            decode those again that are damaged.
 
     Returns:
         Exit code 0.
@@ -125,6 +128,12 @@ def cache(
         report.fail_if_errors(masked=True)
         sources += [source_of(one, report.layout, frames) for one in report.checked if one.labels is not None]
     store = FrameCache(cache_dir, size)
+    if verify:
+        damaged, without = store.remove_damaged(sources)
+        for source in damaged:
+            print(f"{source.path}: damaged in the frame cache; decoded again")
+        if without:
+            print(f"{without} clip{'s' * (without != 1)} of an older tracknet, without a digest to compare")
     store.build(sources)
     clips = f"{len(sources)} clip{'s' * (len(sources) != 1)}"
     print(f"{clips} at {size[0]}x{size[1]} (height x width) in the frame cache {store.root}")
@@ -145,11 +154,17 @@ def _add_cache(parser: ArgumentParser) -> None:
         default=[288, 512],
         help="Size of the frames, as the network wants them.",
     )
-    parser.add_function_arguments(cache, as_group=False, skip={"roots", "size"})
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="Compare every byte of the clips that are there with the digest of their writing first, and "
+        "decode those again that are damaged.",
+    )
+    parser.add_function_arguments(cache, as_group=False, skip={"roots", "size", "verify"})
 
 
-def _run_cache(roots: list[Path], size: list[int], frames: int, cache_dir: Path | None) -> int:
-    return cache(roots, (size[0], size[1]), frames, cache_dir)
+def _run_cache(roots: list[Path], size: list[int], frames: int, cache_dir: Path | None, verify: bool) -> int:
+    return cache(roots, (size[0], size[1]), frames, cache_dir, verify)
 
 
 def _add_generate(parser: ArgumentParser) -> None:

@@ -118,10 +118,13 @@ def changes_since(checkpoint: Path, config: str) -> list[str]:
         told = beside.read_text(encoding="utf-8")
     if told is None:
         return []
-    before, after = (
-        {key: value for key, value in flat(_plain(yaml.safe_load(text))) if not _is_of_each_run(key)}
-        for text in (told, config)
-    )
+    try:
+        before, after = (
+            {key: value for key, value in flat(_plain(yaml.safe_load(text))) if not _is_of_each_run(key)}
+            for text in (told, config)
+        )
+    except yaml.YAMLError as error:
+        return [f"its configuration is not plain YAML: {' '.join(str(error).split())}"]
     return changes(before, after)
 
 

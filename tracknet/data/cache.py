@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
-from tracknet.data.cached_clip import CachedClip, load_clip
+from tracknet.data.cached_clip import DIGEST, CachedClip, digest_of, load_clip
 from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.progress import track_progress
 from tracknet.data.video import FrameSource
@@ -176,6 +176,42 @@ class FrameCache:
                 f"{source.path}: damaged in the frame cache ({error}); build it again, or remove {folder}"
             ) from error
 
+    def remove_damaged(self, sources: Sequence[FrameSource]) -> tuple[list[FrameSource], int]:
+        """Read every byte of clips that have been built, and remove the clips that are not as written.
+
+        A training compares sizes and shapes only: reading all frames before each start would take longer than
+        what a disk that flips a bit costs.
+
+        Args:
+            sources: Videos and image folders.
+
+        Returns:
+            The sources whose clips were damaged, which `build` builds again; and how many clips were built
+            by a version that kept no digest.
+
+        Raises:
+            TrackNetError: A file of a source cannot be read, or a clip cannot be removed.
+        """
+        damaged, without = [], 0
+        for key, source in {self.key(source): source for source in sources}.items():
+            folder = self._folder(key)
+            if not folder.is_dir():
+                continue
+            try:
+                self._verified(folder)
+                meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+                without += DIGEST not in meta
+                if meta.get(DIGEST) in (None, digest_of(folder, meta)):
+                    continue
+            except _DAMAGE:
+                pass
+            damaged.append(source)
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise TrackNetError(f"{folder}: damaged, and cannot be removed: {error.strerror}") from error
+        return damaged, without
+
     @property
     def _frame_bytes(self) -> int:
         return 3 * self.size[0] * self.size[1]
@@ -289,6 +325,7 @@ class FrameCache:
             }
             if isinstance(source, Excerpt):
                 meta["stretches"] = source.stretches
+            meta[DIGEST] = digest_of(part, meta)
             with (part / "meta.json").open("wb") as file:
                 file.write(json.dumps(meta, indent=1).encode())
                 _sync(file)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,11 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from tracknet.data.video import Stretch
+
+DIGEST = "digest"
+"""Key of ``meta.json`` under which the hash of a clip lies; see `digest_of`."""
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,28 @@ class CachedClip:
         if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
             return load_clip, (Path(self.frames.filename).parent,)
         return CachedClip, (self.frames, self.background, self.stretches)
+
+
+def digest_of(folder: Path, meta: Mapping[str, Any]) -> str:
+    """Hash all that is kept of a clip, its frames included.
+
+    Args:
+        folder: Folder of the clip.
+        meta: What its ``meta.json`` holds; a digest in it does not count.
+
+    Returns:
+        40 hexadecimal digits.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    told = {name: value for name, value in meta.items() if name != DIGEST}
+    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=20)
+    for name in ("background.npy", "frames.npy"):
+        with (folder / name).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def load_clip(folder: Path) -> CachedClip:

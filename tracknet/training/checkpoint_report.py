@@ -167,7 +167,11 @@ def _settings(path: Path) -> dict[str, Any]:
     """Give the configuration of a run where the checkpoint holds it, otherwise that of its model."""
     found = read_metadata(path)
     if found is not None and found["config"]:
-        tree = yaml.safe_load(found["config"])
+        try:
+            tree = yaml.safe_load(found["config"])
+        except yaml.YAMLError as error:
+            told = " ".join(str(error).split())
+            raise TrackNetError(f"{path}: its configuration is not plain YAML: {told}") from error
         return tree if isinstance(tree, dict) else {}
     content = read_file(path)
     recipe = content.get("hyper_parameters") if isinstance(content, Mapping) else None
