@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
 
-from benchmarks.material import Bench, a_batch, a_tracker
+from benchmarks.material import Batch, Bench, a_batch, a_tracker
 from benchmarks.measuring import Row, Target, paired, rate, row, seconds
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.models.network import stack_frames
@@ -36,9 +37,10 @@ def measure(bench: Bench) -> Iterator[Row]:
     x = stack_frames(batch["frames"], batch["background"], tracker.network.background)
     frames = batch["frames"].shape[0] * batch["frames"].shape[1]
 
-    def forward() -> None:
+    def forward(times: int = 1) -> None:
         with torch.inference_mode():
-            tracker.network(x)
+            for _ in range(times):
+                tracker.network(x)
 
     with torch.inference_mode():
         # A trained network: one peak a frame, and noise well below it.
@@ -65,10 +67,10 @@ def measure(bench: Bench) -> Iterator[Row]:
         enable_progress_bar=False,
         barebones=False,
     )
-    loader = torch.utils.data.DataLoader([batch] * batches, batch_size=None)  # type: ignore[arg-type]
+    loader: DataLoader[Batch] = DataLoader([batch] * batches, batch_size=None)  # type: ignore[arg-type]
     pairs = paired(
         rate(lambda: trainer.validate(tracker, loader, verbose=False), frames * batches),
-        rate(lambda: [forward() for _ in range(batches)], frames * batches),
+        rate(lambda: forward(batches), frames * batches),
         bench.rounds(5),
     )
     told = "batches that are ready; loss, targets, decoding, metrics and start of the loop are ours"
@@ -107,9 +109,10 @@ def validations(size: tuple[int, int], batches: int) -> float:
     tracker = a_tracker(size).eval()
     batch = a_batch(tracker, 4, size)
 
-    def validate() -> None:
+    def validate(times: int) -> None:
         with torch.inference_mode():
-            tracker.validation_step(batch, 0)
+            for _ in range(times):
+                tracker.validation_step(batch, 0)
 
-    validate()
-    return seconds(lambda: [validate() for _ in range(batches)])() / batches
+    validate(1)
+    return seconds(lambda: validate(batches))() / batches

@@ -72,9 +72,9 @@ class Bench:
         """Folder of the rallies."""
         if self.data is not None:
             return self.data
-        small = {"train": 2, "val": 1, "test": 0, "frames": 17, "size": (72, 128)}
-        large = {"train": 4, "val": 2, "test": 0, "frames": 120, "size": (360, 640)}
-        return generate_rallies(self.folder / "rallies", progress=False, **(small if self.quick else large))
+        train, frames, size = (2, 17, (72, 128)) if self.quick else (5, 120, (360, 640))
+        folder = self.folder / "rallies"
+        return generate_rallies(folder, train=train, val=1, test=0, frames=frames, size=size, progress=False)
 
     @cached_property
     def clips(self) -> list[Clip]:

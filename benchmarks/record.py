@@ -113,8 +113,8 @@ def markdown(record: Record, earlier: Record | None = None) -> str:
         f"{machine['threads']} threads of PyTorch; Python {machine['python']}, {libraries}.",
         "",
         "`python -m benchmarks` measures ours and the reference in turns in one run; figures are medians, "
-        "the ratio is ours / reference, the median over the rounds with the smallest and the largest behind it. "
-        "On a busy machine ratios tell more than figures; the load is that just before each part.",
+        "the ratio is ours / reference, the median over the rounds with the smallest and the largest behind "
+        "it. On a busy machine ratios tell more than figures; the load is that just before each part.",
         "",
         f"{len(rows) - len(missed)} of {len(rows)} targets are hit."
         + "".join(f" Missed: {one.name} ({one.ratio:.3g}, {one.target})." for one in missed),

@@ -51,7 +51,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     def step() -> None:
         loss = tracker.training_step(cropped, 0)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     def extra() -> None:

@@ -58,13 +58,13 @@ class HeatmapImages(Callback):
         batch = {key: torch.stack([s[key] for s in samples]).to(pl_module.device) for key in samples[0]}
         with torch.inference_mode():
             heatmaps = pl_module.heatmaps(batch["frames"], batch.get("background"))
-            found = pl_module.detect(batch["frames"], batch.get("background"))
+            found = pl_module.decoder(heatmaps.flatten(0, 1), pl_module.input_size)
         names = [clip.name for clip in getattr(dataset, "clips", [])]
         picture = draw_heatmaps(
             {key: value.cpu() for key, value in batch.items()},
             heatmaps.cpu(),
-            found.xy.cpu(),
-            found.confidence.cpu(),
+            found.xy.unflatten(0, heatmaps.shape[:2]).cpu(),
+            found.confidence.unflatten(0, heatmaps.shape[:2]).cpu(),
             pl_module.threshold,
             names,
         )
