@@ -5,9 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-import yaml
-
 from tracknet.configs.plugins import plugin_libraries
+from tracknet.configs.well_formed import well_formed
 from tracknet.errors import UsageError, nearest
 
 
@@ -62,7 +61,7 @@ def find_config(name: str, asked: str = "--config") -> Path:
     """
     own = Path(name).expanduser()
     if own.is_file():
-        return _well_formed(own)
+        return well_formed(own)
     if packaged := packaged_file(str(own)):
         return packaged
     # Without the ending and the folders, which nearly all names share.
@@ -95,7 +94,7 @@ def find_piece(group: str, name: str, asked: str) -> Path:
     for folder in (Path("configs"), Path(), *libraries()):
         path = folder / group / f"{stem}.yaml"
         if path.is_file():
-            return _well_formed(path)
+            return well_formed(path)
     pieces = [one for one in packaged_configs() if one.count("/") == 2]
     pieces += [path.as_posix() for path in Path("configs").glob("*/*.yaml")]
     groups = sorted({one.split("/")[1] for one in pieces})
@@ -104,36 +103,3 @@ def find_piece(group: str, name: str, asked: str) -> Path:
         raise UsageError(f"{asked}: no group {group!r}{known}")
     names = sorted({Path(one).stem for one in pieces if one.split("/")[1] == group})
     raise UsageError(f"{asked}: no {group} {name!r}{nearest(name, names)} (those are {', '.join(names)})")
-
-
-def _well_formed(path: Path) -> Path:
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-        raise UsageError(f"{path}:{place}: not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if not isinstance(node, yaml.MappingNode):
-        found = "nothing" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "text"
-        raise UsageError(f"{path}: expected keys such as trainer and model, found {found}")
-    _refuse_repeated(path, node)
-    return path
-
-
-def _refuse_repeated(path: Path, node: yaml.Node) -> None:
-    if isinstance(node, yaml.SequenceNode):
-        for one in node.value:
-            _refuse_repeated(path, one)
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen and key.value != "<<":
-                place = f"{path}:{line}:{key.start_mark.column + 1}"
-                raise UsageError(f"{place}: {key.value!r} is in line {seen[key.value]} already")
-            seen[str(key.value)] = line
-            _refuse_repeated(path, value)

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from jsonargparse import get_loader
 
+from tracknet.configs.well_formed import yaml_faults
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Children = dict[Any, tuple[yaml.Node, yaml.Node]]
 
@@ -93,13 +95,17 @@ def read_tree(path: Path) -> Node:
 
     Returns:
         Its tree. Numbers and text are told apart as jsonargparse does it.
+
+    Raises:
+        UsageError: A value cannot be made of what is written.
     """
-    text = path.read_text(encoding="utf-8")
-    values = get_loader("yaml")(text)
-    if not isinstance(values, dict):
-        # jsonargparse takes `trainer:` alone for text.
-        values = yaml.load(text, Loader=_Loader)
-    root = yaml.compose(text, Loader=_Loader)
+    with yaml_faults(path):
+        text = path.read_text(encoding="utf-8")
+        values = get_loader("yaml")(text)
+        if not isinstance(values, dict):
+            # jsonargparse takes `trainer:` alone for text.
+            values = yaml.load(text, Loader=_Loader)
+        root = yaml.compose(text, Loader=_Loader)
     return Node(values) if root is None else _grow(values, None, root, str(path))
 
 
