@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from tracknet.cli.subcommands import run_subcommand
 from tracknet.errors import TrackNetError, UsageError
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
             "diff": diff_files,
             "average": average_files,
         },
-        argv,
+        ["--yes=true" if word == "--yes" else word for word in argv],
     )
 
 
@@ -153,20 +153,35 @@ def convert_file(file: Path, output: Path | None = None) -> int:
     return 0
 
 
-def prune_file(file: Path, output: Path | None = None) -> int:
-    """Keep of a checkpoint what tracking and testing need, without the state of training.
+def prune_file(
+    file: Path,
+    output: Path | None = None,
+    keep_last: NonNegativeInt | None = None,
+    older_than: str | None = None,
+    max_size: str | None = None,
+    yes: bool = False,
+) -> int:
+    """Write a checkpoint without the state of training; of a folder, list the checkpoints that may go.
 
     Args:
-        file: Checkpoint of ours.
-        output: Checkpoint to write; default the name of FILE with _pruned, here.
+        file: Checkpoint of ours; or the folder of a run, or of many.
+        output: Of a checkpoint, the file to write; default the name of FILE with _pruned, here.
+        keep_last: Of a folder, how many of the newest of each run stay. With nothing else, all others may go.
+        older_than: Of a folder, those older than that may go, such as 30d, 12h or 2w.
+        max_size: Of a folder, the oldest may go until all take no more than that, such as 5GB.
+        yes: Of a folder, remove them. The newest whole one of each run and the newest best one always stay.
 
     Returns:
         Exit code 0.
 
     Raises:
-        UsageError: The output is there already.
-        TrackNetError: FILE cannot be read, or the result cannot be written.
+        UsageError: The output is there already, or a wrong age or size.
+        TrackNetError: FILE cannot be read or removed, or the result cannot be written.
     """
+    if file.is_dir():
+        return _prune_folder(file, keep_last, older_than, max_size, yes)
+    if (keep_last, older_than, max_size, yes) != (None, None, None, False):
+        raise UsageError(f"prune {file}: --keep_last, --older_than, --max_size and --yes are for folders")
     output = output or Path(f"{file.stem}_pruned.ckpt")
     _refuse_existing(output)
 
@@ -178,6 +193,31 @@ def prune_file(file: Path, output: Path | None = None) -> int:
     print(
         f"size:       {before:.2f} -> {after:.2f} MiB ({after / before:.0%}); training cannot go on from it"
     )
+    return 0
+
+
+def _prune_folder(
+    root: Path, keep_last: int | None, older_than: str | None, max_size: str | None, yes: bool
+) -> int:
+    from tracknet.training.retention import Retention, bytes_of, days_of, removable_checkpoints
+
+    if keep_last is None and older_than is None and max_size is None:
+        raise UsageError(f"prune {root}: of a folder, say --keep_last N, --older_than 30d or --max_size 5GB")
+    retention = Retention(
+        keep_last,
+        None if older_than is None else days_of(older_than),
+        None if max_size is None else bytes_of(max_size),
+    )
+    found = removable_checkpoints(root, retention)
+    for one in found:
+        if yes:
+            try:
+                one.path.unlink()
+            except OSError as error:
+                raise TrackNetError(f"{one.path}: cannot be removed: {error.strerror}") from error
+        print(f"{one.path}: {one.reason}, {one.size / 1e6:.1f} MB")
+    total = f"{len(found)} checkpoint{'s' * (len(found) != 1)}, {sum(one.size for one in found) / 1e6:.1f} MB"
+    print(f"removed: {total}" if yes else f"would remove: {total}; --yes removes them")
     return 0
 
 

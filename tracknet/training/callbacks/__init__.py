@@ -17,6 +17,7 @@ from tracknet.training.callbacks.monitoring import (
     Throughput,
     TrainingNotices,
 )
+from tracknet.training.callbacks.pretrained_weights import PretrainedWeights
 from tracknet.training.callbacks.profiler import Profile
 from tracknet.training.callbacks.run_record import RunRecord
 
@@ -34,6 +35,7 @@ __all__ = [
     "NoDetectionsDiagnosis",
     "NonFiniteGuard",
     "PretrainedBackbone",
+    "PretrainedWeights",
     "Profile",
     "ProgressLines",
     "Report",

@@ -1,0 +1,75 @@
+"""Fine-tuning from the weights of a checkpoint that fit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from tracknet.errors import UsageError
+from tracknet.models.compact import CompactTrackNet
+from tracknet.training.callbacks import PretrainedWeights
+from tracknet.training.checkpoint_format import write_checkpoint
+from tracknet.training.lightning_module import HeatmapTracker
+
+
+def tracker(frames: int = 3) -> HeatmapTracker:
+    network = CompactTrackNet(frames, "none", stem=4, widths=[8, 8, 8])
+    return HeatmapTracker(network, input_size=(32, 64))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    torch.manual_seed(5)
+    module = tracker()
+    write_checkpoint(
+        {"state_dict": module.state_dict(), "pytorch-lightning_version": "2.6"}, tmp_path / "a.ckpt"
+    )
+    return tmp_path / "a.ckpt", module
+
+
+def load(callback: PretrainedWeights, module: HeatmapTracker) -> None:
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    callback.setup(trainer, module, "fit")
+
+
+def test_all_of_it_where_the_network_is_the_same(trained, caplog):
+    path, before = trained
+    module = tracker()
+    with caplog.at_level("INFO"):
+        load(PretrainedWeights(str(path)), module)
+    for name, value in before.state_dict().items():
+        assert torch.equal(module.state_dict()[name], value), name
+    count = len(before.state_dict())
+    assert f"{path}: {count} of {count} weights taken (100.0% of the numbers)" in caplog.text
+
+
+def test_what_fits_where_it_is_another_and_what_does_not_is_named(trained, caplog):
+    path, before = trained
+    module = tracker(frames=5)
+    own = {name: value.clone() for name, value in module.state_dict().items()}
+    fitting = [name for name, one in own.items() if one.shape == before.state_dict()[name].shape]
+    other = [name for name in own if name not in fitting]
+    assert fitting
+    assert other
+    with caplog.at_level("INFO"):
+        load(PretrainedWeights(str(path), leave_out=[fitting[0]]), module)
+    for name, value in module.state_dict().items():
+        expected = before.state_dict()[name] if name in fitting[1:] else own[name]
+        assert torch.equal(value, expected), name
+    assert f"{len(fitting) - 1} of {len(own)} weights taken" in caplog.text
+    assert f"left out: {fitting[0]}" in caplog.text
+    was, now = list(before.state_dict()[other[0]].shape), list(own[other[0]].shape)
+    assert f"of another shape: {other[0]} {was} for {now}" in caplog.text
+
+
+def test_what_does_not_fit_at_all_is_refused_and_a_resumed_run_keeps_its_own(trained, tmp_path):
+    path, _ = trained
+    write_checkpoint({"state_dict": {"conv.weight": torch.ones(2)}}, tmp_path / "b.ckpt")
+    with pytest.raises(
+        UsageError, match=r"b.ckpt: nothing of it fits this HeatmapTracker: 0 of .*\n.*not in"
+    ):
+        load(PretrainedWeights(str(tmp_path / "b.ckpt")), tracker())
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.ckpt_path = str(path)
+    PretrainedWeights("nowhere.ckpt").setup(trainer, tracker(), "fit")

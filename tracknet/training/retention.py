@@ -1,0 +1,141 @@
+"""Checkpoints that may go, by age, number and room on disk; never the last good one."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.checkpoint_format import check_seal
+from tracknet.training.checkpoints import read_checkpoint
+
+_DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BYTES |= {f"{name}i": 1024**power for power, name in enumerate("kmgt", 1)}
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A checkpoint that may go.
+
+    Attributes:
+        path: The file.
+        size: Its bytes.
+        reason: Why, in words.
+    """
+
+    path: Path
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What is kept of the checkpoints of each run.
+
+    With a number alone, all but the newest ones may go. With an age or a budget, what is older or what is
+    beyond it may go, the oldest first, and the number says how many newest ones of each run stay in any case.
+
+    Attributes:
+        keep_last: How many of the newest checkpoints of each run stay.
+        older_than: Age in days beyond which the others may go.
+        max_size: Bytes that all checkpoints together may take.
+    """
+
+    keep_last: int | None = None
+    older_than: float | None = None
+    max_size: int | None = None
+
+
+def removable_checkpoints(root: Path, retention: Retention) -> list[Removable]:
+    """List the checkpoints below a folder that may go, the oldest first.
+
+    Of each folder of checkpoints, the newest one that is whole stays, the newest whole one whose name begins
+    with ``best``, and what a link there leads to.
+
+    Args:
+        root: Folder of a run, or of many.
+        retention: What is kept.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder")
+    files = sorted(_files(root), key=lambda path: path.stat().st_mtime_ns)
+    kept: set[Path] = set()
+    for folder in {path.parent for path in files}:
+        newest = [path for path in reversed(files) if path.parent == folder]
+        kept.update(newest[: retention.keep_last or 0])
+        kept.update(_last_good(newest), _last_good([one for one in newest if one.name.startswith("best")]))
+        kept.update(one.resolve() for one in folder.glob("*.ckpt") if one.is_symlink())
+    kept |= {path for path in files if path.resolve() in kept}
+    others = [path for path in files if path not in kept]
+    found: dict[Path, str] = {}
+    if retention.older_than is not None:
+        ages = {path: (time.time() - path.stat().st_mtime) / 86400 for path in others}
+        found = {path: f"{age:.0f} days old" for path, age in ages.items() if age > retention.older_than}
+    if retention.max_size is not None:
+        room = sum(path.stat().st_size for path in files if path not in found)
+        for path in others:
+            if path not in found and room > retention.max_size:
+                found[path] = f"beyond {retention.max_size / 1e9:.3g} GB"
+                room -= path.stat().st_size
+    if retention.older_than is None and retention.max_size is None:
+        found = dict.fromkeys(others, f"not among the newest {retention.keep_last}")
+    return [Removable(path, path.stat().st_size, found[path]) for path in others if path in found]
+
+
+def days_of(text: str) -> float:
+    """Read an age such as ``30d``, ``12h`` or ``2w``, in days.
+
+    Raises:
+        UsageError: It is none.
+
+    Example:
+        >>> days_of("2w"), days_of("12h")
+        (14.0, 0.5)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip().lower())
+    if found is None:
+        raise UsageError(f"--older_than {text}: expected an age such as 30d, 12h or 2w")
+    return float(found[1]) * _DAYS[found[2]]
+
+
+def bytes_of(text: str) -> int:
+    """Read a size such as ``5GB``, ``500MB`` or ``2GiB``, in bytes.
+
+    Raises:
+        UsageError: It is none.
+
+    Example:
+        >>> bytes_of("1.5GB"), bytes_of("2KiB")
+        (1500000000, 2048)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b?", text.strip().lower())
+    if found is None:
+        raise UsageError(f"--max_size {text}: expected a size such as 5GB or 500MB")
+    return int(float(found[1]) * _BYTES[found[2]])
+
+
+def _files(root: Path) -> Iterator[Path]:
+    # Hidden ones are being written; links lead to files that are counted where they lie.
+    for path in root.rglob("[!.]*.ckpt"):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _last_good(newest: Sequence[Path]) -> list[Path]:
+    return next(([path] for path in newest if _is_good(path)), [])
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        if check_seal(path) != "whole":
+            read_checkpoint(path)
+    except (TrackNetError, OSError):
+        return False
+    return True
