@@ -32,13 +32,14 @@ class Tracker(HeatmapTracker):
         return torch.optim.AdamW(self.parameters(), lr=3e-3)
 
 
-def main(root: Path, epochs: int) -> str:
+def main(root: Path, epochs: int, size: tuple[int, int] = (288, 512)) -> str:
     """Train and say where the best checkpoint lies."""
     seed_everything(42, workers=True)
-    tracker = Tracker(CompactTrackNet(frames=8), loss=WBCELoss("ball"), decoder=PeakDecoder(0.4))
+    network = CompactTrackNet(frames=8)
+    tracker = Tracker(network, loss=WBCELoss("ball"), decoder=PeakDecoder(0.4), input_size=size)
     data = FlatVideoDataModule(
         root,
-        crop=RandomCrop((160, 256)),
+        crop=RandomCrop((size[0] // 2, size[1] // 2)),
         augmentation=Augmentation(),
         # The command line links these four to the model.
         frames=tracker.frames,

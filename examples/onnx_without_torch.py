@@ -1,0 +1,46 @@
+"""Track a video with an exported graph: numpy, onnxruntime and av are enough.
+
+Usage: tracknet export best.ckpt --format onnx --positions     # once, where tracknet is installed
+       python onnx_without_torch.py best.onnx rally.mp4 > rally_ball.csv
+
+All frames are held in memory, 0.4 MB each: meant for rallies, not for whole matches.
+"""
+
+import json
+import sys
+
+import av
+import numpy as np
+import onnxruntime
+
+
+def main(graph: str, video: str) -> None:
+    """Print ``Frame,Visibility,X,Y,Confidence``, positions in pixels of the video."""
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    info = json.loads(session.get_modelmeta().custom_metadata_map["tracknet"])
+    length, (height, width) = info["frames"], info["input_size"]
+    with av.open(video) as container:
+        shape = (container.streams.video[0].height, container.streams.video[0].width)
+        pictures = [
+            frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray().transpose(2, 0, 1)
+            for frame in container.decode(video=0)
+        ]
+    given = {}
+    if info["needs_background"]:
+        some = pictures[:: max(1, len(pictures) // 100)]
+        given["background"] = np.median(some, axis=0).astype(np.uint8)[None]
+    print("Frame,Visibility,X,Y,Confidence")
+    done = 0
+    while done < len(pictures):  # windows do not overlap; the last one is moved back so that it is full
+        start = max(0, min(done, len(pictures) - length))
+        window = np.stack((pictures[start : start + length] + pictures[-1:] * length)[:length])
+        xy, confidence = session.run(None, {"frames": window[None], **given})
+        for at in range(done - start, min(length, len(pictures) - start)):
+            x, y = (xy[0, at] + 0.5) * (shape[1] / width, shape[0] / height) - 0.5
+            seen = confidence[0, at] >= info["threshold"]
+            print(f"{start + at},{int(seen)},{x * seen:.2f},{y * seen:.2f},{confidence[0, at]:.4f}")
+        done = start + length
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
