@@ -42,7 +42,8 @@ def main() -> int:
             "clip of the frame cache",
             cached,
             unnoticed,
-            f"`data cache --verify` names and rebuilds it; opening it, as a training does, noticed {by_opening}",
+            f"`data cache --verify` names and rebuilds it; "
+            f"opening it, as a training does, noticed {by_opening}",
         ),
     ]
     lines = [

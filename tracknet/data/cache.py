@@ -34,6 +34,7 @@ CACHE_VERSION = 1  # part of each key: raise it when the same video would give o
 
 # What reading a file that is missing, cut short or overwritten ends in.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError)
+_KEPT = {"version", "source", "size", "frames", "stretches", DIGEST}  # keys of meta.json
 _HEADER = 128  # bytes of the header of frames.npy, the same for every number of frames
 _CHUNK = 1 << 20
 _MOVE = "choose another folder with TRACKNET_CACHE or the option for the root of the cache"
@@ -200,8 +201,8 @@ class FrameCache:
             try:
                 self._verified(folder)
                 meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-                without += DIGEST not in meta
-                if meta.get(DIGEST) in (None, digest_of(folder, meta)):
+                without += meta.keys() <= _KEPT - {DIGEST}
+                if meta.keys() <= _KEPT and meta.get(DIGEST) in (None, digest_of(folder, meta)):
                     continue
             except _DAMAGE:
                 pass

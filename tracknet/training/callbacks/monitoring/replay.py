@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,12 @@ def replay(path: Path | str, module: LightningModule) -> str:
         module.load_state_dict(content["state_dict"])
         random = RandomState(content["random"]["host"], content["random"].get("device"))
         batch = {name: value.to(module.device) for name, value in content["batch"].items()}
-    except (OSError, KeyError, RuntimeError, TypeError) as error:
+    except pickle.UnpicklingError as error:
+        raise TrackNetError(
+            f"{path}: damaged, or it holds more than tensors and plain values, which could be code and is "
+            "not opened; expected a file that NonFiniteGuard wrote"
+        ) from error
+    except (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise TrackNetError(
             f"{path}: cannot be replayed with this {type(module).__name__}: {str(error).splitlines()[0]}; "
             "expected a file that NonFiniteGuard wrote, and a module of the same network"

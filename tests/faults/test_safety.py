@@ -1,0 +1,282 @@
+"""Files of strangers: what is in them is not run, and names of classes are followed as far as is told."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tracknet import trust
+from tracknet.cli.main import main
+from tracknet.errors import TrackNetError
+from tracknet.models.compact import CompactTrackNet
+from tracknet.training.callbacks.monitoring.replay import replay
+from tracknet.training.checkpoint_format import write_checkpoint
+from tracknet.training.checkpoints import load_tracker
+from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.rectifier import TrajectoryRectifier, load_rectifier
+
+MARK = "mark"
+EVIL = f"""
+from pathlib import Path
+from tracknet.models.compact import CompactTrackNet
+from tracknet.models.inpaintnet import ResidualInpaintNet
+
+Path({MARK!r}).write_text("imported")
+
+class Net(CompactTrackNet):
+    pass
+
+class Fill(ResidualInpaintNet):
+    pass
+"""
+
+
+class Touch:
+    """Writes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return (Path.write_text, (Path(MARK), "run"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder of a stranger's, the current one, from which modules are found."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "evil_net.py").write_text(EVIL)
+    yield tmp_path
+    sys.modules.pop("evil_net", None)
+
+
+@pytest.fixture(params=["torch", "pickle"])
+def evil(here, request):
+    """A file that writes another one when it is opened without care."""
+    content = {
+        "state_dict": {"network.weight": torch.ones(2)},
+        "hyper_parameters": Touch(),
+        "pytorch-lightning_version": "2.6",
+        "optimizer_states": [],
+    }
+    if request.param == "torch":
+        torch.save(content, "evil.ckpt")
+        torch.load("evil.ckpt", weights_only=False)
+    else:
+        Path("evil.ckpt").write_bytes(pickle.dumps(content))
+        pickle.loads(Path("evil.ckpt").read_bytes())
+    Path(MARK).unlink()
+    return "evil.ckpt"
+
+
+def one_message(capsys) -> str:
+    error = capsys.readouterr().err
+    assert error.startswith("tracknet ")
+    assert error.count("\n") == 1, error
+    return error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "track video.mp4 --ckpt FILE",
+        "track video.mp4 --ckpt FILE --output a.csv",
+        "export FILE",
+        "checkpoint import FILE --output new.ckpt",
+        "checkpoint inspect FILE",
+        "checkpoint verify FILE",
+        "checkpoint convert FILE",
+        "checkpoint prune FILE",
+        "checkpoint diff FILE FILE",
+        "checkpoint average FILE FILE",
+    ],
+)
+def test_a_pickle_is_opened_by_no_command(words, evil, tiny_rallies, capsys):
+    Path("video.mp4").symlink_to(tiny_rallies / "a.mp4")
+    assert main([evil if word == "FILE" else word for word in words.split()]) == 1
+    assert "is not opened" in one_message(capsys)
+    assert not Path(MARK).exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_nor_by_the_training_commands(command, evil, tiny_rallies, capsys):
+    words = ["+callbacks=minimal", f"--data.root={tiny_rallies}", "--ckpt_path", evil]
+    assert main([command, *words]) == 1
+    assert "is not opened" in one_message(capsys)
+    assert not Path(MARK).exists()
+
+
+def test_nor_by_what_python_code_loads(evil):
+    module = HeatmapTracker(CompactTrackNet(3, "none", stem=4, widths=[8, 8, 8]))
+    for load in (load_tracker, load_rectifier, lambda path: replay(path, module)):
+        with pytest.raises(TrackNetError, match=r"evil\.ckpt: "):
+            load(Path(evil))
+        assert not Path(MARK).exists()
+
+
+CONFIG = """
+model:
+  class_path: HeatmapTracker
+  init_args:
+    network: {network}
+data:
+  class_path: FlatVideoDataModule
+  init_args: {{root: rallies}}
+"""
+STRANGER = "{class_path: evil_net.Net, init_args: {frames: 3}}"
+REFUSED = r"evil_net is not a trusted package \(those are lightning, torch, torchmetrics, tracknet"
+
+
+def check(text: str, *words: str) -> int:
+    Path("run.yaml").write_text(text)
+    return main(["config", "check", "run.yaml", *words])
+
+
+class TestConfigs:
+    """Configurations that name a class whose module does something when it is imported."""
+
+    def test_the_danger_is_real(self, here):
+        assert check(CONFIG.format(network=STRANGER)) == 0
+        assert Path(MARK).exists()
+
+    @pytest.mark.parametrize(
+        ("text", "words", "place"),
+        [
+            (CONFIG.format(network=STRANGER), ["--trusted-only"], "run.yaml:5:27: "),
+            ("shared: true" + CONFIG.format(network="evil_net.Net"), [], "run.yaml:5:14: "),
+            (
+                CONFIG.format(network="CompactTrackNet"),
+                ["--trusted-only", "--model.network=evil_net.Net"],
+                "",
+            ),
+        ],
+    )
+    def test_it_is_refused_with_its_place_and_not_imported(self, text, words, place, here, capsys):
+        assert check(text, *words) == 2
+        (line,) = capsys.readouterr().out.splitlines()
+        assert re.match(rf"{re.escape(place)}model\.network: no class 'evil_net.Net': {REFUSED}", line), line
+        assert "evil_net" not in sys.modules
+        assert not Path(MARK).exists()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            CONFIG.format(network=f"'{STRANGER}'"),
+            CONFIG.format(network="CompactTrackNet") + "trainer: {callbacks: [evil_net.Net]}\n",
+            "model: other.yaml\ndata: FlatVideoDataModule\n",
+        ],
+    )
+    def test_nor_where_it_is_hidden(self, text, here, monkeypatch):
+        monkeypatch.setenv("TRACKNET_TRUSTED_ONLY", "1")
+        Path("other.yaml").write_text(
+            yaml.safe_dump(yaml.safe_load(CONFIG.format(network=STRANGER))["model"])
+        )
+        assert check(text) == 2
+        assert "evil_net" not in sys.modules
+        assert not Path(MARK).exists()
+
+    def test_who_has_read_the_file_may_say_so_and_plugins_are_trusted(self, here, monkeypatch, capsys):
+        shared = "shared: true" + CONFIG.format(network=STRANGER)
+        monkeypatch.setattr(trust, "trusted_packages", lambda: (*trust.PACKAGES, "evil_net"))
+        assert check(shared) == 0
+        monkeypatch.undo()
+        monkeypatch.chdir(here)
+        assert check(shared, "--trusted-only=false") == 0
+        assert check(shared) == 2
+        assert check(shared, "--trusted-only=perhaps") == 2
+        assert "--trusted-only: expected true or false, found 'perhaps'" in capsys.readouterr().out
+
+    def test_what_could_do_anything_is_never_named(self, here, capsys):
+        assert check(CONFIG.format(network="{class_path: subprocess.Popen, init_args: {args: [ls]}}")) == 2
+        assert "subprocess.Popen" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "tag",
+        ["!!python/object/apply:os.system ['touch mark']", "!!python/name:os.system", "!!js/function x"],
+    )
+    def test_tags_are_not_followed(self, tag, here, capsys):
+        assert check(CONFIG.format(network=tag)) == 2
+        assert "run.yaml" in capsys.readouterr().out
+        assert not Path(MARK).exists()
+
+
+@pytest.fixture
+def named(here):
+    """Checkpoints of a tracker and of a rectifier whose networks are of that module."""
+    tracker = HeatmapTracker(CompactTrackNet(3, "none", stem=4, widths=[8, 8, 8]), input_size=(32, 64))
+    recipe = dict(tracker.hparams)
+    recipe["network"] = {**recipe["network"], "class_path": "evil_net.Net"}
+    content = {"state_dict": tracker.state_dict(), "pytorch-lightning_version": "2.6"}
+    write_checkpoint(content | {"hyper_parameters": recipe}, here / "a.ckpt")
+    rectifier = TrajectoryRectifier()
+    content = {"state_dict": rectifier.state_dict(), "pytorch-lightning_version": "2.6"}
+    rectifier.on_save_checkpoint(content)
+    content["rectifier"]["class_path"] = "evil_net.Fill"
+    write_checkpoint(content, here / "b.ckpt")
+    return recipe
+
+
+class TestCheckpoints:
+    """Checkpoints that name a class whose module does something when it is imported."""
+
+    @pytest.mark.parametrize(
+        "words", ["track video.mp4 --ckpt a.ckpt", "export a.ckpt", "checkpoint verify a.ckpt"]
+    )
+    def test_it_is_not_imported(self, words, named, tiny_rallies, capsys):
+        Path("video.mp4").symlink_to(tiny_rallies / "a.mp4")
+        assert main(["checkpoint", "inspect", "a.ckpt"]) == 0
+        assert "evil_net.Net" in capsys.readouterr().out
+        assert main(words.split()) == 1
+        error = one_message(capsys)
+        assert "a.ckpt: not built: it names the class evil_net.Net, and " in error
+        assert "evil_net.py is neither an installed package nor code that a training of yours" in error
+        with pytest.raises(TrackNetError, match=r"b\.ckpt: not built: it names the class evil_net\.Fill"):
+            load_rectifier(Path("b.ckpt"))
+        assert "evil_net" not in sys.modules
+        assert not Path(MARK).exists()
+
+    def test_on_request(self, named, capsys):
+        assert main(["checkpoint", "verify", "a.ckpt", "--trust"]) == 0
+        assert "network:  Net, all names and shapes fit" in capsys.readouterr().out
+        assert trust.TRUST_VARIABLE not in trust.os.environ
+        assert type(load_rectifier(Path("b.ckpt"), trust=True)).__name__ == "Fill"
+
+    def test_where_a_training_here_has_used_it(self, named, here):
+        trust.remember([named])
+        trust.remember([named])
+        register = here / "state" / "tracknet" / "own_modules"
+        assert register.read_text() == f"{here / 'evil_net.py'}\n"
+        assert type(load_tracker(here / "a.ckpt").network).__name__ == "Net"
+
+    def test_the_standard_library_is_not_imported_at_all(self, named, here):
+        recipe = named | {"network": {"class_path": "antigravity.Net", "init_args": {}}}
+        content = {"state_dict": {}, "pytorch-lightning_version": "2.6", "hyper_parameters": recipe}
+        write_checkpoint(content, here / "c.ckpt")
+        with pytest.raises(TrackNetError, match=r"c\.ckpt: the tracker cannot be built from it"):
+            load_tracker(here / "c.ckpt")
+        assert "antigravity" not in sys.modules
+
+    def test_a_configuration_inside_is_plain_yaml_or_refused(self, named, here, capsys):
+        content = {"state_dict": {"w": torch.ones(1)}, "hyper_parameters": {}}
+        write_checkpoint(content, here / "d.ckpt", "a: !!python/object/apply:os.system ['touch mark']")
+        assert main(["checkpoint", "diff", "d.ckpt", "d.ckpt"]) == 1
+        assert "d.ckpt: its configuration is not plain YAML: " in one_message(capsys)
+        assert not Path(MARK).exists()
+
+
+def test_settings_of_the_parser_are_put_back():
+    from jsonargparse._common import parsing_settings
+
+    before = dict(parsing_settings)
+    with trust.limited(more=["numpy"]):
+        assert trust.refusal_of("numpy.random.Generator") == ""
+        assert trust.refusal_of("json.JSONDecoder").startswith("json is not a trusted package")
+        with trust.limited(on=False):
+            assert trust.refusal_of("json.JSONDecoder")
+    assert trust.refusal_of("json.JSONDecoder") == ""
+    assert parsing_settings == before
