@@ -26,11 +26,13 @@ extensions = [
     "mathml",
     "presets",
     "code_role",
+    "colons",
     "site_pages",
 ]
 exclude_patterns = ["_build", "_ext"]
 default_role = "code_or_link"
 nitpicky = True
+smartquotes = False  # would make one long dash of the two before an option
 suppress_warnings = [
     "sphinx_autodoc_typehints.guarded_import",  # of packages that are not installed
     "sphinx_autodoc_typehints.forward_reference",  # in classes of other packages
@@ -80,11 +82,13 @@ if os.environ.get("TRACKNET_DOCS_ONLINE"):
         "jsonargparse": ("https://jsonargparse.readthedocs.io/en/stable", None),
     }
 _OTHERS = (
-    "torch|lightning|lightning_fabric|pytorch_lightning|torchmetrics|numpy|jsonargparse|av|rich|matplotlib"
+    "torch|lightning|lightning_fabric|pytorch_lightning|torchmetrics|numpy|jsonargparse|av|rich|matplotlib|PIL|"
+    "optuna|yaml|typing_extensions"
 )
 _STANDARD = "|".join(sorted(sys.stdlib_module_names - {"test"}))
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_OTHERS})\..+"),
     (r"py:.*", rf"({_STANDARD})(\..+)?"),
-    (r"py:(class|obj|exc|data)", r"[a-z]+|[A-Z]\w+(Error|Interrupt|Exit)"),  # int, None's kin, OSError
+    (r"py:(class|obj|exc|data)", r"[a-z]+|Ellipsis|[A-Z]\w+(Error|Interrupt|Exit|Pruned)"),  # int, OSError
+    (r"py:(class|obj)", r"tracknet\..+\.(_\w+|[A-Z])"),  # private classes and type variables have no page
 ]

@@ -114,7 +114,7 @@ class FrameSource(ABC):
 
     @abstractmethod
     def sample(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:
-        """Read up to ``samples`` frames spread evenly over the source; see :func:`sample_frames`."""
+        """Read up to ``samples`` frames spread evenly over the source; see `sample_frames`."""
 
 
 class VideoFile(FrameSource):

@@ -134,7 +134,7 @@ def _of_ours(kind: Kind, cls: type) -> Iterator[str]:
     yield f"{doc.short_description or ''}\n"
     if doc.long_description:
         yield f"{doc.long_description}\n"
-    yield f"``{class_path(cls)}`` -- source and methods: :py:class:`{cls.__module__}.{cls.__qualname__}`\n"
+    yield f"``{class_path(cls)}``; its methods: :py:class:`{cls.__module__}.{cls.__qualname__}`\n"
     yield from _parameters(kind, cls)
 
 

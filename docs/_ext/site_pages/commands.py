@@ -154,6 +154,8 @@ def _usage(action: argparse.Action) -> str:
 def _metavar(action: argparse.Action) -> str:
     if isinstance(action.metavar, tuple):
         return " ".join(action.metavar)
+    if action.metavar == "[ITEM,...]" and not action.option_strings:
+        return f"{action.dest.upper()} ..."
     return action.metavar or action.dest.rpartition(".")[2].upper()
 
 
@@ -166,18 +168,19 @@ def _signature(action: argparse.Action) -> str:
 
 
 def _explained(action: argparse.Action) -> str:
-    kind = words_of(action)
-    if not action.option_strings:
-        given = "may be left out" if action.nargs == "?" or not action.required else "required"
-    elif action.required:
-        given = "required"
-    elif action.nargs == 0:
-        given = "off unless given"
-    else:
-        given = f"default ``{shown(action.default)}``"
-    facts = ", ".join(part for part in (rst.plain(kind), given) if part)
+    facts = ", ".join(part for part in (rst.plain(words_of(action)), _given(action)) if part)
     text = rst.plain(" ".join((action.help or "").split()))
-    return f"*{facts}*\n\n{text}" if "``" not in facts else f"{facts}\n\n{text}"
+    return f".. rst-class:: facts\n\n{facts}\n\n{text}"
+
+
+def _given(action: argparse.Action) -> str:
+    if action.required or not (action.option_strings or action.nargs == "?"):
+        return "required"
+    if not action.option_strings:
+        return "may be left out"
+    if action.nargs == 0 or action.default == argparse.SUPPRESS:
+        return "off unless given"
+    return "optional" if action.default is None else f"default ``{shown(action.default)}``"
 
 
 def _onward(command: str) -> list[str]:

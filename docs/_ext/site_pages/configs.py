@@ -72,7 +72,7 @@ def _file(group: str, name: str) -> Iterator[str]:
     text = (library() / name).read_text(encoding="utf-8")
     stem = name.rpartition("/")[2].removesuffix(".yaml")
     said = f"+{group}={stem}" if group else f"--config configs/{name}"
-    yield f"**{stem}** -- {rst.plain(text.partition(chr(10))[0].lstrip('# '))}\n"
+    yield f"**{stem}**: {rst.plain(text.partition(chr(10))[0].lstrip('# '))}\n"
     yield rst.directive(
         "dropdown", said, rst.directive("code-block", "yaml", text), name=f"config-{name[:-5]}"
     )

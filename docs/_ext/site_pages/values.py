@@ -23,7 +23,7 @@ def words_of(action: argparse.Action) -> str:
         return ""
     kind: Any = action.type
     word = _PLAIN.get(kind) or (in_words(kind) if isinstance(kind, type) else "")
-    return f"{word}, several" if action.nargs in ("+", "*") or isinstance(action.nargs, int) else word
+    return f"{word}, several" if action.nargs in ("+", "*", 2) else word
 
 
 def shown(value: Any) -> str:
