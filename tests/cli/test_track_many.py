@@ -12,11 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tracknet.cli import track_workers
 from tracknet.cli.main import main as tracknet
+from tracknet.cli.processes import Worker
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import ComponentDecoder
+from tracknet.models import CompactTrackNet
 from tracknet.tracking.batch import find_jobs, holds_videos
 from tracknet.tracking.trajectory import read_trajectory
 from tracknet.training.lightning_module import HeatmapTracker
@@ -30,6 +33,16 @@ def ckpt(bright_network, tmp_path_factory):
     """Checkpoint of a tracker that finds the dot."""
     path = tmp_path_factory.mktemp("bright") / "bright.ckpt"
     tracker = HeatmapTracker(bright_network(3), decoder=ComponentDecoder(), input_size=SIZE)
+    save_tracker(tracker, path, PublicCheckpoint("WASB", {}), "x")
+    return path
+
+
+@pytest.fixture(scope="module")
+def compact(tmp_path_factory):
+    """Checkpoint of a network that other processes can build; it has learnt nothing."""
+    path = tmp_path_factory.mktemp("compact") / "compact.ckpt"
+    torch.manual_seed(0)
+    tracker = HeatmapTracker(CompactTrackNet(3), decoder=ComponentDecoder(), input_size=SIZE)
     save_tracker(tracker, path, PublicCheckpoint("WASB", {}), "x")
     return path
 
@@ -236,19 +249,18 @@ def test_one_video_or_many(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_takes_only_its_video_with_it(here, ckpt, tiny_rallies, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+def test_a_process_that_dies_takes_only_its_video_with_it(here, compact, tiny_rallies, monkeypatch, capsys):
     shutil.copy(tiny_rallies / "c.mp4", "../films/c.mp4")
-    given = track_workers._Worker.given
+    send = Worker.send
 
     def killed_at_c(worker, job):
         if job.name == "c.mp4":
-            worker._process.kill()
-            worker._process.join()
-        return given(worker, job)
+            worker.process.kill()
+            worker.process.join()
+        send(worker, job)
 
-    monkeypatch.setattr(track_workers._Worker, "given", killed_at_c)
-    assert tracknet(["track", "../films", "--ckpt", str(ckpt), "--processes", "2"]) == 1
+    monkeypatch.setattr(Worker, "send", killed_at_c)
+    assert tracknet(["track", "../films", "--ckpt", str(compact), "--processes", "2"]) == 1
     rows = summary("tracked")
     assert {name: row["status"] for name, row in rows.items()} == {
         "a.mp4": "tracked",
@@ -258,24 +270,21 @@ def test_a_process_that_dies_takes_only_its_video_with_it(here, ckpt, tiny_ralli
     }
     assert "its process ended with signal 9 (SIGKILL); was there too little memory" in rows["c.mp4"]["reason"]
     assert "2 of 4 videos failed" in capsys.readouterr().err
-    monkeypatch.setattr(track_workers._Worker, "given", given)
-    assert tracknet(["track", "../films", "--ckpt", str(ckpt), "--processes", "2", "--step", "2"]) == 2
+    assert tracknet(["track", "../films", "--ckpt", str(compact), "--processes", "2", "--step", "2"]) == 2
     assert "a step of 2 goes with" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_killed_and_given_again(here, ckpt, write_rally, sign):
+def test_killed_and_given_again(here, compact, write_rally, sign):
     many = here.parent / "many"
     many.mkdir()
     write_rally(many, "0", 200)
     for number in range(1, 5):
         shutil.copy(many / "0.mp4", many / f"{number}.mp4")
-    words = ["track", "../many", "--ckpt", str(ckpt), "--processes", "2", "--mode=average", "--device=cpu"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    words = ["track", "../many", "--ckpt", str(compact), "--processes", "2", "--mode=average", "--device=cpu"]
     command = subprocess.Popen(
         [sys.executable, "-m", "tracknet", *words],
-        env=environment,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -288,7 +297,6 @@ def test_killed_and_given_again(here, ckpt, write_rally, sign):
     assert set(states("tracked").values()) == {"tracked", "open"}
     again = subprocess.run(
         [sys.executable, "-m", "tracknet", *words],
-        env=environment,
         capture_output=True,
         text=True,
         timeout=300,

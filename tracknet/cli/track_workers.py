@@ -6,8 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
-from multiprocessing import connection, get_context
+from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from tracknet.cli.engines import Engine, load_detector
+from tracknet.cli.processes import DIED, Worker, that_speak
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.track import Device, csv_path
 from tracknet.data.video import open_source
@@ -28,7 +28,6 @@ from tracknet.tracking.trajectory import TrajectoryRow, TrajectorySummary, parti
 from tracknet.training.records.machine import usable_cores
 
 _TOLD_EVERY = 0.5  # seconds between two reports of a process
-_PATIENCE = 10.0  # seconds that a process has to write what it has found, once told to stop
 
 Tell = Callable[[int], None]
 
@@ -166,77 +165,40 @@ def track_in_processes(
     """
     left = deque(jobs)
     threads = max(1, usable_cores() // processes)
-    workers = [_Worker(settings, threads, left.popleft()) for _ in range(processes)]
+    at: dict[Worker, VideoJob] = {}
+
+    def give(worker: Worker) -> None:
+        at[worker] = left.popleft()
+        worker.send(at[worker])
+
     try:
-        while workers:
-            ready = connection.wait([one.answers for one in workers])
-            for worker in [one for one in workers if one.answers in ready]:
-                outcome = worker.answer(tell)
-                if outcome is None:
+        for _ in range(processes):
+            give(Worker(_serve, settings, threads))
+        while at:
+            for worker in that_speak(list(at)):
+                said = worker.hear()
+                if isinstance(said, int):
+                    tell(said)
                     continue
-                yield outcome
-                workers.remove(worker)
+                if isinstance(said, TrackNetError):
+                    raise said
+                job = at.pop(worker)
+                yield _lost(job, worker) if said is DIED else said
                 if not left:
                     worker.end()
-                elif worker.lives:
-                    workers.append(worker.given(left.popleft()))
                 else:
-                    workers.append(_Worker(settings, threads, left.popleft()))
+                    give(Worker(_serve, settings, threads) if said is DIED else worker)
     finally:
-        for worker in workers:
+        for worker in at:
             worker.stop()
-        for worker in workers:
+        for worker in at:
             worker.end()
 
 
-class _Worker:
-    """A process and the video that it is at."""
-
-    def __init__(self, settings: TrackSettings, threads: int, job: VideoJob) -> None:
-        # A fork of a process with threads, as PyTorch has them, can hang.
-        context = get_context("spawn")
-        self.answers, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, settings, threads), daemon=True)
-        self._process.start()
-        there.close()
-        self.lives = True
-        self.given(job)
-
-    def given(self, job: VideoJob) -> _Worker:
-        self._job = job
-        with suppress(OSError):  # it has died, and the answer will say so
-            self.answers.send(job)
-        return self
-
-    def answer(self, tell: Tell) -> Outcome | None:
-        """Take what it says; an outcome when its video is at an end."""
-        try:
-            said = self.answers.recv()
-        except (EOFError, OSError):
-            self.lives = False
-            self._process.join(_PATIENCE)
-            code = self._process.exitcode or 0
-            by = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-            memory = "; was there too little memory for so many --processes?" if code == -9 else ""
-            return Outcome(
-                self._job, "failed", reason=f"{self._job.video}: its process ended with {by}{memory}"
-            )
-        if isinstance(said, TrackNetError):
-            raise said
-        if isinstance(said, int):
-            tell(said)
-            return None
-        outcome: Outcome = said
-        return outcome
-
-    def stop(self) -> None:
-        self._process.terminate()
-
-    def end(self) -> None:
-        self.answers.close()
-        self._process.join(_PATIENCE)
-        if self._process.is_alive():
-            self._process.kill()
+def _lost(job: VideoJob, worker: Worker) -> Outcome:
+    memory = "; was there too little memory for so many --processes?" if worker.process.exitcode == -9 else ""
+    reason = f"{job.video}: its process ended with {worker.end_in_words()}{memory}"
+    return Outcome(job, "failed", reason=reason)
 
 
 def _serve(calls: Connection, settings: TrackSettings, threads: int) -> None:

@@ -1,0 +1,271 @@
+"""``tracknet sweep``: trials that are runs, a pruned one, a kill and what follows it, and the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+optuna = pytest.importorskip("optuna")
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
+from optuna.trial import TrialState  # noqa: E402
+
+from tracknet.cli import sweep_run  # noqa: E402
+from tracknet.cli.main import main as tracknet  # noqa: E402
+from tracknet.cli.sweep_space import distributions, fit_words  # noqa: E402
+from tracknet.errors import UsageError  # noqa: E402
+from tracknet.training.records.machine import this_process  # noqa: E402
+from tracknet.training.records.run import find_runs  # noqa: E402
+
+TINY = """
+seed_everything: 5
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_epochs: 2
+  limit_train_batches: 2
+  limit_val_batches: 1
+  num_sanity_val_steps: 0
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger: {{class_path: RunLogger, init_args: {{save_dir: elsewhere, name: tiny}}}}
+  callbacks:
+    - {{class_path: ModelCheckpoint, init_args: {{monitor: val/loss, mode: min, filename: best}}}}
+    - {{class_path: RunRecord, init_args: {{tags: [tiny]}}}}
+model:
+  class_path: HeatmapTracker
+  init_args:
+    network: {{class_path: CompactTrackNet, init_args: {{frames: 3, stem: 4, widths: [8, 8, 8]}}}}
+    decoder: PeakDecoder
+    input_size: [32, 64]
+data:
+  class_path: FlatVideoDataModule
+  init_args: {{root: {rallies}, train: [a], val: [d], batch_size: 2}}
+optimizer: {{class_path: AdamW, init_args: {{lr: 0.01}}}}
+"""
+
+SWEEP = """
+config: [tiny.yaml, --trainer.log_every_n_steps=1]
+space:
+  optimizer.lr: {choices: [1e-4, 1e-3, 1e-2, 1e+9]}
+monitor: val/loss
+direction: minimize
+trials: 4
+sampler: {class_path: BruteForceSampler, init_args: {seed: 1}}
+pruner: {class_path: ThresholdPruner, init_args: {upper: 1000}}
+"""
+
+RATES = {1e-4, 1e-3, 1e-2, 1e9}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tiny_rallies):
+    """A current folder with a training and a sweep of it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tracknet"])
+    (tmp_path / "tiny.yaml").write_text(TINY.format(rallies=tiny_rallies))
+    (tmp_path / "rates.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+def study(url="sqlite:///sweeps/rates/sweep.db", name="rates"):
+    return optuna.load_study(study_name=name, storage=sweep_run.open_storage(url))
+
+
+def dead_process():
+    """The process of a record that has ended."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return {**this_process(), "pid": gone.pid}
+
+
+def test_killed_after_two_trials_and_resumed(here, capsys):
+    assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
+    # What a kill in the third leaves.
+    begun = study()
+    untried = min(RATES - {one.params["optimizer.lr"] for one in begun.trials})
+    begun.enqueue_trial({"optimizer.lr": untried})
+    killed = begun.ask({"optimizer.lr": CategoricalDistribution([1e-4, 1e-3, 1e-2, 1e9])})
+    killed.set_user_attr("process", dead_process())
+    capsys.readouterr()
+    assert tracknet(["sweep", "rates.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "2 of 4 trials are finished" in out
+    trials = study().trials
+    assert trials[2].state == TrialState.FAIL
+    assert trials[3].params == killed.params  # begun anew, first of all
+    ended = [one for one in trials if one.number != 2]
+    assert {one.params["optimizer.lr"] for one in ended} == RATES
+    states = {one.params["optimizer.lr"]: one.state for one in ended}
+    assert states == dict.fromkeys(RATES, TrialState.COMPLETE) | {1e9: TrialState.PRUNED}
+
+    # Each trial is a run with its record; the pruned one ended in order, after one epoch of two.
+    runs = {run.folder.name: run for run in find_runs(here / "sweeps/rates")}
+    assert set(runs) == {f"trial_{one.number}" for one in ended}
+    for one in ended:
+        run = runs[f"trial_{one.number}"]
+        assert run.tags == ["tiny", "sweep", "rates", f"trial-{one.number}"]
+        assert float(run.settings["optimizer.lr"]) == one.params["optimizer.lr"]
+        pruned = one.state == TrialState.PRUNED
+        assert run.state == ("stopped early" if pruned else "finished")
+        assert len(one.intermediate_values) == (1 if pruned else 2)
+        if pruned:
+            assert "TrialReport: val/loss" in run.detail
+        else:
+            assert one.value == pytest.approx(run.record["best"]["value"])
+            assert (run.folder / "checkpoints/best.ckpt").is_file()
+    assert not (here / "elsewhere").exists()
+
+    best = study().best_trial
+    report = (here / "sweeps/rates/report.md").read_text()
+    assert f"## Best: trial {best.number}, val/loss {best.value:.4f}" in report
+    assert all(part in report for part in ("3 complete", "1 pruned", "1 fail"))
+    for picture in ("history", "slice"):
+        assert f"![{picture}]({picture}.png)" in report
+        assert (here / f"sweeps/rates/{picture}.png").read_bytes().startswith(b"\x89PNG")
+    # The best configuration is one of `tracknet fit`, with a folder of its own.
+    assert tracknet(["fit", "--config", "sweeps/rates/best.yaml", "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["optimizer"]["init_args"]["lr"] == best.params["optimizer.lr"]
+    assert printed["trainer"]["logger"]["init_args"]["save_dir"] == "elsewhere"
+    assert all("TrialReport" not in one["class_path"] for one in printed["trainer"]["callbacks"])
+    # There is nothing left to do, and another sweep does not go on in this one.
+    assert tracknet(["sweep", "rates.yaml"]) == 0
+    assert len(study().trials) == 5
+    capsys.readouterr()
+    assert tracknet(["sweep", "rates.yaml", "--monitor", "val/f1"]) == 2
+    assert "was begun with val/loss, found val/f1; choose another --name" in capsys.readouterr().err
+
+
+def test_ctrl_c_and_failures(here, monkeypatch, capsys):
+    from tracknet.cli import sweep_trial
+
+    plain = sweep_trial.TrialReport.on_validation_end
+
+    def interrupted(self, trainer, module):
+        if self.trial.number == 0:
+            signal.raise_signal(signal.SIGINT)
+        plain(self, trainer, module)
+
+    words = ["sweep", "rates.yaml", "--storage", "rates.log", "--trials", "2", "--pruner", "NopPruner"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_trial.TrialReport, "on_validation_end", interrupted)
+        assert tracknet(words) == 130
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+    first, waiting = study("rates.log").trials
+    assert (first.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
+
+    def failing(self, trainer, module):
+        if self.trial.number == 1:
+            raise ZeroDivisionError("by nought")
+        plain(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_trial.TrialReport, "on_validation_end", failing)
+        assert tracknet(words) == 0
+    _, failed, complete = study("rates.log").trials
+    assert (failed.state, failed.params) == (TrialState.FAIL, first.params)
+    assert failed.user_attrs["failure"] == "ZeroDivisionError: by nought"
+    assert complete.state == TrialState.COMPLETE
+    assert "failed (ZeroDivisionError: by nought)" in (here / "sweeps/rates/report.md").read_text()
+    assert json.loads((here / "rates.log").read_text().splitlines()[0])["op_code"] == 0
+
+    assert tracknet([*words[:2], "--name", "other", "--trials", "1", "--monitor", "val/lose"]) == 1
+    err = capsys.readouterr().err
+    assert "no trial came to its end\n  monitor: no figure 'val/lose'; did you mean 'val/loss'?" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("space: {optimizer.lrr: {choices: [1]}}", "lrr"),
+        ("space: {optimizer.lr: {choices: [0.1, fast]}}", "found 'fast'"),
+        ("space: {+optimizer: {low: 1, high: 2}}", "space.+optimizer: a group of files varies by choices"),
+        ("space: {optimizer.lr: {low: 2, high: 1}}", "space.optimizer.lr: "),
+        ("space: {optimizer.lr: {low: 0, hihg: 1}}", "space: each setting is {choices: [A, B]} or {low: A"),
+        ("space: {}", "space: is empty"),
+        ("space: {optimizer.lr: {choices: [1]}}\nsampler: TPESamplr", "did you mean 'TPESampler'?"),
+        ("space: {optimizer.lr: {choices: [1]}}\ntrials: 0", "trials: expected a whole number above 0"),
+        ("space: {optimizer.lr: {choices: [1]}}\nstorage: mysqll://x", "storage mysqll://x: cannot be used"),
+    ],
+)
+def test_what_is_wrong_is_told_before_the_first_trial(here, text, message, capsys):
+    (here / "bad.yaml").write_text(f"config: [tiny.yaml]\n{text}\n")
+    assert tracknet(["sweep", "bad.yaml"]) == (1 if "storage" in message else 2)
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_points_of_the_space_are_words_of_fit():
+    space = {
+        "+optimizer": {"choices": ["adam", "sgd"]},
+        "optimizer.lr": {"low": 1e-4, "high": 0.1, "log": True},
+        "data.batch_size": {"low": 2, "high": 8, "step": 2},
+        "model.mixup": {"low": 0, "high": 1, "step": 0.25},
+    }
+    assert distributions(space) == {
+        "+optimizer": CategoricalDistribution(["adam", "sgd"]),
+        "optimizer.lr": FloatDistribution(1e-4, 0.1, log=True),
+        "data.batch_size": IntDistribution(2, 8, step=2),
+        "model.mixup": FloatDistribution(0, 1, step=0.25),
+    }
+    values = {"optimizer.lr": 0.01, "+optimizer": "sgd", "data.flip": True, "trainer.max_time": None}
+    assert fit_words(["a.yaml", "+model=wasb", "--trainer.max_epochs=3"], values) == [
+        "--config=a.yaml",
+        "+model=wasb",
+        "--trainer.max_epochs=3",
+        "+optimizer=sgd",
+        "--optimizer.lr=0.01",
+        "--data.flip=true",
+        "--trainer.max_time=null",
+    ]
+    with pytest.raises(UsageError, match=r"space\.optimizer\.lr: "):
+        distributions({"optimizer.lr": {"low": 0.1, "high": 0.2, "log": True, "step": 0.01}})
+
+
+def test_without_optuna_and_without_torch():
+    code = (
+        "import sys\nsys.modules['optuna'] = None\nfrom tracknet.cli.main import main\n"
+        "sys.exit(main(['sweep', '--help']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "tracknet sweep: needs Optuna: pip install 'tracknet[sweep]'\n"
+    code = (
+        "import sys\nfrom tracknet.cli.main import main\ncode = main(['sweep', '--help'])\n"
+        "sys.exit(code + 5 * any(m in sys.modules for m in ('torch', 'lightning', 'av')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--pruner" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_workers_that_are_killed(here):
+    words = [sys.executable, "-m", "tracknet", "sweep", "rates.yaml", "--workers", "2"]
+    command = subprocess.Popen(words, start_new_session=True)
+    while command.poll() is None:
+        time.sleep(0.1)
+        if (here / "sweeps/rates/sweep.db").exists() and any(
+            one.state == TrialState.RUNNING for one in study().trials
+        ):
+            break
+    os.killpg(command.pid, signal.SIGKILL)
+    assert command.wait() == -9
+    again = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert again.returncode == 0, again.stderr
+    trials = study().trials
+    assert any(one.state == TrialState.FAIL and not one.user_attrs.get("failure") for one in trials)
+    assert len(sweep_run.finished(study())) == 4
+    assert {one.params["optimizer.lr"] for one in sweep_run.finished(study())} <= RATES
+    logs = sorted(Path(here / "sweeps/rates").glob("trial_*.log"))
+    assert len(logs) == len(trials)

@@ -1,0 +1,68 @@
+"""``tracknet sweep``: many trainings whose settings an optimiser chooses."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from tracknet.errors import TrackNetError, UsageError
+
+_SPACE = (
+    "space: each setting is {choices: [A, B]} or {low: A, high: B}, with log: true or step: S where wanted, "
+    "and choices that are none of text, number, true, false and null are quoted"
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tracknet sweep``.
+
+    Args:
+        argv: The words after ``sweep``.
+
+    Returns:
+        Exit code, see `run_sweep`.
+
+    Raises:
+        UsageError: A wrong option or setting.
+        TrackNetError: Optuna is not installed, or no trial came to an end.
+    """
+    try:
+        from tracknet.cli.sweep_run import run_sweep
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "optuna":
+            raise
+        raise TrackNetError("needs Optuna: pip install 'tracknet[sweep]'") from error
+    parser = ArgumentParser(
+        prog="tracknet sweep",
+        usage="tracknet sweep SWEEP.yaml [options]",
+        description="Train many times, with settings that an optimiser chooses; report which are the best.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    told = "File with the options below; may also be the first word, without the flag."
+    parser.add_argument("--sweep", action="config", metavar="SWEEP.yaml", help=told)
+    parser.add_function_arguments(run_sweep, as_group=False)
+    words = list(argv)
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--sweep")
+    try:
+        options = parser.parse_args(words)
+    except argparse.ArgumentError as error:
+        from tracknet.cli.usage import explain, option_names
+
+        key, wrong = explain(str(error), option_names(parser), _classes())
+        wrong = _SPACE if key == "space" else wrong
+        raise UsageError(f"{wrong} (see tracknet sweep --help)") from error
+    chosen = vars(parser.instantiate(options))
+    file = chosen.pop("sweep")
+    if chosen["name"] is None and file:
+        chosen["name"] = str(file[-1].relative).rpartition("/")[2].rpartition(".")[0]
+    return run_sweep(**chosen)
+
+
+def _classes() -> list[str]:
+    import optuna
+
+    return [*optuna.samplers.__all__, *optuna.pruners.__all__]

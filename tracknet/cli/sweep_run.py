@@ -1,0 +1,368 @@
+"""A sweep from its first trial to its report: the study, who works on it, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import optuna
+from jsonargparse.typing import PositiveInt
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from tracknet.cli.processes import DIED, Worker, that_speak
+from tracknet.cli.sweep_report import one_line, write_report
+from tracknet.cli.sweep_space import Choices, Range, Space, distributions, fit_words
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.records.machine import lives, usable_cores
+
+INTERRUPTED = 130
+HEARTBEAT_SECONDS = 60
+RETRIES = 2
+"""How often a trial that was killed is begun anew."""
+
+_SQLITE_PATIENCE = 60  # seconds to wait for another process that writes
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
+_again = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
+
+
+class Sweep(NamedTuple):
+    """What all workers of a sweep share; see `run_sweep`."""
+
+    config: list[str]
+    space: dict[str, BaseDistribution]
+    monitor: str
+    direction: Literal["maximize", "minimize"]
+    name: str
+    folder: Path
+    storage: str
+    sampler: BaseSampler | None
+    pruner: BasePruner | None
+
+
+def run_sweep(
+    config: list[str],
+    space: dict[str, Choices | Range],
+    monitor: str = "val/f1",
+    direction: Literal["maximize", "minimize"] = "maximize",
+    trials: PositiveInt = 20,
+    workers: PositiveInt = 1,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    name: str | None = None,
+    folder: Path | None = None,
+    storage: str | None = None,
+) -> int:
+    """Train again and again, each time with settings that the sampler chooses by what came of the others.
+
+    Each trial is a run as of `tracknet fit`, with its folder and its record, tagged sweep, NAME and trial-N.
+    The same command goes on after Ctrl-C or a kill: what is finished counts, what was killed is begun anew.
+
+    Args:
+        config: Configurations, +GROUP=NAME words and flags that all trials share, as for `tracknet fit`.
+        space: Settings that vary, such as optimizer.lr, each as {choices: [A, B]} or {low: A, high: B}, the
+            latter with log: true or step: S where wanted; +GROUP varies by choices.
+        monitor: Figure of the validation; the best of its values is what a trial is worth.
+        direction: Which way is better.
+        trials: How many trials the sweep has in all, those that are finished included.
+        workers: Trials that are trained at once, each by a process.
+        sampler: Chooses the settings; default TPESampler with the seed 42.
+        pruner: Gives up a trial that is behind after a validation; default MedianPruner.
+        name: Name of the sweep; default that of its file.
+        folder: Where runs and report go; default sweeps/NAME.
+        storage: What keeps the trials: a database of Optuna such as sqlite:///sweep.db, or a file in .log for
+            Optuna's journal, which also goes with network file systems; default sweep.db in the folder.
+
+    Returns:
+        Exit code: 0, or 130 after a Ctrl-C.
+
+    Raises:
+        UsageError: A wrong setting, or the study was begun with others.
+        TrackNetError: No trial came to its end, or the storage cannot be used.
+    """
+    name = name or "sweep"
+    folder = folder or Path("sweeps") / name
+    varied = distributions(space)
+    _check(config, space)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackNetError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+    storage = storage or f"sqlite:///{folder / 'sweep.db'}"
+    sweep = Sweep(config, varied, monitor, direction, name, folder, storage, sampler, pruner)
+    study = open_study(sweep)
+    _same(study, sweep, space)
+    put_back(study)
+    before = finished(study)
+    if before:
+        print(f"{len(before)} of {trials} trials are finished")
+    stopped = False
+    try:
+        if workers == 1:
+            _work_here(study, sweep, trials)
+        else:
+            _work_in_processes(study, sweep, trials, workers)
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        put_back(study)
+    report = write_report(study, folder, config, monitor)
+    print(f"report:     {report}", flush=True)
+    if stopped:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    done = finished(study)
+    if not any(one.state == TrialState.COMPLETE for one in done):
+        reasons = dict.fromkeys(one.user_attrs.get("failure") or "pruned" for one in done)
+        raise TrackNetError("no trial came to its end" + "".join(f"\n  {reason}" for reason in reasons))
+    return 0
+
+
+def open_study(sweep: Sweep) -> optuna.Study:
+    """Open the study of a sweep, or begin it.
+
+    Args:
+        sweep: The sweep.
+
+    Returns:
+        The study, with a sampler and a pruner.
+
+    Raises:
+        TrackNetError: The storage cannot be used.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = deepcopy(sweep.sampler) or optuna.samplers.TPESampler(seed=42)
+    try:
+        storage = open_storage(sweep.storage)
+        study = optuna.create_study(
+            study_name=sweep.name,
+            storage=storage,
+            sampler=sampler,
+            pruner=deepcopy(sweep.pruner),
+            direction=sweep.direction,
+            load_if_exists=True,
+        )
+    except Exception as error:  # as many kinds as there are databases
+        said = str(error).partition("\n")[0]
+        raise TrackNetError(f"storage {sweep.storage}: cannot be used: {said}") from error
+    if study.trials:
+        # With the same seed it would draw once more what it drew before.
+        sampler.reseed_rng()
+    return study
+
+
+def open_storage(storage: str) -> BaseStorage:
+    """Open what keeps the trials: a journal in ``.log``, or else a database by its URL.
+
+    Both hold JSON and numbers only; nothing in them is run when they are read.
+    """
+    if storage.endswith(".log"):
+        return JournalStorage(JournalFileBackend(storage))
+    engine: dict[str, Any] = {}
+    if storage.startswith("sqlite"):
+        engine = {"connect_args": {"timeout": _SQLITE_PATIENCE}}
+    return RDBStorage(
+        storage,
+        engine_kwargs=engine,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        heartbeat_stale_trial_callback=_again,
+    )
+
+
+def put_back(study: optuna.Study) -> int:
+    """Begin trials anew whose process has died.
+
+    A heartbeat, which databases keep, tells it of other machines' after a while; of this one's it is known at
+    once.
+
+    Args:
+        study: The study.
+
+    Returns:
+        How many had died.
+    """
+    dead = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if lives(trial.user_attrs.get("process") or {}) is False
+    ]
+    for trial in dead:
+        killed = len(_again.retry_history(trial)) + 1
+        if killed > RETRIES:
+            told = f"its process was killed {killed} times; is there too little memory?"
+            Trial(study, trial._trial_id).set_user_attr("failure", told)
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        _again(study, deepcopy(trial))
+    return len(dead)
+
+
+def train_one(study: optuna.Study, sweep: Sweep) -> FrozenTrial:
+    """Train one trial.
+
+    Args:
+        study: The study.
+        sweep: The sweep.
+
+    Returns:
+        The trial, completed, pruned or failed.
+
+    Raises:
+        StoppedError: Ctrl-C or SIGTERM; the trial waits to be begun anew.
+    """
+    from tracknet.cli.sweep_trial import TrialFailedError, objective
+    from tracknet.cli.train import StoppedError
+
+    begun: list[Trial] = []
+
+    def train(trial: Trial) -> float:
+        begun.append(trial)
+        return objective(
+            trial, sweep.config, sweep.space, sweep.monitor, sweep.direction, sweep.folder, sweep.name
+        )
+
+    try:
+        study.optimize(train, n_trials=1, catch=(TrialFailedError,))
+    except (StoppedError, KeyboardInterrupt):
+        for trial in begun:
+            study.enqueue_trial(trial.params)
+        raise
+    return study.get_trials(deepcopy=False)[begun[-1].number]
+
+
+def _work_here(study: optuna.Study, sweep: Sweep, trials: int) -> None:
+    from tracknet.cli.train import StoppedError
+
+    try:
+        while len(finished(study)) < trials:
+            print(one_line(study, train_one(study, sweep), sweep.monitor), flush=True)
+    except StoppedError as stop:
+        raise KeyboardInterrupt from stop
+
+
+def _work_in_processes(study: optuna.Study, sweep: Sweep, trials: int, workers: int) -> None:
+    places: dict[Worker, int] = {}
+
+    def begin(place: int, worker: Worker | None = None) -> None:
+        if trials - len(finished(study)) - len(places) > 0:
+            worker = worker or Worker(_serve, sweep, place, workers)
+            worker.send("go on")
+            places[worker] = place
+        elif worker is not None:
+            worker.end()
+
+    try:
+        for place in range(workers):
+            begin(place)
+        while places:
+            for worker in that_speak(list(places)):
+                said = worker.hear()
+                place = places.pop(worker)
+                if isinstance(said, TrackNetError):
+                    raise said
+                if said is not DIED:
+                    print(one_line(study, said, sweep.monitor), flush=True)
+                    begin(place, worker)
+                    continue
+                print(f"a worker ended with {worker.end_in_words()}", file=sys.stderr)
+                if not put_back(study):
+                    raise TrackNetError(f"a worker ended with {worker.end_in_words()} before its trial began")
+                begin(place)
+    finally:
+        for worker in places:
+            worker.stop()
+        for worker in places:
+            worker.end()
+
+
+def _serve(calls: Connection, sweep: Sweep, place: int, workers: int) -> None:
+    """Train a trial whenever asked to; runs in a process of its own."""
+    # Ctrl-C reaches all processes of a terminal; the first one decides, and then says SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    from tracknet.cli.train import StoppedError
+
+    if (cards := torch.cuda.device_count()) > 1:
+        named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(cards)))).split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = named[place % len(named)]
+    torch.set_num_threads(max(1, usable_cores() // workers))
+    try:
+        study = open_study(sweep)
+        # All workers have the sampler with the same seed.
+        study.sampler.reseed_rng()
+        while True:
+            calls.recv()
+            calls.send(train_one(study, sweep))
+    except (StoppedError, KeyboardInterrupt, EOFError, BrokenPipeError):
+        return
+    except TrackNetError as error:
+        calls.send(error)
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Give the trials that have come to an end of their own: completed, pruned or failed."""
+    ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    return [
+        one
+        for one in study.get_trials(deepcopy=False, states=ended)
+        if one.state != TrialState.FAIL or one.user_attrs.get("failure")
+    ]
+
+
+def _check(config: list[str], space: Space) -> None:
+    """Parse the configuration with one value of each setting, and with each of its choices.
+
+    Raises:
+        UsageError: One cannot be; all that is wrong is told.
+    """
+    from tracknet.cli.parsing import Parsing
+
+    parsing = Parsing("fit")
+    first = {key: one["choices"][0] if "choices" in one else one["low"] for key, one in space.items()}
+    points = [first]
+    for key, one in space.items():
+        values = one["choices"][1:] if "choices" in one else [one["high"]]
+        points += [{**first, key: value} for value in values]
+    if faults := dict.fromkeys(
+        fault for point in points for fault in parsing.faults([], fit_words(config, point))
+    ):
+        raise UsageError("\n  ".join(faults))
+
+
+def _same(study: optuna.Study, sweep: Sweep, space: Space) -> None:
+    """Keep what the study is about, and refuse to go on with something else.
+
+    Raises:
+        UsageError: It was begun with something else.
+    """
+    about: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "config": sweep.config,
+                "space": space,
+                "monitor": sweep.monitor,
+                "direction": sweep.direction,
+            }
+        )
+    )
+    before: Mapping[str, Any] = study.user_attrs.get("sweep", about)
+    for key, value in about.items():
+        if before.get(key) != value:
+            raise UsageError(
+                f"{key}: the sweep {sweep.name!r} in {sweep.storage} was begun with {before.get(key)}, found "
+                f"{value}; choose another --name for a new sweep"
+            )
+    study.set_user_attr("sweep", about)
