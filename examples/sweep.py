@@ -3,8 +3,8 @@
 Usage: python sweep.py optimizer.lr 0.001,0.003,0.01 +experiment=compact_cpu --data.root ROOT
 
 Any option of `tracknet fit` can be swept, and what stands behind the values goes to every run. A value that
-fails does not stop the others; a run that was interrupted goes on when the same words are given again. This is
-a plain loop over a list; `tracknet sweep` lets an optimiser choose the settings.
+fails does not stop the others; a run that was interrupted goes on when the same words are given again.
+This is a plain loop over a list; `tracknet sweep` lets an optimiser choose the settings.
 """
 
 from __future__ import annotations
