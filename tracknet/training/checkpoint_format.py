@@ -32,6 +32,7 @@ _HEX = 64
 _TAIL = 1 << 20
 _FORMAT_KEY = "tracknet_format"
 _METADATA_LIMIT = 1 << 24
+_PARTS = ("state_dict", "hyper_parameters", "rectifier", "callbacks")
 
 
 class Metadata(TypedDict):
@@ -86,8 +87,10 @@ def migrate(path: Path, content: dict[str, Any]) -> dict[str, Any]:
         The content, with its format number under ``tracknet_format``.
 
     Raises:
-        TrackNetError: The format is of a newer tracknet.
+        TrackNetError: The format is of a newer tracknet, or the content has not the shape of a checkpoint.
     """
+    if fault := _misshapen(content):
+        raise TrackNetError(f"{path}: not a readable checkpoint: {fault}; get it again, or take another one")
     found = content.get(_FORMAT_KEY, 1)
     if not isinstance(found, int) or not 1 <= found <= FORMAT:
         raise TrackNetError(
@@ -97,6 +100,20 @@ def migrate(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     for number in range(found, FORMAT):
         content = MIGRATIONS[number](content)
     return content
+
+
+def _misshapen(content: Mapping[str, Any]) -> str:
+    """Say which part of the content is not what it is in checkpoints; an empty text where all are."""
+    recipe = content.get("hyper_parameters", {})
+    parts = {name: content.get(name, {}) for name in _PARTS}
+    if isinstance(recipe, Mapping):
+        parts["network"] = recipe.get("network", {})
+    for name, part in parts.items():
+        if not isinstance(part, Mapping):
+            return f"its {name} is a {type(part).__name__}, expected names and values"
+        if not all(isinstance(key, str) for key in part):
+            return f"its {name} has a name that is no text"
+    return ""
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path, config: str | None = None) -> None:
@@ -151,10 +168,21 @@ def read_metadata(path: Path) -> Metadata | None:
             sha256 = archive.comment.removeprefix(_MARK).decode("ascii")
     except (OSError, StopIteration, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
         return None
-    if not isinstance(told, dict) or not Metadata.__required_keys__ <= told.keys() | {"sha256"}:
+    if not isinstance(told, dict) or not _is_metadata(told):
         return None
     found: Metadata = {**told, "sha256": sha256}  # type: ignore[typeddict-item]
     return found
+
+
+def _is_metadata(told: dict[str, Any]) -> bool:
+    texts = ("model", "network", "config", "data")
+    return (
+        Metadata.__required_keys__ <= told.keys() | {"sha256"}
+        and all(isinstance(told[name], int) for name in ("format", "epoch", "step"))
+        and all(isinstance(told[name], dict) for name in ("versions", "metrics"))
+        and isinstance(told["saved"], str)
+        and all(told[name] is None or isinstance(told[name], str) for name in texts)
+    )
 
 
 def check_seal(path: Path) -> Seal:

@@ -26,6 +26,7 @@ from tracknet.trust import check_recipe, limited, refusal_of, remember
 
 _LONGEST_REASON = 300
 _KEYS_SHOWN = 5
+_OURS = {"pytorch-lightning_version", "hyper_parameters", "rectifier"}
 
 
 class TrackNetCheckpointIO(TorchCheckpointIO):
@@ -209,7 +210,7 @@ def read_checkpoint(path: Path) -> Any:
         raise
     except Exception as error:  # damaged files raise nearly anything
         raise TrackNetError(f"{path}: not a readable checkpoint: {_fault(path, error)}") from error
-    if isinstance(content, dict) and {"state_dict", "pytorch-lightning_version"} <= content.keys():
+    if isinstance(content, dict) and "state_dict" in content and not _OURS.isdisjoint(content):
         return migrate(path, content)
     return content
 
