@@ -63,7 +63,7 @@ def write_report(study: optuna.Study, folder: Path, config: Sequence[str], monit
     lines = [
         f"# Sweep {study.study_name}",
         "",
-        f"{monitor}, {study.direction.name.lower()}; {_counts(study)}",
+        f"{monitor}, to {study.direction.name.lower()}; {_counts(study)}",
     ]
     lines += ["", f"All trials: `tracknet fit {shlex.join(fit_words(config, {}))}`", ""]
     if best is not None:
