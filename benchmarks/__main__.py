@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--data", type=Path, help="folder of NAME.mp4 with NAME.csv; default generated rallies"
     )
     parser.add_argument("--clips", type=int, default=6, help="clips taken of the data, default 6")
+    parser.add_argument("--rounds", type=int, help="rounds of each measurement at most")
     parser.add_argument("--threads", type=int, help="threads of PyTorch; default its own choice")
     parser.add_argument("--out", type=Path, help="Markdown file of the table")
     parser.add_argument("--compare", type=Path, help="JSON of an earlier run")
@@ -57,7 +58,9 @@ def _measure(options: argparse.Namespace) -> int:
 
     from benchmarks.material import Bench
     from benchmarks.record import Part, Record, kind, load, markdown, now, save, this_machine
+    from tracknet.cli.memory import keep_freed_memory
 
+    keep_freed_memory()  # as every command does; the references gain by it too
     if options.threads:
         torch.set_num_threads(options.threads)
     earlier = load(options.compare) if options.compare else None
@@ -67,7 +70,7 @@ def _measure(options: argparse.Namespace) -> int:
         record.parts |= load(figures).parts
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.quick, options.data, options.clips)
+        bench = Bench(Path(folder), options.quick, options.data, options.clips, options.rounds)
         for name in options.parts or PARTS:
             module = import_module(f"benchmarks.{name}")
             when, busy = now()

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from benchmarks.material import Batch, Bench, a_batch, a_tracker
-from benchmarks.measuring import Row, Target, paired, rate, row, seconds
+from benchmarks.measuring import Row, Target, Took, paired, rate, row, seconds
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.models.network import stack_frames
 
@@ -33,7 +33,7 @@ print(json.dumps(validations(tuple(size), batches)))
 def measure(bench: Bench) -> Iterator[Row]:
     """Compare decoders and a whole validation with the forward of the compact network."""
     tracker = a_tracker(bench.size).eval()
-    batch = a_batch(tracker, 4, bench.size)
+    batch = a_batch(tracker, 2, bench.size)
     x = stack_frames(batch["frames"], batch["background"], tracker.network.background)
     frames = batch["frames"].shape[0] * batch["frames"].shape[1]
 
@@ -59,7 +59,7 @@ def measure(bench: Bench) -> Iterator[Row]:
             name, "frames/s", pairs, Target("at least", 20), "20: a twentieth of the time of the network"
         )
 
-    batches = 2 if bench.quick else 8
+    batches = 2 if bench.quick else 4
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
@@ -72,6 +72,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         rate(lambda: trainer.validate(tracker, loader, verbose=False), frames * batches),
         rate(lambda: forward(batches), frames * batches),
         bench.rounds(5),
+        warm=0,
     )
     told = "batches that are ready; loss, targets, decoding, metrics and start of the loop are ours"
     yield row("validate / forward on ready tensors", "frames/s", pairs, Target("at least", 0.9), told)
@@ -82,7 +83,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 def _allocator(bench: Bench) -> Row:
     """Validate in processes of their own, with the memory settings of the command and without."""
 
-    def child(keep: bool) -> float:
+    def child(keep: bool) -> Took:
         words = json.dumps([keep, bench.size, 2 if bench.quick else 6])
         path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
@@ -95,7 +96,7 @@ def _allocator(bench: Bench) -> Row:
         )
         if done.returncode:
             raise RuntimeError(done.stderr[-2000:])
-        return float(json.loads(done.stdout.splitlines()[-1]))
+        return Took(*json.loads(done.stdout.splitlines()[-1]))
 
     pairs = paired(lambda: child(True), lambda: child(False), bench.rounds(3), warm=0)
     told = "`tracknet.cli.memory`; compact network, processes of their own, after a warm batch"
@@ -104,15 +105,14 @@ def _allocator(bench: Bench) -> Row:
     )
 
 
-def validations(size: tuple[int, int], batches: int) -> float:
-    """Give the seconds of a batch of validation in this process, once it is warm."""
+def validations(size: tuple[int, int], batches: int) -> Took:
+    """Tell the seconds of a batch of validation in this process, once it is warm."""
     tracker = a_tracker(size).eval()
     batch = a_batch(tracker, 4, size)
 
-    def validate(times: int) -> None:
+    def validate() -> None:
         with torch.inference_mode():
-            for _ in range(times):
-                tracker.validation_step(batch, 0)
+            tracker.validation_step(batch, 0)
 
-    validate(1)
-    return seconds(lambda: validate(batches))() / batches
+    validate()
+    return seconds(validate, batches)()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.material import Bench, a_batch, a_tracker
-from benchmarks.measuring import Row, Target, paired, rate, row, seconds
+from benchmarks.measuring import Row, Target, Took, paired, rate, row, seconds
 from tracknet.data.windows import WindowDataset
 
 TITLE = "The loader"
 FOLD = 100
+Work = Callable[[], None]
 
 
 def measure(bench: Bench) -> Iterator[Row]:
@@ -28,7 +29,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 
     def forward() -> None:
         with torch.inference_mode():
-            tracker(batch["frames"], batch["background"])
+            tracker(batch["frames"][:1], batch["background"][:1])
 
     batches = 3 if bench.quick else 25
     for workers in (0, 1, 2):
@@ -36,20 +37,18 @@ def measure(bench: Bench) -> Iterator[Row]:
         feed = _endless(data.train_dataloader())
         next(feed)
 
-        def deliver(feed: Iterator[Any] = feed) -> None:
+        def take(feed: Iterator[Any] = feed) -> None:
             for _ in range(batches):
                 next(feed)
 
-        # Workers read ahead while the network runs: what they have read is taken first, and does not count.
-        ahead = 2 * workers
-        pairs = paired(
-            rate(lambda d=deliver: d(), batches * 4),  # type: ignore[misc]
-            rate(forward, 4),
-            bench.rounds(5),
-        )
-        pairs = [
-            (ours * (batches - ahead) / batches if batches > ahead else ours, bare) for ours, bare in pairs
-        ]
+        def deliver(workers: int = workers, feed: Iterator[Any] = feed, take: Work = take) -> Took | float:
+            # What workers read ahead while the network ran does not count; their CPU time cannot be told.
+            for _ in range(2 * workers):
+                next(feed)
+            took = rate(take, batches * 4)()
+            return took.clock if workers else took
+
+        pairs = paired(deliver, rate(forward, 1), bench.rounds(5))
         del feed
         note = f"forward of the compact network, {gflop:.1f} GFLOP a frame; a step of training takes less"
         name = f"Loader with {workers} workers / what the network takes"
@@ -79,9 +78,9 @@ def _large(bench: Bench) -> Iterator[Row]:
         told,
     )
     if Path("/proc/self/smaps_rollup").exists():
-        pairs = [_worker_memory(sets[FOLD], 4 * count) for _ in range(bench.rounds(3))]
+        grown = [_worker_memory(sets[FOLD], 4 * count) for _ in range(bench.rounds(3))]
         told = "private memory; copies of pages that hold Python objects would swell it"
-        yield row("Memory of a worker, end of an epoch / begin", "MB", pairs, Target("at most", 1.05), told)
+        yield row("Memory of a worker, end of an epoch / begin", "MB", grown, Target("at most", 1.05), told)
 
 
 def _worker_memory(windows: WindowDataset, count: int) -> tuple[float, float]:

@@ -46,12 +46,14 @@ class Bench:
         quick: Whether to try out only.
         data: Folder of clips; None generates some.
         count: Clips taken of it.
+        most: Rounds at most; None leaves them to each part.
     """
 
     folder: Path
     quick: bool
     data: Path | None = None
     count: int = 6
+    most: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,8 +66,8 @@ class Bench:
         return (32, 64) if self.quick else CROP
 
     def rounds(self, number: int) -> int:
-        """Give the rounds of a measurement: those wanted, or two."""
-        return 2 if self.quick else number
+        """Give the rounds of a measurement: those wanted, or as many as there may be."""
+        return min(number, self.most or number, 2 if self.quick else number)
 
     @cached_property
     def root(self) -> Path:

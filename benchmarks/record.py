@@ -105,7 +105,7 @@ def markdown(record: Record, earlier: Record | None = None) -> str:
     gpus = ", ".join(card["name"] for card in machine["gpus"]) or "none"
     memory = f"{machine['memory'] / 2**30:.0f} GiB" if machine["memory"] else "unknown"
     rows = [one for part in record.parts.values() for one in part.rows if one.target]
-    missed = [one for one in rows if one.verdict == "MISS"]
+    missed = [one for one in rows if one.verdict != "hit"]
     lines = [
         "# Speed and memory",
         "",
@@ -114,10 +114,11 @@ def markdown(record: Record, earlier: Record | None = None) -> str:
         "",
         "`python -m benchmarks` measures ours and the reference in turns in one run; figures are medians, "
         "the ratio is ours / reference, the median over the rounds with the smallest and the largest behind "
-        "it. On a busy machine ratios tell more than figures; the load is that just before each part.",
+        "it. On a busy machine ratios tell more than figures, and CPU time (of all threads) more than the "
+        "clock; the load is that just before each part.",
         "",
-        f"{len(rows) - len(missed)} of {len(rows)} targets are hit."
-        + "".join(f" Missed: {one.name} ({one.ratio:.3g}, {one.target})." for one in missed),
+        f"{len(rows) - len(missed)} of {len(rows)} targets are hit by the clock and in CPU time."
+        + "".join(f" {one.name}: {one.ratio:.3g}, {one.target}, {one.verdict}." for one in missed),
     ]
     for name, part in record.parts.items():
         before = {} if earlier is None or name not in earlier.parts else _ratios(earlier.parts[name])
@@ -139,14 +140,15 @@ def _told(name: str, part: Part, machine: Mapping[str, Any]) -> str:
 
 
 def _table(part: Part, before: Mapping[str, float]) -> list[str]:
-    columns = ["what", "ours", "reference", "unit", "ratio", "target", "", "note"]
+    columns = ["what", "ours", "reference", "unit", "rounds", "ratio", "in CPU time", "target", "", "note"]
     columns += ["then", "now / then"] if before else []
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for one in part.rows:
         low, high = one.spread
         cells = [one.name, f"{one.ours:.4g}", f"{one.reference:.4g}", one.unit]
+        cells += [str(one.rounds)]
         cells += [f"{one.ratio:.3f} ({low:.3f}-{high:.3f})" if low < high else f"{one.ratio:.3f}"]
-        cells += [str(one.target or ""), one.verdict, one.note]
+        cells += ["" if one.cpu is None else f"{one.cpu:.3f}", str(one.target or ""), one.verdict, one.note]
         if before:
             then = before.get(one.name)
             cells += ["new", ""] if then is None else [f"{then:.3f}", f"{one.ratio / then:.3f}"]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from copy import deepcopy
 from pathlib import Path
 
@@ -33,10 +35,19 @@ def test_a_row_holds_medians_and_the_median_of_the_ratios():
     assert row("a / b", "s", [(3.0, 2.0)], Target("at most", 1.0)).verdict == "MISS"
     assert row("a / b", "s", [(3.0, 2.0)], Target("at least", 1.5)).verdict == "hit"
     assert row("a / b", "s", [(3.0, 2.0)]).verdict == ""
+    assert found.cpu is None
+
+
+def test_clock_and_cpu_time_may_differ_about_a_target():
+    from benchmarks.measuring import Target, Took, row
+
+    found = row("a / b", "s", [(Took(3.0, 1.0), Took(2.0, 2.0))], Target("at most", 1.0))
+    assert (found.ours, found.ratio, found.cpu) == (3.0, 1.5, 0.5)
+    assert found.verdict == "MISS by the clock, hit in CPU time"
 
 
 def test_ours_and_the_reference_take_turns_and_the_first_round_does_not_count():
-    from benchmarks.measuring import paired
+    from benchmarks.measuring import in_turns, paired
 
     order: list[str] = []
 
@@ -47,14 +58,30 @@ def test_ours_and_the_reference_take_turns_and_the_first_round_does_not_count():
     pairs = paired(lambda: one("a"), lambda: one("b"), rounds=2)
     assert "".join(order) == "abbaab"
     assert pairs == [(4.0, 3.0), (5.0, 6.0)]
+    order.clear()
+    assert in_turns([lambda: one("a"), lambda: one("b"), lambda: one("c")], rounds=2, warm=0)[1] == [6, 5, 4]
+    assert "".join(order) == "abccba"
 
 
 def test_a_rate_is_the_amount_over_the_seconds(monkeypatch):
     from benchmarks import measuring
 
-    clock = iter([10.0, 14.0])
+    clock, cpu = iter([10.0, 14.0, 20.0, 24.0]), iter([1.0, 3.0, 5.0, 7.0])
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
-    assert measuring.rate(lambda: None, 100)() == 25.0
+    monkeypatch.setattr(measuring, "_cpu", lambda: next(cpu))
+    done = []
+    assert measuring.rate(lambda: None, 100)() == (25.0, 50.0)
+    assert measuring.seconds(lambda: done.append(1), times=2)() == (2.0, 1.0)
+    assert len(done) == 2
+
+
+def test_cpu_time_counts_processes_that_have_ended():
+    from benchmarks.measuring import seconds
+
+    code = "import time\nwhile time.process_time() < 0.3: pass"
+    took = seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True))()
+    assert took.cpu >= 0.3
+    assert seconds(lambda: time.sleep(0.2))().cpu < 0.2
 
 
 # The record ------------------------------------------------------------------------------------------
@@ -76,13 +103,16 @@ def test_a_record_is_read_back_as_it_was_and_compared(tmp_path):
     assert load(tmp_path / "a.json") == now
     assert kind({"cores_allowed": 2, "cpu": "AMD EPYC (tm)", "gpus": []}) == "2x-amd-epyc-tm"
     alone, beside = markdown(now), markdown(now, then)
-    assert "1 of 1 targets are hit." in alone
+    assert "1 of 1 targets are hit by the clock and in CPU time." in alone
     assert "2 threads of PyTorch" in alone
     assert "load 1.5" in alone
     assert "other work ran beside it" in alone
-    assert "| track / forward | 9.6 | 10 | frames/s | 0.960 | at least 0.9 | hit |" in alone
+    assert "| track / forward | 9.6 | 10 | frames/s | 1 | 0.960 |  | at least 0.9 | hit |" in alone
     assert beside.splitlines()[-1].endswith("| 0.800 | 1.200 |")
-    assert "0 of 1 targets are hit. Missed: track / forward (0.8, at least 0.9)." in markdown(then)
+    assert (
+        "0 of 1 targets are hit by the clock and in CPU time. track / forward: 0.8, at least 0.9, MISS."
+        in markdown(then)
+    )
 
 
 def test_what_is_no_record_is_refused(tmp_path):

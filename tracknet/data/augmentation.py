@@ -128,8 +128,9 @@ class Augmentation(nn.Module):
             if recolour:
                 # One channel of one window at a time: what is in flight stays in the cache of a processor.
                 for channel, (gain, offset) in enumerate(zip(change.gain, change.offset, strict=True)):
-                    bright = window[:, channel] * gain
-                    new[:, channel] = bright.add_(offset + 0.5).clamp_(0, 255)
+                    # Bytes times a number would be converted one by one, which is slower.
+                    bright = window[:, channel].to(torch.float32, copy=True)
+                    new[:, channel] = bright.mul_(gain).add_(offset + 0.5).clamp_(0, 255)
             else:
                 new.copy_(window + 0.5 if window.is_floating_point() else window)
         return out
