@@ -22,6 +22,7 @@ from tracknet.cli import train
 from tracknet.cli.main import main
 from tracknet.cli.train import TrackNetCLI
 from tracknet.configs import library
+from tracknet.errors import TrackNetError
 from tracknet.tracking.trajectory import read_trajectory
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
@@ -455,7 +456,10 @@ class TestFailures:
         ("error", "said"),
         [
             (torch.OutOfMemoryError("..."), "no memory left on the device; use a smaller --data.batch_size"),
-            (OSError(28, "No space left on device"), "No space left on device"),
+            (
+                OSError(28, "No space left on device"),
+                "No space left on device; make room on that disk, or choose a folder on another one",
+            ),
             (FileNotFoundError(2, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
         ],
     )
@@ -544,3 +548,14 @@ class TestStopping:
 
 def test_networks_of_the_package_are_those_that_can_be_chosen():
     assert {"CompactTrackNet", "TrackNetV2"} <= set(tracknet.models.__all__)
+
+
+def test_a_lost_loader_worker_is_told_with_what_can_be_done(capsys):
+    def lost():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. \nand more")
+
+    with pytest.raises(
+        TrackNetError, match=r"\(pid 7\) is killed by signal: Killed: a process .*num_workers"
+    ) as told:
+        train.main(["fit"], lost)
+    assert "--ckpt_path last" in str(told.value)

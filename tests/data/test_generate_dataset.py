@@ -117,7 +117,7 @@ def test_an_interrupt_ends_the_work_of_all_processes(tmp_path, monkeypatch):
     """With far too many frames to wait for, the call must end early, and leave no part of a rally."""
 
     def interrupted(jobs):
-        while not list(tmp_path.rglob("*.part.mp4")):
+        while not list(tmp_path.rglob(".[0-9]*.mp4")):
             time.sleep(0.05)
         raise KeyboardInterrupt
 

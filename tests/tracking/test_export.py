@@ -172,6 +172,25 @@ def test_what_cannot_be_a_graph_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_not_the_fault_of_the_network(tmp_path, bright_network, monkeypatch):
+    def full(graph, info, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(export_tracker.__globals__["_WRITERS"], "torchscript", full)
+    with pytest.raises(TrackNetError, match=r"a.ts: cannot be written: No space left on device; make room"):
+        export_tracker(
+            bright_network(3),
+            PeakDecoder(),
+            SIZE,
+            tmp_path / "a.ts",
+            "torchscript",
+            positions=False,
+            recipe={},
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_decoder_of_a_graph():
     own = PeakDecoder(0.3, window=7)
     assert peak_decoder(own) is own

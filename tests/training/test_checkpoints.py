@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import types
@@ -19,7 +20,7 @@ from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, TrackNetV2
-from tracknet.training.checkpoints import load_tracker
+from tracknet.training.checkpoints import TrackNetCheckpointIO, load_tracker
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import FocalLoss, MSELoss, QualityFocalLoss, WBCELoss
@@ -453,3 +454,16 @@ def test_loading_says_nothing(of_the_command, capsys):
         warnings.simplefilter("error")
         load_tracker(of_the_command / "checkpoints" / "best.ckpt")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_checkpoint_is_newer_than_the_one_before_it_whatever_the_clock_says(tmp_path):
+    content = {"state_dict": {}, "pytorch-lightning_version": "2.6"}
+    first, second, third = (tmp_path / name for name in ("first.ckpt", "second.ckpt", "third.ckpt"))
+    TrackNetCheckpointIO().save_checkpoint(content, first)
+    ahead = first.stat().st_mtime_ns + 3600 * 10**9
+    os.utime(first, ns=(ahead, ahead))  # then the clock was set back by an hour
+    session = TrackNetCheckpointIO()
+    session.load_checkpoint(first)
+    session.save_checkpoint(content, second)
+    session.save_checkpoint(content, third)
+    assert [path.stat().st_mtime_ns - ahead for path in (first, second, third)] == [0, 10**6, 2 * 10**6]

@@ -165,3 +165,22 @@ def test_weights_and_biases_gets_figures_and_pictures(tiny_rallies, offline, bri
     pictures = list(offline.rglob("media/images/val/heatmaps*.png"))
     assert len(pictures) == 1
     assert pictures[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_that_start_at_once_take_folders_of_their_own(tmp_path, monkeypatch):
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "version_0").touch()  # a file, which counts as no run
+    # Each has looked before any has begun.
+    monkeypatch.setattr(RunLogger, "_get_next_version", lambda self: 0)
+    folders = [RunLogger(tmp_path, name="exp").log_dir for _ in range(3)]
+    assert folders == [str(tmp_path / "exp" / f"version_{number}") for number in (1, 2, 3)]
+    assert all(Path(folder).is_dir() for folder in folders)
+
+
+def test_a_run_that_fails_before_it_writes_leaves_no_folder(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in ("new/exp", "there"):
+        logger = RunLogger(tmp_path, name=name)
+        assert Path(logger.log_dir).is_dir()
+        logger.finalize("failed")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]

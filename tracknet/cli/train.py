@@ -32,6 +32,7 @@ from tracknet.cli.usage import SettingError, TrackNetParser, command_options, lo
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import compose
 from tracknet.configs.crossing import crossing_faults
+from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
@@ -329,8 +330,14 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
         if error.strerror is None:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        raise TrackNetError(f"{place}{error.strerror}") from error
+        raise TrackNetError(f"{place}{why_refused(error)}") from error
     except RuntimeError as error:
+        if str(error).startswith("DataLoader worker"):
+            raise TrackNetError(
+                f"{str(error).partition(chr(10))[0].rstrip('. ')}: a process that loads data was lost, "
+                "mostly for want of memory; use fewer with --data.num_workers, or a smaller --data.batch_size; "
+                "to go on: the same command with --ckpt_path last"
+            ) from error
         if "Error(s) in loading state_dict" not in str(error):
             raise
         raise UsageError(

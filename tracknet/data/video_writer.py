@@ -14,6 +14,7 @@ import av.error
 import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
+from tracknet.data.whole_file import hidden_part, remove_leftovers, why_refused
 from tracknet.errors import TrackNetError
 
 _BT709 = 1  # the same number for matrix, primaries and transfer
@@ -44,13 +45,14 @@ class VideoWriter:
         self._odd = (size[0] % 2, size[1] % 2)
         self._rate = Fraction(float(fps)).limit_denominator(1001)
         self._quality = quality
-        self._part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+        self._part = hidden_part(self.path)
         self._written = 0
 
     def __enter__(self) -> VideoWriter:
         """Open the file that becomes the video."""
         with self._reported():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.path)
             self._container = av.open(f"file:{self._part}", "w")
         stream = self._container.add_stream("libx264", rate=self._rate)
         stream.height, stream.width = (side + side % 2 for side in self._size)
@@ -110,8 +112,7 @@ class VideoWriter:
         try:
             yield
         except (OSError, av.error.FFmpegError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise TrackNetError(
-                f"{self.path}: cannot be written: {reason}; expected a name in .mp4 or .mkv, "
-                "on a disk with room"
-            ) from error
+            reason = why_refused(error) if isinstance(error, OSError) else str(error)
+            if reason == getattr(error, "strerror", reason):
+                reason += "; expected a name in .mp4 or .mkv"
+            raise TrackNetError(f"{self.path}: cannot be written: {reason}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterator
@@ -9,6 +10,32 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tracknet.errors import TrackNetError
+
+_MORE_ROOM = "make room on that disk, or choose a folder on another one"
+_OTHER_FOLDER = "choose a folder that you may write to, or change its permissions"
+_REMEDIES = {
+    errno.ENOSPC: _MORE_ROOM,
+    errno.EDQUOT: _MORE_ROOM,
+    errno.EFBIG: _MORE_ROOM,
+    errno.EROFS: _OTHER_FOLDER,
+    errno.EACCES: _OTHER_FOLDER,
+    errno.EPERM: _OTHER_FOLDER,
+}
+
+
+def why_refused(error: OSError) -> str:
+    """Say why the disk refused something, and what can be done where that is known.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> why_refused(OSError(28, "No space left on device"))
+        'No space left on device; make room on that disk, or choose a folder on another one'
+    """
+    reason = error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{reason}; {remedy}" if remedy else reason
 
 
 @contextmanager
@@ -31,7 +58,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         >>> (folder / "new" / "a.txt").read_text()
         'ball'
     """
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+    part = hidden_part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -40,10 +67,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise TrackNetError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def hidden_part(path: Path) -> Path:
+    """Give the place where this process writes a file before it takes its name; see `remove_leftovers`.
+
+    Args:
+        path: The file.
+    """
+    return path.with_name(f".{os.getpid()}.{path.name}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import tracknet
-from tracknet.data.whole_file import whole_file
+from tracknet.data.whole_file import remove_leftovers, whole_file
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import HeatmapDecoder, PeakDecoder
 from tracknet.models.network import HeatmapNetwork, stack_frames
@@ -198,10 +198,13 @@ def export_tracker(
         threshold=float(decoder.threshold),
         decoder=recipe,
     )
+    remove_leftovers(output)
     with whole_file(output) as part:
         with _quietly():
             try:
                 _WRITERS[format](graph, info, part)
+            except OSError:
+                raise
             except Exception as error:  # exporters raise nearly anything
                 what = " ".join(str(error).split())[:300] or type(error).__name__
                 raise TrackNetError(f"{format}: {info.network} cannot be made a graph: {what}") from error

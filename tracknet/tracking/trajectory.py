@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from tracknet.data.whole_file import hidden_part, remove_leftovers, why_refused
 from tracknet.errors import TrackNetError, nearest
 
 HEADER = ("Frame", "Visibility", "X", "Y", "Confidence")
@@ -192,7 +193,7 @@ def write_live_trajectory(
                     raise TrackNetError(f"{reason}; {kept}") from reason
             _finish(partial, file, path)
     except OSError as error:
-        raise TrackNetError(f"{path}: cannot be written: {error.strerror}") from error
+        raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
     return summary
 
 
@@ -289,12 +290,13 @@ def _line(row: TrajectoryRow, filled: bool) -> str:
 @contextmanager
 def _file_beside(path: Path) -> Iterator[tuple[Path, TextIO]]:
     """Open a hidden file in the folder of `path`, gone afterwards unless it was renamed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_leftovers(path)
+    part = hidden_part(path)
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
             yield part, file
     except OSError as error:
-        raise TrackNetError(f"{path}: cannot be written: {error.strerror}") from error
+        raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
     finally:
         part.unlink(missing_ok=True)
 

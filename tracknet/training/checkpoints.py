@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,8 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
 
     Lightning's own writes without syncing to the disk, cannot tell a damaged file, and reads pickled code
     unless it is told not to. Here files carry metadata and a SHA-256, are read only where that is right and
-    as tensors and plain values only; the last good checkpoint of a folder is never removed. Files at remote
+    as tensors and plain values only; the last good checkpoint of a folder is never removed; each is dated
+    after the one before it, also where the clock was set back, as runs go on from the newest. Files at remote
     addresses (``s3://...``) are written as Lightning writes them. Lightning's ``AsyncCheckpointIO`` may be
     put around it.
 
@@ -45,6 +48,7 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
     def __init__(self, config: str | None = None) -> None:
         self.config = config
         self._remembered = False
+        self._newest = 0  # date of the newest checkpoint that was written or read, in nanoseconds
 
     @override
     def save_checkpoint(
@@ -64,6 +68,7 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
         else:
             write_checkpoint(checkpoint, Path(path), self.config)
+            self._date(Path(path))
         if not self._remembered:
             self._remembered = True
             remember([checkpoint.get("hyper_parameters"), checkpoint.get("rectifier")])
@@ -88,8 +93,18 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
         if _is_remote(path):
             return super().load_checkpoint(path, weights_only=True)
         content: dict[str, Any] = read_checkpoint(Path(path))
+        self._newest = max(self._newest, Path(path).stat().st_mtime_ns)
         _note_if_old(Path(path))
         return content
+
+    def _date(self, path: Path) -> None:
+        told = path.stat()
+        if told.st_mtime_ns > self._newest:
+            self._newest = told.st_mtime_ns
+            return
+        self._newest += 1_000_000
+        with suppress(OSError):  # some network drives keep dates of their own
+            os.utime(path, ns=(told.st_atime_ns, self._newest))
 
     @override
     def remove_checkpoint(self, path: str | Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -35,7 +36,8 @@ class RunLogger(TensorBoardLogger):
     """TensorBoard files and a plain ``metrics.csv`` in one folder for each run: ``SAVE_DIR/NAME/version_N``.
 
     Lightning's TensorBoard and CSV loggers each count versions on their own, so that the two together spread
-    one run over two folders. In the folder of an earlier run, the figures are added to its own.
+    one run over two folders, and two runs that start at once share one. In the folder of an earlier run, the
+    figures are added to its own.
 
     Args:
         save_dir: Folder of all runs.
@@ -48,6 +50,27 @@ class RunLogger(TensorBoardLogger):
     ) -> None:
         super().__init__(save_dir=save_dir, name=name, version=version, default_hp_metric=False)
         self._csv: CSVLogger | None = None
+        self._made: list[Path] = []
+
+    @property
+    @override
+    def version(self) -> int | str:
+        """Version of this run; the folder of the next free number is made, so that no other run takes it."""
+        if self._version is None and getattr(rank_zero_only, "rank", 0) == 0:
+            self._version = self._take_folder()
+        return super().version
+
+    def _take_folder(self) -> int:
+        root = Path(self.root_dir)
+        missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+        number = self._get_next_version()
+        while True:
+            try:
+                (root / f"version_{number}").mkdir(parents=True)
+                self._made = [root / f"version_{number}", *missing]
+                return number
+            except FileExistsError:  # another run was faster
+                number += 1
 
     @override
     @rank_zero_only
@@ -67,10 +90,13 @@ class RunLogger(TensorBoardLogger):
     @override
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Close both files."""
+        """Close both files; of a run that has failed before it wrote anything, no folder stays."""
         super().finalize(status)
         if self._csv is not None:
             self._csv.finalize(status)
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()  # refuses when there is anything in it
 
     def _table(self) -> CSVLogger:
         if self._csv is None:
