@@ -169,8 +169,11 @@ class _Judge:
                 yield from self.arguments(path, buildable[0], value)
             return
         cls = find_class(str(name), bases)
+        written = (*path, "class_path") if len(value) > 1 else path
+        if cls is not None and (reason := refusal_of(f"{cls.__module__}.{cls.__qualname__}")):
+            yield Fault(written, f"no class {name!r}: {reason}", path)
+            return
         if cls is None:
-            written = (*path, "class_path") if len(value) > 1 else path
             yield Fault(written, _no_class(str(name), bases), path)
             return
         for key in value:
