@@ -17,7 +17,7 @@ from tracknet.errors import TrackNetError
 from tracknet.models.compact import CompactTrackNet
 from tracknet.training.callbacks.monitoring.replay import replay
 from tracknet.training.checkpoint_format import write_checkpoint
-from tracknet.training.checkpoints import load_tracker
+from tracknet.training.checkpoints import TrackNetCheckpointIO, load_tracker
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.rectifier import TrajectoryRectifier, load_rectifier
 
@@ -247,8 +247,9 @@ class TestCheckpoints:
         assert type(load_rectifier(Path("b.ckpt"), trust=True)).__name__ == "Fill"
 
     def test_where_a_training_here_has_used_it(self, named, here):
-        trust.remember([named])
-        trust.remember([named])
+        content = {"state_dict": {}, "hyper_parameters": named}
+        for name in ("c.ckpt", "d.ckpt"):
+            TrackNetCheckpointIO().save_checkpoint(content, here / name)
         register = here / "state" / "tracknet" / "own_modules"
         assert register.read_text() == f"{here / 'evil_net.py'}\n"
         assert type(load_tracker(here / "a.ckpt").network).__name__ == "Net"
