@@ -15,8 +15,12 @@ import tempfile
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracknet.errors import TrackNetError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from benchmarks.record import Record
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("cache", "loader", "step", "targets", "decoding", "tracking", "startup", "memory", "docs")
@@ -24,7 +28,7 @@ PARTS = ("cache", "loader", "step", "targets", "decoding", "tracking", "startup"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and write the table after each part.
+    """Measure, and write the table after each comparison.
 
     Returns:
         The exit code: 1 when a part could not be measured, 2 for wrong usage. A missed target is no failure.
@@ -57,7 +61,7 @@ def _measure(options: argparse.Namespace) -> int:
     import torch
 
     from benchmarks.material import Bench
-    from benchmarks.record import Part, Record, kind, load, markdown, now, save, this_machine
+    from benchmarks.record import Part, Record, kind, load, markdown, now, this_machine
     from tracknet.cli.memory import keep_freed_memory
 
     keep_freed_memory()  # as every command does; the references gain by it too
@@ -68,30 +72,36 @@ def _measure(options: argparse.Namespace) -> int:
     table, figures = _places(options, kind(record.machine))
     if figures is not None and figures.exists() and not options.quick:
         record.parts |= load(figures).parts
-    failed = False
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.quick, options.data, options.clips, options.rounds)
+        measured = []
         for name in options.parts or PARTS:
             module = import_module(f"benchmarks.{name}")
-            when, busy = now()
-            part = Part(module.TITLE, when, busy, options.quick, [])
-            print(f"{name}: {module.TITLE}", file=sys.stderr, flush=True)
+            part = Part(module.TITLE, *now(), options.quick, [], "stopped before the end")
+            measured.append(part)
+            record.parts[name] = part
+            record.parts = {name: record.parts[name] for name in PARTS if name in record.parts}
+            print(f"{name}: {part.title}", file=sys.stderr, flush=True)
             try:
                 for one in module.measure(bench):
                     part.rows.append(one)
                     told = f"  {one.name}: {one.ratio:.3f} {one.target or ''} {one.verdict}"
                     print(told.rstrip(), file=sys.stderr, flush=True)
+                    _write(table, figures, record, earlier)
+                part.failure = ""
             except (TrackNetError, OSError, RuntimeError) as error:
-                part = Part(part.title, when, busy, options.quick, part.rows, str(error))
-                failed = True
-            record.parts[name] = part
-            record.parts = {name: record.parts[name] for name in PARTS if name in record.parts}
-            text = markdown(record, earlier)
-            if table is not None and figures is not None:
-                save(record, figures)
-                table.write_text(text, encoding="utf-8")
-    print(text)
-    return 1 if failed else 0
+                part.failure = str(error)
+            _write(table, figures, record, earlier)
+    print(markdown(record, earlier))
+    return 1 if any(part.failure for part in measured) else 0
+
+
+def _write(table: Path | None, figures: Path | None, record: Record, earlier: Record | None) -> None:
+    from benchmarks.record import markdown, save
+
+    if table is not None and figures is not None:
+        save(record, figures)
+        table.write_text(markdown(record, earlier), encoding="utf-8")
 
 
 def _places(options: argparse.Namespace, machine: str) -> tuple[Path | None, Path | None]:

@@ -21,7 +21,7 @@ FORMAT = 1
 LIBRARIES = ("torch", "lightning", "av", "numpy", "jsonargparse")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Part:
     """What one part gave.
 
@@ -124,7 +124,7 @@ def markdown(record: Record, earlier: Record | None = None) -> str:
         before = {} if earlier is None or name not in earlier.parts else _ratios(earlier.parts[name])
         lines += ["", f"## {part.title}", "", _told(name, part, machine), "", *_table(part, before)]
         if part.failure:
-            lines += ["", f"Failed: {part.failure}"]
+            lines += ["", f"Not all of it: {part.failure}"]
     return "\n".join(lines) + "\n"
 
 

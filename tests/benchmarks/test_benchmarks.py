@@ -158,7 +158,7 @@ def test_a_part_that_fails_is_told_and_the_others_are_measured(tmp_path, monkeyp
     monkeypatch.setattr(targets, "measure", lambda bench: [row("other", "s", [(1.0, 2.0)])])
     out = tmp_path / "table.md"
     assert main(["startup", "targets", "--out", str(out)]) == 1
-    assert "Failed: no command" in out.read_text()
+    assert "Not all of it: no command" in out.read_text()
     monkeypatch.setattr(startup, "measure", lambda bench: [row("again", "s", [(1.0, 1.0)])])
     assert main(["startup", "--out", str(out)]) == 0
     found = {name: [one["name"] for one in part["rows"]] for name, part in _json(out)["parts"].items()}
