@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import connection, get_context
 from typing import Any
+
+from tracknet.training.records.machine import usable_cores
 
 _PATIENCE = 10.0  # seconds that a process has to leave things in order, once told to stop
 
@@ -65,6 +68,21 @@ class Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+
+
+def take_share(place: int, workers: int) -> None:
+    """Let this process use its share of the machine: some of the cores, and one of the GPUs in turn.
+
+    Args:
+        place: Number of the process among the workers, from 0.
+        workers: How many there are.
+    """
+    import torch
+
+    if (cards := torch.cuda.device_count()) > 1:
+        named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(cards)))).split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = named[place % len(named)]
+    torch.set_num_threads(max(1, usable_cores() // workers))
 
 
 def that_speak(workers: Sequence[Worker]) -> list[Worker]:

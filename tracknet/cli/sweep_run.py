@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import warnings
@@ -23,11 +22,11 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartb
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tracknet.cli.processes import DIED, Worker, that_speak
+from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_space import Choices, Range, Space, distributions, fit_words
 from tracknet.errors import TrackNetError, UsageError
-from tracknet.training.records.machine import lives, usable_cores
+from tracknet.training.records.machine import lives
 
 INTERRUPTED = 130
 HEARTBEAT_SECONDS = 60
@@ -291,14 +290,9 @@ def _serve(calls: Connection, sweep: Sweep, place: int, workers: int) -> None:
     """Train a trial whenever asked to; runs in a process of its own."""
     # Ctrl-C reaches all processes of a terminal; the first one decides, and then says SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
     from tracknet.cli.train import StoppedError
 
-    if (cards := torch.cuda.device_count()) > 1:
-        named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(cards)))).split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = named[place % len(named)]
-    torch.set_num_threads(max(1, usable_cores() // workers))
+    take_share(place, workers)
     try:
         study = open_study(sweep)
         # All workers have the sampler with the same seed.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from tracknet.cli.engines import Engine, load_detector
-from tracknet.cli.processes import DIED, Worker, that_speak
+from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.track import Device, csv_path
 from tracknet.data.video import open_source
@@ -25,7 +25,6 @@ from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.rectification import rectify
 from tracknet.tracking.tracker import track
 from tracknet.tracking.trajectory import TrajectoryRow, TrajectorySummary, partial_path, write_trajectory
-from tracknet.training.records.machine import usable_cores
 
 _TOLD_EVERY = 0.5  # seconds between two reports of a process
 
@@ -154,7 +153,7 @@ def track_in_processes(
     Args:
         jobs: The videos.
         settings: How.
-        processes: How many; they share the cores.
+        processes: How many; they share the cores and the GPUs.
         tell: Is told of frames that are done.
 
     Yields:
@@ -164,16 +163,16 @@ def track_in_processes(
         TrackNetError: No video can be tracked.
     """
     left = deque(jobs)
-    threads = max(1, usable_cores() // processes)
-    at: dict[Worker, VideoJob] = {}
+    at: dict[Worker, tuple[int, VideoJob]] = {}
 
-    def give(worker: Worker) -> None:
-        at[worker] = left.popleft()
-        worker.send(at[worker])
+    def give(place: int, worker: Worker | None = None) -> None:
+        worker = worker or Worker(_serve, settings, place, processes)
+        at[worker] = (place, left.popleft())
+        worker.send(at[worker][1])
 
     try:
-        for _ in range(processes):
-            give(Worker(_serve, settings, threads))
+        for place in range(processes):
+            give(place)
         while at:
             for worker in that_speak(list(at)):
                 said = worker.hear()
@@ -182,12 +181,13 @@ def track_in_processes(
                     continue
                 if isinstance(said, TrackNetError):
                     raise said
-                job = at.pop(worker)
+                place, job = at[worker]
                 yield _lost(job, worker) if said is DIED else said
-                if not left:
-                    worker.end()
+                del at[worker]
+                if left:
+                    give(place, None if said is DIED else worker)
                 else:
-                    give(Worker(_serve, settings, threads) if said is DIED else worker)
+                    worker.end()
     finally:
         for worker in at:
             worker.stop()
@@ -201,7 +201,7 @@ def _lost(job: VideoJob, worker: Worker) -> Outcome:
     return Outcome(job, "failed", reason=reason)
 
 
-def _serve(calls: Connection, settings: TrackSettings, threads: int) -> None:
+def _serve(calls: Connection, settings: TrackSettings, place: int, processes: int) -> None:
     """Track what is asked for, until nobody asks any more; runs in a process of its own."""
     # Ctrl-C reaches all processes of a terminal; the first one decides, and then says SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -216,7 +216,7 @@ def _serve(calls: Connection, settings: TrackSettings, threads: int) -> None:
             waiting, told = 0, time.monotonic()
 
     try:
-        torch.set_num_threads(threads)
+        take_share(place, processes)
         tracker = VideoTracker(settings)
         while True:
             outcome = tracker.track(calls.recv(), tell)
