@@ -1,6 +1,8 @@
 """Gives bad videos to the commands that read videos, and tells what came of it.
 
-usage: python -m tests.faults.inputs [FILE.md]    (writes the table, default to standard output)
+usage: python -m tests.faults.inputs [FILE.md [OUTPUT ...]]
+
+Writes the tables, default to standard output; with what `python -m tests.faults.fuzz` printed into files.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from .media import SIZE as VIDEO_SIZE
 from .media import Medium, column_of, media, number_in
 
 SIZE = (32, 48)
+_CAMPAIGN = re.compile(r"\w+: [\d,]+ files in ")
 REMEDY = re.compile(r"get the file again|copy|download|expected a video|re-encode|encode it again|one size")
 
 
@@ -196,8 +199,8 @@ def try_table(table: Table, folder: Path) -> Outcome:
     return Outcome(table.name, {"data check": answer}, wrong)
 
 
-def markdown(groups: dict[str, Sequence[Outcome]]) -> str:
-    """Write the tables of what was tried and what came of it."""
+def markdown(groups: dict[str, Sequence[Outcome]], printed: Sequence[str] = ()) -> str:
+    """Write the tables of what was tried and what came of it, and what random changes came to."""
     now = datetime.now(timezone.utc)
     lines = ["# Bad inputs", "", f"`python -m tests.faults.inputs`, {now:%Y-%m-%d %H:%M} UTC.", ""]
     for title, outcomes in groups.items():
@@ -209,6 +212,15 @@ def markdown(groups: dict[str, Sequence[Outcome]]) -> str:
             state = " **wrong**" if one.wrong else ""
             lines.append(f"| {one.name}{state} | {' | '.join(one.answers.values())} |")
         lines.append("")
+    told = [line for text in printed for line in text.splitlines() if _CAMPAIGN.match(line)]
+    if told:
+        lines += [
+            "## Files changed at random",
+            "",
+            "`python -m tests.faults.fuzz`; a file is read or refused.",
+            "",
+        ]
+        lines += [*(f"- {line}" for line in told), ""]
     return "\n".join(lines)
 
 
@@ -234,7 +246,8 @@ def main(words: Sequence[str]) -> int:
     for one in [*videos, *labels]:
         for fault in one.wrong:
             print(f"{one.name}: {fault}", file=sys.stderr)
-    text = markdown({"Videos": videos, "Label files": labels})
+    printed = [Path(name).read_text(encoding="utf-8") for name in words[1:]]
+    text = markdown({"Videos": videos, "Label files": labels}, printed)
     if words:
         Path(words[0]).write_text(text, encoding="utf-8")
     else:

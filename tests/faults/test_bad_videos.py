@@ -7,7 +7,7 @@ import pytest
 from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError
 
-from .inputs import try_medium, write_tracker
+from .inputs import Outcome, markdown, try_medium, write_tracker
 from .media import media, write_image
 
 MEDIA = list(media())
@@ -65,3 +65,12 @@ def test_a_picture_is_a_video_of_one_frame_under_its_own_name(tmp_path):
     assert len(list(open_source(path).frames())) == 1
     with pytest.raises(TrackNetError, match="is a single picture; expected a video"):
         open_source(path.rename(tmp_path / "clip.avi"))
+
+
+def test_the_table_counts_what_was_lost():
+    found = [Outcome("a text", {"track": "refused", "data check": "told"}, ())]
+    found.append(Outcome("a film", {"track": "5 frames", "data check": "6 frames"}, ("track: 5 of 6",)))
+    text = markdown({"Videos": found}, ["note: x\ncsv: 1,200 files in 2.0 min (seed 1): 0 findings\n"])
+    assert "## Videos: tried 2, survived 1, lost 1\n\n| input | track | data check |\n|---|---|---|\n" in text
+    assert "| a text | refused | told |\n| a film **wrong** | 5 frames | 6 frames |\n" in text
+    assert text.endswith("\n- csv: 1,200 files in 2.0 min (seed 1): 0 findings\n")
