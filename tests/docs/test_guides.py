@@ -267,10 +267,7 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_program():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 said.add(
-                    "".join(
-                        getattr(part, "value", "") if isinstance(part, ast.Constant) else "\0"
-                        for part in node.values
-                    )
+                    "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
                 )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 said.add(node.value)
