@@ -151,7 +151,7 @@ def test_the_search_of_a_browser_finds_pages_without_a_server(site, tmp_path, qu
     told = subprocess.run([browser, *words], capture_output=True, text=True, check=True, timeout=120).stdout
     results = told.partition('id="search-results"')[2]
     found = [
-        html.unescape(one).partition("?")[0].partition("#")[0]
+        html.unescape(one).removeprefix("./").partition("?")[0].partition("#")[0]
         for one in re.findall(r'href="([^"]+)"', results)
     ]
     assert page in found
