@@ -1,0 +1,151 @@
+"""The examples that train: their YAML, their scripts and the cluster job, each for a few steps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracknet.cli.main import main as tracknet
+
+pytestmark = pytest.mark.slow
+
+SIZE = (64, 96)
+SHORT = [
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=1",
+    "--trainer.enable_progress_bar=false",
+    "--data.batch_size=2",
+    "--data.num_workers=0",
+    "--model.input_size=[64,96]",
+]
+CROPPED = "--data.crop.size=[32,48]"
+
+
+def saved(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.open()))
+
+
+def test_the_yaml_of_the_own_dataset(examples, tiny_rallies, here):
+    for video in tiny_rallies.glob("*.mp4"):
+        shutil.copy(video, here)
+        balls = [
+            [float(row["X"]), float(row["Y"])] if row["Visibility"] == "1" else None
+            for row in rows(video.with_suffix(".csv"))
+        ]
+        (here / f"{video.stem}.json").write_text(json.dumps({"ball": balls}))
+    words = ["--config", str(examples / "own_dataset.yaml"), f"--data.root={here}", CROPPED]
+    assert tracknet(["fit", *words, *SHORT]) == 0
+    run = here / "runs" / "tracknet" / "version_0"
+    assert "class_path: own_dataset.JsonDataModule" in (run / "config.yaml").read_text()
+    assert "best.ckpt" in saved(run)
+
+
+def test_the_yaml_of_the_own_network(examples, tiny_rallies, here):
+    words = ["--config", str(examples / "own_network.yaml"), f"--data.root={tiny_rallies}", CROPPED]
+    assert tracknet(["fit", *words, *SHORT]) == 0
+    best = here / "runs" / "tracknet" / "version_0" / "checkpoints" / "best.ckpt"
+    # The checkpoint builds the network again.
+    assert tracknet(["track", str(tiny_rallies / "a.mp4"), "--ckpt", str(best), "--output", "a.csv"]) == 0
+    assert len(rows(here / "a.csv")) == 21
+
+
+def test_the_yaml_of_the_own_callback(examples, tiny_rallies, here):
+    words = ["--config", str(examples / "own_callback.yaml"), f"--data.root={tiny_rallies}", CROPPED]
+    assert tracknet(["fit", *words, *SHORT, f"--trainer.callbacks.video={tiny_rallies / 'a.mp4'}"]) == 0
+    run = here / "runs" / "tracknet" / "version_0"
+    assert len(rows(run / "tracked" / "epoch_0.csv")) == 21
+    assert (run / "run.json").is_file()  # the usual callbacks are there too
+
+
+def test_several_loggers_get_the_same_figures(examples, tiny_rallies, here):
+    words = ["--config", str(examples / "multi_logger.yaml"), f"--data.root={tiny_rallies}", CROPPED]
+    assert tracknet(["fit", *words, *SHORT]) == 0
+    figures = [
+        {row["step"]: row["val/loss"] for row in rows(path) if row.get("val/loss")}
+        for path in (
+            here / "runs" / "several" / "version_0" / "metrics.csv",
+            here / "shared_figures" / "latest" / "metrics.csv",
+        )
+    ]
+    assert figures[0]
+    assert figures[0].keys() == figures[1].keys()
+    for step, loss in figures[0].items():
+        assert float(loss) == pytest.approx(float(figures[1][step]), rel=1e-4)
+
+
+def test_training_from_python(example, tiny_rallies, here):
+    best = example("train_from_python").main(tiny_rallies, 1, size=SIZE)
+    assert Path(best).name == "best.ckpt"
+    assert Path(best).is_file()
+
+
+def test_a_sweep_trains_each_value_that_it_can_and_compares(example, tiny_rallies, here, capsys):
+    words = ["+experiment=compact_cpu", f"--data.root={tiny_rallies}", CROPPED, *SHORT]
+    runs = example("sweep").main("optimizer.lr", ["0.001", "nonsense", "0.01"], words)
+    assert [run.name for run in runs] == ["optimizer.lr=0.001", "optimizer.lr=0.01"]
+    told = capsys.readouterr().out
+    lines = [line.split() for line in told.splitlines() if line.startswith("sweep/")]
+    assert [line[:2] for line in lines] == [
+        ["sweep/optimizer.lr=0.001", "0.001"],
+        ["sweep/optimizer.lr=0.01", "0.01"],
+    ]
+
+
+def test_the_speed_of_two_networks(example, tiny_rallies, here, capsys):
+    words = ["--trainer.accelerator=cpu", "--data.batch_size=2", "--model.input_size=[64,96]"]
+    words += ["--profile.start_step=1", "--profile.steps=2", "--profile.trace_steps=1"]
+    words += ["--model.network.init_args.width=4"]
+    picture = example("compare_speed").main(str(tiny_rallies), ("tracknetv2", "tracknetv4"), words)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert (here / "speed" / "tracknetv4" / "profile.html").is_file()
+    assert "TrackNetV4" in capsys.readouterr().out
+
+
+def test_the_cluster_job_trains_and_goes_on(examples, tiny_rallies, here):
+    """With an `srun` that runs one process here."""
+    (here / "bin").mkdir()
+    (here / "bin" / "srun").write_text('#!/bin/sh\necho "srun: $*"\nexec "$@"\n')
+    (here / "bin" / "srun").chmod(0o755)
+    script = "import sys; from tracknet.cli.main import main; sys.exit(main())"
+    (here / "bin" / "tracknet").write_text(f"#!/bin/sh\nexec {sys.executable} -c '{script}' \"$@\"\n")
+    (here / "bin" / "tracknet").chmod(0o755)
+    told = subprocess.run(
+        [
+            "bash",
+            str(examples / "cluster_job.sh"),
+            *SHORT,
+            f"--data.root={tiny_rallies}",
+            "--trainer.strategy=auto",
+            "--trainer.precision=32-true",
+            "--trainer.sync_batchnorm=false",
+        ],
+        env={
+            **os.environ,
+            "PATH": f"{here / 'bin'}:{os.environ['PATH']}",
+            "TRACKNET_CONFIG": str(examples / "cluster_job.yaml"),
+            "SLURM_SUBMIT_DIR": str(here),
+            "SLURM_TMPDIR": str(here / "node"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "srun: tracknet fit --config" in told.stdout
+    run = here / "runs" / "cluster_job" / "version_0"
+    assert {"best.ckpt", "last.ckpt"} <= set(saved(run))
+    assert any((here / "node" / "tracknet-frames").iterdir())
