@@ -148,6 +148,22 @@ def test_frames_before_the_start_are_neither_delivered_nor_counted(tmp_path):
     assert numbers_of(sample_frames(source, None, 3)) == [10, 34, 59]
 
 
+def test_sampling_resizes_only_what_it_keeps(tmp_path, monkeypatch):
+    video = tmp_path / "a.mp4"
+    with VideoWriter(video, (64, 96), fps=30) as writer:
+        for n in range(9):
+            writer.write(np.full((64, 96, 3), 20 * n, np.uint8))
+    source = open_source(video)
+    expected = [frame for n, frame in enumerate(source.frames((32, 48))) if n in (0, 4, 8)]
+    resized = []
+    resize = video_module.FrameResizer.__call__
+    monkeypatch.setattr(
+        video_module.FrameResizer, "__call__", lambda *given: resized.append(1) or resize(*given)
+    )
+    assert np.array_equal(sample_frames(source, (32, 48), 3), expected)
+    assert len(resized) == 3
+
+
 def test_sampling_mends_a_wrong_number_of_packets(tmp_path, monkeypatch):
     source = open_source(write_numbered(tmp_path / "clip.mp4", 20))
     monkeypatch.setattr(VideoFile, "_packets", lambda self: 40)

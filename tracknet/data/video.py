@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,9 +148,22 @@ class VideoFile(FrameSource):
         threads: int | None = None,
         stretches: Sequence[Stretch] | None = None,
     ) -> Iterator[np.ndarray]:
-        shape = size or (self.info.height, self.info.width)
-        resize = FrameResizer(shape)
         left = None if stretches is None else list(stretches)
+        every = self._decoded(size, threads, lambda number: left is None or number >= left[0][0])
+        with closing(every):
+            for number, picture in enumerate(every):
+                if picture is not None:
+                    yield picture
+                if left and number + 1 == left[0][1]:
+                    del left[0]
+                    if not left:
+                        return
+
+    def _decoded(
+        self, size: tuple[int, int] | None, threads: int | None, wanted: Callable[[int], bool]
+    ) -> Generator[np.ndarray | None, None, None]:
+        """Decode every frame; those that are not wanted are not resized, and None stands for them."""
+        resize = FrameResizer(size or (self.info.height, self.info.width))
         number = 0
         guessed: list[int] = []
         with self._opened() as (container, stream):
@@ -168,13 +181,8 @@ class VideoFile(FrameSource):
                             self._note(_turned(frame.rotation))
                         if frame.is_corrupt:
                             guessed.append(number)
-                        if left is None or number >= left[0][0]:
-                            yield resize(frame)
+                        yield resize(frame) if wanted(number) else None
                         number += 1
-                        if left and number == left[0][1]:
-                            del left[0]
-                            if not left:
-                                return
             except av.error.FFmpegError as error:
                 raise TrackNetError(
                     f"{self.path}: damaged behind frame {number} ({error.strerror}); get the file again, or "
@@ -221,9 +229,9 @@ class VideoFile(FrameSource):
     ) -> tuple[list[np.ndarray], int]:
         """Keep evenly spaced ones of ``expected`` frames; also returns how many there really are."""
         wanted, kept, total = set(evenly_spaced(expected, samples)), [], 0
-        for frame in self.frames(size):
-            if total in wanted:
-                kept.append(frame)
+        for picture in self._decoded(size, None, wanted.__contains__):
+            if picture is not None:
+                kept.append(picture)
             total += 1
         return kept, total
 
