@@ -28,6 +28,7 @@ from tracknet.cli.main import COMMANDS  # noqa: E402
 def test_text_of_help_is_harmless():
     assert rst.plain("takes *all* of `tracknet fit`, a_b_") == r"takes \*all\* of ``tracknet fit``, a\_b\_"
     assert rst.plain("``--key``s") == r"``--key``\ s"
+    assert rst.plain("(--a_b, rtsp://x)") == r"(``--a_b``, rtsp:\//x)"
 
 
 def test_a_table_keeps_cells_of_several_lines_together():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+_CODE = re.compile(r"``?([^`]+)``?|(?<![^\s(])(--[a-z][\w.-]*\w)")
 _SPECIAL = re.compile(r"([\\*_|`])")
 
 
@@ -19,19 +20,21 @@ def label(name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Make text of help and docstrings harmless; what stands in backticks is code."""
-    parts = re.split(r"``?([^`]+)``?", text)
-    shown = [
-        f"``{part.strip()}``" if place % 2 else _SPECIAL.sub(r"\\\1", part)
-        for place, part in enumerate(parts)
-    ]
-    joined = shown[0]
-    for part in shown[1:]:
-        # Markup must end at a word's end; the escaped space is not shown.
-        joined += (
-            f"\\ {part}" if joined and part and not (joined[-1].isspace() or part[0].isspace()) else part
-        )
-    return joined
+    """Make text of help and docstrings harmless; options and what stands in backticks are code."""
+    shown, end = "", 0
+    for found in _CODE.finditer(text):
+        shown += _escaped(text[end : found.start()])
+        # Markup must begin and end where words do; the escaped space is not shown.
+        before = "\\ " if shown[-1:].isalnum() else ""
+        after = "\\ " if text[found.end() : found.end() + 1].isalnum() else ""
+        shown += f"{before}``{(found[1] or found[2]).strip()}``{after}"
+        end = found.end()
+    return shown + _escaped(text[end:])
+
+
+def _escaped(text: str) -> str:
+    # No links to the beginnings of addresses that help texts name.
+    return _SPECIAL.sub(r"\\\1", text).replace("://", r":\//")
 
 
 def indented(text: str, by: int = 3) -> str:
