@@ -84,7 +84,7 @@ def test_packaged_files_and_keys_are_there(pages):
     files, keys = pages["configs"].values()
     assert ".. dropdown:: +model=wasb" in files
     assert "      network:" in files
-    assert "``max_epochs``" in keys
+    assert "``trainer.max_epochs``" in keys
     assert ":doc:`networks" not in keys
     assert ":doc:`callbacks <classes/callbacks>`" in keys
 
