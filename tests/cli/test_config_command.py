@@ -245,6 +245,7 @@ def test_new_asks(run, here, monkeypatch):
     [
         ("tracknet fit --trainer.max_epo", "--trainer.max_epochs"),
         ("tracknet fit --optimizer = AdamW", "AdamW"),
+        ("tracknet fit --optimizer=AdamW", "--optimizer=AdamW"),
         ("tracknet fit --data.fault", "--data.faults"),
         ("tracknet config sch", "schema"),
         ("tracknet val", "validate"),

@@ -13,10 +13,11 @@ Shell = Literal["bash", "zsh"]
 _SCRIPT = """\
 # Completion of tracknet for {shell}: source this file.
 _tracknet() {{
-  local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
-  # bash splits at "=": --optimizer=Ada is three words.
+  local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words="" prefix=""
+  # bash splits at "=": --optimizer=Ada is three words; to zsh it is one.
   if [[ "$word" == "=" ]]; then word=""; fi
   if [[ "$before" == "=" ]]; then before="${{COMP_WORDS[COMP_CWORD-2]}}"; fi
+  if [[ "$word" == --*=* ]]; then before="${{word%%=*}}" prefix="${{word%%=*}}="; word="${{word#*=}}"; fi
   if (( COMP_CWORD == 1 )); then
     COMPREPLY=($(compgen -W "{commands}" -- "$word")); return
   fi
@@ -24,13 +25,13 @@ _tracknet() {{
     {training})
       case "$before" in
 {values}
-        --config|-c) COMPREPLY=($(compgen -W "{files}" -- "$word") $(compgen -f -- "$word")); return;;
+        --config|-c) COMPREPLY=($(compgen -P "$prefix" -W "{files}" -- "$word") $(compgen -P "$prefix" -f -- "$word")); return;;
         *) words="{flags}";;
       esac;;
 {others}
   esac
-  if [[ -n "$words" ]]; then COMPREPLY=($(compgen -W "$words" -- "$word")); fi
-  if (( ${{#COMPREPLY[@]}} == 0 )); then COMPREPLY=($(compgen -f -- "$word")); fi
+  if [[ -n "$words" ]]; then COMPREPLY=($(compgen -P "$prefix" -W "$words" -- "$word")); fi
+  if (( ${{#COMPREPLY[@]}} == 0 )); then COMPREPLY=($(compgen -P "$prefix" -f -- "$word")); fi
 }}
 complete -o nosort -F _tracknet tracknet
 """
