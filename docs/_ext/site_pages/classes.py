@@ -54,10 +54,10 @@ def kinds() -> list[Kind]:
     from tracknet.data.augmentation import Augmentation
     from tracknet.data.crops import RandomCrop
 
-    listed = [
-        Kind(name, *_TITLES.get(name, (name.capitalize(), name)), (base,))
-        for name, base in bases_of_kinds().items()
-    ]
+    listed = []
+    for name, base in bases_of_kinds().items():
+        title, key = _TITLES.get(name, (name.capitalize(), name))
+        listed.append(Kind(name, title, key, (base,)))
     return [
         Kind("modules", "Trackers and rectifiers", "model", (LightningModule,)),
         *listed,
