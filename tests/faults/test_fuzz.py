@@ -26,13 +26,13 @@ from .inputs import write_tracker
 
 
 @pytest.mark.usefixtures("bright_network")
-@pytest.mark.parametrize(("name", "count"), [("csv", 300), ("checkpoint", 40), ("yaml", 12)])
+@pytest.mark.parametrize(("name", "count"), [("csv", 300), ("checkpoint", 25)])
 def test_some_changed_files(tmp_path, name, count):
     campaign = fuzz(TARGETS[name], tmp_path, seed=7, count=count)
     assert campaign.findings == {}
     assert campaign.read + campaign.refused == campaign.tried == count
     assert campaign.refused > 0
-    assert campaign.read > 0 or name == "yaml"  # of which hardly any are valid after a change
+    assert campaign.read > 0
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def setters(tree, name, at=()):
 
 
 @given(st.lists(trees, min_size=1, max_size=4))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_trees_merge_key_by_key_and_the_last_one_wins(given_trees):
     planted = [plant(tree, Origin(str(number))) for number, tree in enumerate(given_trees)]
     notes = []
