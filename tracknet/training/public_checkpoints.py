@@ -290,7 +290,8 @@ def save_tracker(tracker: HeatmapTracker, output: Path, found: PublicCheckpoint,
     recipe = dict(tracker.hparams)
     _save(tracker, output, found, source, {"hparams_name": "kwargs", "hyper_parameters": recipe})
     with whole_file(output.with_suffix(".yaml")) as part:
-        part.write_text(f"# The network of {output.name}.\n{model_yaml(recipe)}", encoding="utf-8")
+        told = f"# The network of {output.name}, made from a file of others.\nshared: true\n"
+        part.write_text(told + model_yaml(recipe), encoding="utf-8")
 
 
 def save_rectifier(
