@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 _CODE = re.compile(r"``?([^`]+)``?|(?<![^\s(])(--[a-z][\w.-]*\w)")
+_BEFORE, _AFTER = " \n\"'([{<-/:", " \n\"')]}>-/:.,;!?"
 _SPECIAL = re.compile(r"([\\*_|`])")
 
 
@@ -25,8 +26,8 @@ def plain(text: str) -> str:
     for found in _CODE.finditer(text):
         shown += _escaped(text[end : found.start()])
         # Markup must begin and end where words do; the escaped space is not shown.
-        before = "\\ " if shown[-1:].isalnum() else ""
-        after = "\\ " if text[found.end() : found.end() + 1].isalnum() else ""
+        before = "\\ " if shown[-1:] not in _BEFORE else ""
+        after = "\\ " if text[found.end() : found.end() + 1] not in _AFTER else ""
         shown += f"{before}``{(found[1] or found[2]).strip()}``{after}"
         end = found.end()
     return shown + _escaped(text[end:])
