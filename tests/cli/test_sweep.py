@@ -253,12 +253,8 @@ def test_without_optuna_and_without_torch():
 def test_two_workers_that_are_killed(here):
     words = [sys.executable, "-m", "tracknet", "sweep", "rates.yaml", "--workers", "2"]
     command = subprocess.Popen(words, start_new_session=True)
-    while command.poll() is None:
+    while command.poll() is None and not list(Path("sweeps/rates").glob("trial_*.log")):
         time.sleep(0.1)
-        if (here / "sweeps/rates/sweep.db").exists() and any(
-            one.state == TrialState.RUNNING for one in study().trials
-        ):
-            break
     os.killpg(command.pid, signal.SIGKILL)
     assert command.wait() == -9
     again = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
@@ -267,5 +263,3 @@ def test_two_workers_that_are_killed(here):
     assert any(one.state == TrialState.FAIL and not one.user_attrs.get("failure") for one in trials)
     assert len(sweep_run.finished(study())) == 4
     assert {one.params["optimizer.lr"] for one in sweep_run.finished(study())} <= RATES
-    logs = sorted(Path(here / "sweeps/rates").glob("trial_*.log"))
-    assert len(logs) == len(trials)
