@@ -8,6 +8,7 @@ The graph takes frames as they come from a video, so that nobody has to repeat t
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -346,11 +347,16 @@ def _write_onnx(graph: TrackerGraph, info: GraphInfo, path: Path) -> None:
 def _write_torchscript(graph: TrackerGraph, info: GraphInfo, path: Path) -> None:
     with torch.no_grad():
         traced = torch.jit.trace(graph, _examples(graph), check_trace=False)  # type: ignore[no-untyped-call]
-    torch.jit.save(traced, path, _extra_files={f"{METADATA}.json": info.to_json()})
+    # Not to the path: PyTorch's own writer ends the process where the disk is full.
+    content = io.BytesIO()
+    torch.jit.save(traced, content, _extra_files={f"{METADATA}.json": info.to_json()})
+    path.write_bytes(content.getvalue())
 
 
 def _write_torch_export(graph: TrackerGraph, info: GraphInfo, path: Path) -> None:
-    torch.export.save(_exported(graph), path, extra_files={f"{METADATA}.json": info.to_json()})
+    content = io.BytesIO()
+    torch.export.save(_exported(graph), content, extra_files={f"{METADATA}.json": info.to_json()})
+    path.write_bytes(content.getvalue())
 
 
 def _run_onnx(path: Path) -> Run:
