@@ -131,7 +131,6 @@ def a_batch(tracker: HeatmapTracker, windows: int, size: tuple[int, int]) -> Bat
         "frames": torch.randint(0, 256, (*shape, 3, *size), dtype=torch.uint8),
         "background": torch.randint(0, 256, (windows, 3, *size), dtype=torch.uint8),
         "xy": xy,
-        "nearest_xy": xy[:, 0],
         "visible": torch.ones(shape, dtype=torch.bool),
         "labelled": torch.ones(shape, dtype=torch.bool),
         "counted": torch.ones(shape, dtype=torch.bool),

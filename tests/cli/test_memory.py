@@ -22,7 +22,7 @@ print(faults() - before)
 
 
 def page_faults(**environment: str) -> tuple[bool, int]:
-    """Fill 128 MB five times in a process of its own that is warm; give whether settings were made, and page faults."""
+    """Fill 128 MB five times in a warm process; give whether settings were made, and page faults."""
     clean = {k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "LD_PRELOAD")}
     done = subprocess.run(
         [sys.executable, "-c", FAULTS], env=clean | environment, capture_output=True, text=True, check=True

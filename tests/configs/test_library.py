@@ -102,7 +102,7 @@ def test_an_experiment_that_extends_gives_what_it_spelled_out_before(parsed, her
     config = parsed("+experiment=badminton_cpu")
     trainer, model, data = config.trainer, config.model.init_args, config.data.init_args
     assert (trainer.accelerator, trainer.devices, trainer.precision) == ("cpu", 1, "32-true")
-    assert (trainer.max_epochs, trainer.limit_train_batches, trainer.max_time) == (7, 640, "00:01:00:00")
+    assert (trainer.max_epochs, trainer.limit_train_batches, trainer.max_time) == (10, 640, "00:01:00:00")
     found = [one.class_path.rpartition(".")[2] for one in trainer.callbacks]
     base = [one.class_path.rpartition(".")[2] for one in parsed("+env=cpu").trainer.callbacks]
     assert found == [*base[:3], "EMAWeightAveraging", *base[3:]]
@@ -155,7 +155,7 @@ def test_a_missing_file_like_no_other(here):
 def test_endings_and_folders_do_not_make_names_alike(here):
     with pytest.raises(UsageError, match="config list"):
         find_config("configs/qqq.yaml")
-    with pytest.raises(UsageError, match="did you mean 'configs/env/cluster.yaml'"):
+    with pytest.raises(UsageError, match=r"did you mean 'configs/env/cluster\.yaml'"):
         find_config("clutser.yaml")
 
 

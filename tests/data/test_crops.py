@@ -18,13 +18,7 @@ def a_batch(windows=64, height=32, width=48):
             frames[window, frame, :, y[window, frame], x[window, frame]] = 255
     visible = torch.ones(windows, 2, dtype=torch.bool)
     xy = torch.stack([x, y], dim=-1).float()
-    return {
-        "frames": frames,
-        "xy": xy,
-        "visible": visible,
-        "background": frames[:, 0].clone(),
-        "nearest_xy": torch.full((windows, 2), torch.nan),
-    }
+    return {"frames": frames, "xy": xy, "visible": visible, "background": frames[:, 0].clone()}
 
 
 def test_labels_stay_on_the_pixel_of_the_ball():
@@ -47,18 +41,6 @@ def test_labels_stay_on_the_pixel_of_the_ball():
 def test_crops_on_the_ball_always_hold_one():
     torch.manual_seed(0)
     assert RandomCrop((16, 16), on_ball=1.0)(a_batch())["visible"].any(dim=1).all()
-
-
-def test_without_a_ball_they_hold_the_place_where_one_was_seen_nearest_in_time():
-    torch.manual_seed(0)
-    batch = a_batch()
-    places = batch["xy"][:, 0].clone()
-    batch["visible"][:], batch["xy"][:] = False, 0
-    batch["nearest_xy"] = places
-    cropped = RandomCrop((16, 16), on_ball=1.0)(batch)
-    assert not cropped["visible"].any()
-    inside = places + cropped["xy"][:, 0]  # the ball at 0,0 moved by the corner of the crop
-    assert ((inside >= 0) & (inside < 16)).all()
 
 
 def test_crops_reach_every_corner_and_follow_the_seed():

@@ -142,7 +142,6 @@ def test_a_batch_is_as_the_design_says(tiny_rallies):
             "clip": ((4,), torch.int64),
             "frame": ((4, 5), torch.int64),
             "source_size": ((4, 2), torch.int64),
-            "nearest_xy": ((4, 2), torch.float32),
         }
         assert batch["source_size"].tolist() == [[64, 96]] * 4
     assert data.clip_names("train") == ["a", "b", "d"]

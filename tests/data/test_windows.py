@@ -48,16 +48,6 @@ def test_a_sample_holds_pixels_and_labels_of_the_same_frames():
     assert sample["background"].shape == (3, 4, 8)
 
 
-def test_a_sample_tells_where_the_ball_was_seen_nearest_in_time():
-    clip = a_clip(20)
-    clip.labels.visible[:] = False
-    dataset = windows([clip], frames=4, outputs=4, step=1)
-    assert dataset[0]["nearest_xy"].isnan().all()
-    clip.labels.visible[[3, 9, 16]] = True
-    dataset = windows([clip], frames=4, outputs=4, step=1)
-    assert [int(dataset[i]["nearest_xy"][0]) for i in range(len(dataset))] == [3] * 5 + [9] * 6 + [16] * 6
-
-
 def test_labels_move_to_the_cached_size():
     clip = a_clip(4)
     half = WindowDataset([LabelledClip("r", clip.cached, clip.labels, (8, 16), 30.0)], 4, 4, (4, 8), False, 1)

@@ -335,8 +335,8 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
         if str(error).startswith("DataLoader worker"):
             raise TrackNetError(
                 f"{str(error).partition(chr(10))[0].rstrip('. ')}: a process that loads data was lost, "
-                "mostly for want of memory; use fewer with --data.num_workers, or a smaller --data.batch_size; "
-                "to go on: the same command with --ckpt_path last"
+                "mostly for want of memory; use fewer with --data.num_workers, or a smaller "
+                "--data.batch_size; to go on: the same command with --ckpt_path last"
             ) from error
         if "Error(s) in loading state_dict" not in str(error):
             raise

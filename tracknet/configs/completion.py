@@ -25,7 +25,9 @@ _tracknet() {{
     {training})
       case "$before" in
 {values}
-        --config|-c) COMPREPLY=($(compgen -P "$prefix" -W "{files}" -- "$word") $(compgen -P "$prefix" -f -- "$word")); return;;
+        --config|-c)
+          COMPREPLY=($(compgen -P "$prefix" -W "{files}" -- "$word") $(compgen -P "$prefix" -f -- "$word"))
+          return;;
         *) words="{flags}";;
       esac;;
 {others}

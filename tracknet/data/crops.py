@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import isnan
-
 import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from torch import Tensor, nn
@@ -16,13 +14,11 @@ class RandomCrop(nn.Module):
 
     The networks are convolutional: trained on crops, they run on whole pictures. Most of a picture holds
     nothing to learn, so a share of the crops is placed to hold a ball of the window, anywhere in the crop;
-    the others lie anywhere in the picture. Where the window shows no ball, that share holds the place where
-    one was seen nearest in time: the server's hand, the floor, the racket, where a ball is taken to be by
-    mistake. Draws come from torch's default generator.
+    the others lie anywhere in the picture. Draws come from torch's default generator.
 
     Args:
         size: Height and width of the crops, divisible by 16.
-        on_ball: Share of the windows whose crop is made to hold the ball, or the place nearest in time.
+        on_ball: Share of the windows with a ball whose crop is made to hold it.
         epochs: Epochs that train on crops; the later ones train on whole pictures, where balls are as rare as
             they are in tracking. Default all.
     """
@@ -46,7 +42,7 @@ class RandomCrop(nn.Module):
         """Crop a batch of windows.
 
         Args:
-            batch: As described in DESIGN, at least ``frames``, ``xy``, ``visible`` and ``nearest_xy``.
+            batch: As described in DESIGN, at least ``frames``, ``xy`` and ``visible``.
 
         Returns:
             A new batch; a ball outside the crop is not visible, its frame stays labelled.
@@ -61,10 +57,8 @@ class RandomCrop(nn.Module):
         # Four draws a window whatever is in it, so that settings do not shift the draws that follow.
         draws = torch.rand(len(batch["frames"]), 4).tolist()
         corners = [
-            self._corner(xy[visible] if visible.any() else near[None], (height, width), draw)
-            for xy, visible, near, draw in zip(
-                batch["xy"].cpu(), batch["visible"].cpu(), batch["nearest_xy"].cpu(), draws, strict=True
-            )
+            self._corner(xy[visible], (height, width), draw)
+            for xy, visible, draw in zip(batch["xy"].cpu(), batch["visible"].cpu(), draws, strict=True)
         ]
         cropped = dict(batch)
         cropped["frames"] = _cut(batch["frames"], corners, self.size)
@@ -80,9 +74,9 @@ class RandomCrop(nn.Module):
         """Draw the top and left edge of one crop."""
         chance, which, down, across = draw
         room = (picture[0] - self.size[0], picture[1] - self.size[1])
-        x, y = balls[int(which * len(balls))].tolist()
-        if isnan(x) or chance >= self.on_ball:
+        if len(balls) == 0 or chance >= self.on_ball:
             return int(down * (room[0] + 1)), int(across * (room[1] + 1))
+        x, y = balls[int(which * len(balls))].tolist()
         top = round(y - down * (self.size[0] - 1))
         left = round(x - across * (self.size[1] - 1))
         return min(max(top, 0), room[0]), min(max(left, 0), room[1])

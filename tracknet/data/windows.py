@@ -84,7 +84,6 @@ class WindowDataset(Dataset[Sample]):
         ]
         self._visible = [torch.from_numpy(c.labels.visible) for c in self.clips]
         self._visibility = [torch.from_numpy(c.labels.visibility) for c in self.clips]
-        self._seen = [visible.nonzero().flatten() for visible in self._visible]
         self._labelled = [torch.from_numpy(c.labels.labelled) for c in self.clips]
         rows = [
             row for index in range(len(self.clips)) for row in self._windows_of(index, outputs, step, overlap)
@@ -137,20 +136,10 @@ class WindowDataset(Dataset[Sample]):
             "clip": torch.tensor(which),
             "frame": inside,
             "source_size": torch.tensor(clip.source_size),
-            "nearest_xy": self._nearest_xy(which, start + self.frames // 2),
         }
         if self.background:
             sample["background"] = torch.from_numpy(np.array(clip.cached.background))
         return sample
-
-    def _nearest_xy(self, which: int, frame: int) -> Tensor:
-        """Where the ball is at a frame, or where it was seen nearest in time; NaN in a clip without one."""
-        seen = self._seen[which]
-        if len(seen) == 0:
-            return torch.full((2,), torch.nan)
-        after = int(torch.searchsorted(seen, frame))
-        around = seen[max(after - 1, 0) : after + 1]
-        return self._xy[which][around[(around - frame).abs().argmin()]]
 
 
 def _starts(

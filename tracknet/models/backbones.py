@@ -265,7 +265,7 @@ class ViTUpsample(BackboneNetwork):
         else:
             tokens = self.backbone(images).last_hidden_state
         patches = tokens[:, -h * w :].transpose(1, 2)  # the patches are the last ones: [B*N, E, h*w]
-        y = self.fuse(self.by_window(patches.unflatten(2, (h, w))))
+        y = self.fuse(self.by_window(patches.reshape(images.shape[0], -1, h, w)))
         return self.sized(self.predictor(self.decoder(y)))
 
 

@@ -41,7 +41,7 @@ def by_frames(x: Tensor, frames: int, background: BackgroundMode) -> Tensor:
     """
     if background == "concat":
         x = x[:, 3:]
-    return x.unflatten(1, (frames, -1))
+    return x.reshape(x.shape[0], frames, -1, *x.shape[-2:])
 
 
 class PowerNormalisation(nn.Module):
