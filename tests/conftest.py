@@ -12,9 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tracknet.data.labels import Labels, write_labels
 from tracknet.data.video import VideoWriter
+
+# How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("tracknet", deadline=None)
+settings.load_profile("tracknet")
 
 SIZE = (64, 96)
 """Height and width of the tiny rallies."""

@@ -210,7 +210,7 @@ def test_levels_never_wrap_around():
     x=st.floats(0, W - 1),
     y=st.floats(0, H - 1),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_label_follows_the_ball_through_a_zoom(flip, seed, low, high, x, y):
     point = torch.tensor([[[x, y]]])
     batch = {"frames": blobs(point), "xy": point, "visible": torch.tensor([[True]])}

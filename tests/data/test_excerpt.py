@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracknet.data.cache import FrameCache
@@ -62,7 +62,6 @@ def test_stretches(labelled, frames, expected):
     assert stretches_around(marks(20, *labelled), frames) == expected
 
 
-@settings(deadline=None)
 @given(labelled=st.lists(st.booleans(), min_size=1, max_size=60), frames=st.integers(1, 9))
 def test_stretches_hold_every_window_with_a_label(labelled, frames):
     stretches = stretches_around(np.array(labelled), frames)
@@ -183,7 +182,6 @@ def samples(clip: LabelledClip, frames: int, outputs: int, step: int | None):
     return [dataset[n] for n in range(len(dataset))]
 
 
-@settings(deadline=None)
 @given(
     labelled=st.lists(st.sampled_from([False, False, False, True]), min_size=1, max_size=50),
     frames=st.integers(1, 6),
@@ -202,7 +200,6 @@ def test_windows_of_stretches_are_those_of_the_whole_that_hold_a_label(labelled,
         assert sample["xy"][:, 0].tolist() == sample["frame"].tolist()
 
 
-@settings(deadline=None)
 @given(
     labelled=st.lists(st.sampled_from([False, False, False, True]), min_size=1, max_size=50),
     frames=st.integers(1, 6),

@@ -78,7 +78,7 @@ def test_topspin_shortens_and_backspin_lengthens_a_flight():
     assert reach(-0.1) > reach(0.0) + 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     x=st.floats(-3, 3),
     y=st.floats(1, 6.5),

@@ -245,7 +245,7 @@ def test_lines_of_points(tmp_path):
 # All -------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("bnu"), st.integers(1, 200), st.integers(0, 100)), min_size=1))
 def test_what_is_written_is_read_back(tmp_path_factory, states):
     states[0] = ("b", 5, 5)
@@ -273,7 +273,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, states):
         np.testing.assert_array_equal(one.visible, labels.visible)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_labels_or_faults(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "labels"
@@ -284,7 +284,7 @@ def test_any_bytes_give_labels_or_faults(tmp_path_factory, content):
         assert faults or labels.labelled.any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(alphabet='{}[]"-0123456789xy:, \n', max_size=80))
 def test_near_json_gives_labels_or_faults(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("near") / "labels"

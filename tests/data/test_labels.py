@@ -207,7 +207,7 @@ def some_labels(draw: st.DrawFn) -> tuple[Labels, tuple[int, int]]:
 
 
 @given(some_labels(), st.sampled_from(STYLES))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_reads_the_same(tmp_path, drawn, style):
     labels, size = drawn
     path = tmp_path / f"{style}.csv"
@@ -275,7 +275,7 @@ tables = st.builds(
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200), tables), st.integers(0, 5), st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_content_breaks_the_reader(tmp_path, content, frames, images):
     path = tmp_path / "any.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))

@@ -47,7 +47,7 @@ def positions(margin: float):
 @pytest.mark.parametrize("decoder", REFINED)
 @pytest.mark.parametrize("stride", [1, 2, 4])
 @given(points=st.lists(positions(12.0), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_gaussian_decodes_to_its_centre(decoder, stride, points):
     assert errors(decoder, GaussianTarget(2.5), points, stride).max() < 0.1
 
@@ -56,7 +56,7 @@ def test_a_gaussian_decodes_to_its_centre(decoder, stride, points):
 @pytest.mark.parametrize("decoder", REFINED)
 @pytest.mark.parametrize(("stride", "bound"), [(1, 0.5), (2, 1.0), (4, 2 * math.sqrt(2) + 0.01)])
 @given(points=st.lists(positions(12.0), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_disc_decodes_to_its_centre(decoder, stride, bound, points):
     assert errors(decoder, DiscTarget(2.5), points, stride).max() < bound
 
@@ -64,7 +64,7 @@ def test_a_disc_decodes_to_its_centre(decoder, stride, bound, points):
 @pytest.mark.parametrize("decoder", REFINED)
 @pytest.mark.parametrize(("stride", "bound"), [(1, 0.5), (2, 1.1), (4, 2.5)])
 @given(x=st.floats(0, 12), y=st.floats(0, 63), mirrored=st.booleans())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_at_the_border_a_gaussian_is_found_within_half_a_cell_along_each_axis(
     decoder, stride, bound, x, y, mirrored
 ):
@@ -77,7 +77,7 @@ def test_at_the_border_a_gaussian_is_found_within_half_a_cell_along_each_axis(
 @given(x=st.floats(-0.5, 95.5), y=st.floats(-0.5, 63.5), stride=st.sampled_from([1, 2, 4]))
 @example(x=0.0, y=0.0, stride=1)
 @example(x=95.0, y=63.0, stride=4)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_no_ball_inside_decodes_far_off_or_outside(decoder, target, x, y, stride):
     found = decoder(drawn(target, [(x, y)], stride), SIZE)
     # A disc's highest cell may lie at its rim: that bounds the decoder without refinement.

@@ -183,7 +183,7 @@ def random_batch(generator: torch.Generator, windows: int, groups: int):
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 @given(seed=st.integers(0, 2**31), split=st.lists(st.integers(1, 5), min_size=2, max_size=6))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_two_processes_together_equal_one(preset, seed, split):
     generator = torch.Generator().manual_seed(seed)
     batches = [random_batch(generator, windows, 3) for windows in split]

@@ -38,7 +38,7 @@ def setters(tree, name, at=()):
 
 
 @given(st.lists(trees, min_size=1, max_size=4))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_trees_merge_key_by_key_and_the_last_one_wins(given_trees):
     planted = [plant(tree, Origin(str(number))) for number, tree in enumerate(given_trees)]
     notes = []
@@ -59,7 +59,7 @@ def test_trees_merge_key_by_key_and_the_last_one_wins(given_trees):
 
 
 @given(st.lists(trees.filter(bool), min_size=1, max_size=3))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_files_are_put_together_in_the_order_in_which_they_are_named(tmp_path_factory, given_trees):
     folder = tmp_path_factory.mktemp("merged")
     words = []

@@ -136,7 +136,7 @@ def test_a_video_shorter_than_a_window():
     assert detector.windows == [[0, 1, 1]]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     count=st.integers(1, 24),
     length=st.integers(2, 7),

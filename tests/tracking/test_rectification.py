@@ -106,7 +106,7 @@ torch.manual_seed(0)
 METHODS = [LinearFill(), AccelerationFill(), CubicFill(), LearnedFill(InpaintNet().eval())]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     method=st.sampled_from(METHODS),
     balls=st.lists(

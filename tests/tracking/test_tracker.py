@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracknet.data.geometry import resize_xy
@@ -78,7 +78,6 @@ def tracked(source, detector, **options):
     return list(track(source, detector, progress=False, **options))
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(1, 40),
     length=st.integers(1, 9),

@@ -46,7 +46,7 @@ def test_a_trajectory_without_rows_has_its_header(tmp_path):
 coordinates = st.floats(-50, 5000).map(lambda value: round(value, 2))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.booleans(), coordinates, coordinates, st.integers(0, 10_000))))
 def test_what_is_written_is_read(tmp_path_factory, fields):
     path = tmp_path_factory.mktemp("trajectory") / "a.csv"

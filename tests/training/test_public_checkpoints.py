@@ -149,7 +149,7 @@ def test_tracknetv3_gives_what_the_published_formula_gives(mode, tmp_path):
     assert (tracker.frames, tracker.outputs, tracker.input_size) == (4, 4, (288, 512))
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(frames=st.integers(1, 5), seed=st.integers(0, 2**31))
 def test_any_weights_without_settings_give_the_published_outputs(frames, seed):
     weights = random_unet(3 * frames, frames, seed)

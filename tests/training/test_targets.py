@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracknet.training.targets import DiscTarget, GaussianTarget, HeatmapTarget, PeakTarget
@@ -87,7 +87,6 @@ def test_windows_and_frames_are_drawn_independently(target):
     y=st.floats(-0.5, 63.5),
     cells=st.sampled_from([(64, 96), (16, 24), (4, 6), (2, 3)]),
 )
-@settings(deadline=None)
 def test_a_ball_inside_the_picture_never_vanishes(x, y, cells):
     stride = 64 / cells[0]
     column = min(int((x + 0.5) / stride), cells[1] - 1)

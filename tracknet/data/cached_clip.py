@@ -17,7 +17,7 @@ from tracknet.data.video import Stretch
 DIGEST = "digest"
 """Key of ``meta.json`` under which the hash of a clip lies; see `digest_of`."""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
