@@ -179,7 +179,7 @@ class _Refusal(Disturbance):
         if "Traceback" in said:
             return [*faults, "a traceback"]
         last = next((line for line in reversed(said.splitlines()) if line.startswith("tracknet ")), "")
-        if "/" not in last and "." not in last.partition(":")[2].partition(":")[0]:
+        if last.count(":") < 2 or not last.split(":")[1].strip():  # tracknet COMMAND: PLACE: why
             faults.append(f"no file in the message: {last or said[-200:]}")
         if self.reason not in last and "too little room" not in last:
             faults.append(f"no reason in the message: {last or said[-200:]}")
