@@ -18,6 +18,11 @@ from tests.faults.children import Child
 _REMEDY = re.compile(r"make room|another|choose|free|move|allow|write permission", re.IGNORECASE)
 
 
+def _traceback(said: str) -> bool:
+    """Tell whether the command ended in one; errors that PyTorch handles and logs begin otherwise."""
+    return re.search(r"^Traceback", said, re.MULTILINE) is not None
+
+
 class Disk:
     """A file system of its own, in memory.
 
@@ -123,7 +128,7 @@ class Signal(Disturbance):
         faults = [] if code in expected else [f"exit code {code}"]
         if "hangs" in said.splitlines()[-1:]:
             faults.append("it hangs")
-        return faults + (["a traceback"] if "Traceback" in said else [])
+        return faults + (["a traceback"] if _traceback(said) else [])
 
 
 def signals() -> list[Disturbance]:
@@ -146,7 +151,7 @@ class LostWorker(Disturbance):
 
     def faults(self, code: int, said: str) -> list[str]:
         faults = [] if code == 1 else [f"exit code {code}"]
-        if "Traceback" in said:
+        if _traceback(said):
             return [*faults, "a traceback"]
         last = next((line for line in reversed(said.splitlines()) if line.startswith("tracknet ")), "")
         told = "worker" in last and "--data.num_workers" in last
@@ -176,7 +181,7 @@ class _Refusal(Disturbance):
 
     def faults(self, code: int, said: str) -> list[str]:
         faults = [] if code == 1 else [f"exit code {code}"]
-        if "Traceback" in said:
+        if _traceback(said):
             return [*faults, "a traceback"]
         last = next((line for line in reversed(said.splitlines()) if line.startswith("tracknet ")), "")
         if last.count(":") < 2 or not last.split(":")[1].strip():  # tracknet COMMAND: PLACE: why

@@ -42,6 +42,7 @@ trainer:
       init_args: {{filename: last, enable_version_counter: false, save_on_exception: true}}
     - class_path: MidEpochCheckpoint
       init_args: {{filename: recent, enable_version_counter: false, every_n_train_steps: 1}}
+    - class_path: RunRecord
     - class_path: EMAWeightAveraging
       init_args: {{decay: 0.9, update_every_n_steps: 1}}
 model:

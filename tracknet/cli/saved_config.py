@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -9,20 +10,33 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from typing_extensions import override
 
+from tracknet.data.whole_file import whole_file
 from tracknet.training.records.redaction import Redactor
 
 
 class SavedConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` as Lightning does, with ``<redacted>`` in place of keys, tokens and passwords.
+    """Saves ``config.yaml`` whole or not at all, with ``<redacted>`` in place of keys, tokens and passwords.
 
-    Lightning's saves them as they are.
+    Lightning's saves them as they are, and half of the file where a training is stopped while it is written.
     """
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save it when the training starts."""
         self.config = without_secrets(self.config)
+        self.save_to_log_dir = False
+        self._folder = Path(str(trainer.log_dir))  # asked for in all processes: the first tells the others
         super().setup(trainer, pl_module, stage)
+
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file; called in the first process only.
+
+        Raises:
+            TrackNetError: The disk does not allow it.
+        """
+        with whole_file(self._folder / self.config_filename) as part:
+            self.parser.save(self.config, part, skip_none=False, overwrite=True, multifile=self.multifile)
 
 
 def without_secrets(config: Namespace) -> Namespace:
