@@ -67,6 +67,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     """Time each command beside its floor."""
     bare = bench.folder / "bare_cli.py"
     bare.write_text(BARE_CLI)
+    (bench.folder / "runs").mkdir(exist_ok=True)
     typed = (str(bare), "fit", "--print_config")
     for commands, floor, most in ((LIGHT, INTERPRETER, 10.0), (TYPED, typed, 1.5)):
         for name, words in list(commands.items())[: 1 if bench.quick else None]:
