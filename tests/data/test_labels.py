@@ -253,11 +253,12 @@ def test_a_ball_outside_of_the_frame_is_not_written(tmp_path, xy):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writing_into_no_folder_leaves_nothing(tmp_path):
+def test_writing_where_no_folder_can_be_leaves_nothing(tmp_path):
     labels = Labels.none(1)
-    with pytest.raises(TrackNetError, match=r"a\.csv: cannot write the labels"):
+    (tmp_path / "gone").write_text("a file")
+    with pytest.raises(TrackNetError, match=r"a\.csv: cannot be written"):
         write_labels(tmp_path / "gone" / "a.csv", labels, "ball", SIZE)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "gone"]
 
 
 cells = st.one_of(

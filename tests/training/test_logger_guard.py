@@ -6,6 +6,7 @@ import csv
 import logging
 import pickle
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,28 @@ def test_a_guarded_logger_stays_what_it_is(tmp_path, caplog):
     copy = pickle.loads(pickle.dumps(kept))
     copy.log_metrics({"a": 1.0})
     assert copy.logged == [{"a": 1.0}]
+
+
+def test_tensorboard_on_a_full_disk_is_told_of_once(tmp_path, caplog, capsys, monkeypatch):
+    def full(data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    logger = RunLogger(tmp_path)
+    guard([logger])
+    writer = logger.experiment._get_file_writer().event_writer._async_writer
+    writer._writer.write = full
+    logger.log_metrics({"a": 1.0}, step=0)
+    writer._worker.join()
+    logger.log_metrics({"a": 1.0}, step=1)
+    assert [one.getMessage() for one in caplog.records] == [
+        "RunLogger is lost, training goes on without it: [Errno 28] No space left on device"
+    ]
+    assert capsys.readouterr().err == ""
+    other = threading.Thread(target=full, args=("",), name="another")
+    other.start()
+    other.join()
+    assert "Exception in thread another" in capsys.readouterr().err
 
 
 class Kept(CSVLogger):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from tracknet.data.faults import Fault, FaultKind
+from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, nearest
 
 LabelStyle = Literal["ball", "visible", "trajectory", "racketvision", "tennis"]
@@ -388,14 +388,5 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         TrackNetError: The file cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise TrackNetError(f"{path}: cannot write the labels: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")

@@ -105,7 +105,8 @@ class VideoWriter:
         finally:
             with suppress(av.error.FFmpegError):  # the first error is the one to report
                 self._container.close()
-            self._part.unlink(missing_ok=True)
+            with suppress(OSError):  # where nothing could be written, nothing can be removed either
+                self._part.unlink()
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

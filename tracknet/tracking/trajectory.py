@@ -6,7 +6,7 @@ import csv
 import math
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -298,7 +298,8 @@ def _file_beside(path: Path) -> Iterator[tuple[Path, TextIO]]:
     except OSError as error:
         raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written, nothing can be removed either
+            part.unlink()
 
 
 def _finish(part: Path, file: TextIO, path: Path) -> None:

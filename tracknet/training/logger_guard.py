@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -44,7 +45,9 @@ def attempt(logger: Logger, function: Callable[..., Any], *args: Any, **kwargs: 
         return function(*args, **kwargs)
     except Exception as error:
         _lost.add(logger)
-        said = str(error).partition("\n")[0] or type(error).__name__
+        # Lightning calls whatever TensorBoard raises a figure that is not supported; its cause is what happened.
+        reason = error.__cause__ or error
+        said = str(reason).partition("\n")[0] or type(reason).__name__
         _log.warning("%s is lost, training goes on without it: %s", type(logger).__name__, said)
         return None
 
@@ -59,6 +62,8 @@ def guard(loggers: Iterable[Logger]) -> None:
     Args:
         loggers: The trainer's loggers; those guarded already stay as they are.
     """
+    if getattr(threading.excepthook, "func", None) is not _hear:
+        threading.excepthook = partial(_hear, threading.excepthook)
     for logger in loggers:
         for name in CALLED_BY_LIGHTNING:
             # Not through a closure: strategies that spawn processes pickle the trainer.
@@ -92,3 +97,9 @@ def start(loggers: Iterable[Logger]) -> list[Logger]:
 
 def _call(logger: Logger, name: str, *args: Any, **kwargs: Any) -> Any:
     return attempt(logger, getattr(type(logger), name), logger, *args, **kwargs)
+
+
+def _hear(others: Callable[[threading.ExceptHookArgs], object], died: threading.ExceptHookArgs) -> None:
+    """Stay silent of TensorBoard's writing thread: what it died of is raised by the next call of its logger."""
+    if type(died.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
+        others(died)
