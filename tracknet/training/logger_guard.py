@@ -45,7 +45,7 @@ def attempt(logger: Logger, function: Callable[..., Any], *args: Any, **kwargs: 
         return function(*args, **kwargs)
     except Exception as error:
         _lost.add(logger)
-        # Lightning calls whatever TensorBoard raises a figure that is not supported; its cause is what happened.
+        # Lightning says of whatever TensorBoard raises that the figure is not supported; its cause is true.
         reason = error.__cause__ or error
         said = str(reason).partition("\n")[0] or type(reason).__name__
         _log.warning("%s is lost, training goes on without it: %s", type(logger).__name__, said)
@@ -100,6 +100,6 @@ def _call(logger: Logger, name: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def _hear(others: Callable[[threading.ExceptHookArgs], object], died: threading.ExceptHookArgs) -> None:
-    """Stay silent of TensorBoard's writing thread: what it died of is raised by the next call of its logger."""
+    """Stay silent of TensorBoard's writing thread: the next call of its logger raises what it died of."""
     if type(died.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
         others(died)
