@@ -20,11 +20,18 @@ _PACKAGES = {"WandbLogger": ("wandb", "'tracknet[wandb]'"), "MLFlowLogger": ("ml
 def check_precision(key: str, config: Namespace) -> Faults:
     """Half precision on a CPU: emulated there, hundreds of times slower, or not at all."""
     precision = str(config.get("trainer.precision"))
-    if precision in ("bf16", "bf16-mixed", "bf16-true", "16", "16-mixed", "16-true") and on_cpu(config):
+    half = precision.startswith(("bf16", "16"))
+    if half and on_cpu(config) and not (precision.startswith("bf16") and computes_bf16()):
         yield (
             "trainer.precision",
             f"{precision} on a CPU, where it is emulated and many times slower; set 32-true (--env cpu)",
         )
+
+
+def computes_bf16() -> bool:
+    """Say whether this CPU has units for bf16 matrices (AMX): there it halves the time of convolutions."""
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return supported is not None and bool(supported())
 
 
 def check_devices(key: str, config: Namespace) -> Faults:
