@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import jsonschema
 import pytest
@@ -14,7 +15,6 @@ from tracknet.cli.main import main
 from tracknet.cli.parsing import Parsing
 from tracknet.configs import find_config, packaged_configs
 from tracknet.configs.check import find_faults
-from tracknet.configs.completion import completion
 from tracknet.configs.schema import json_schema
 from tracknet.configs.template import Chosen, choices, write_template
 
@@ -240,6 +240,15 @@ def test_new_asks(run, here, monkeypatch):
     )
 
 
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """The script for bash."""
+    path = tmp_path_factory.mktemp("completion") / "complete.sh"
+    with path.open("w") as file, redirect_stdout(file):
+        assert main(["config", "completion", "bash"]) == 0
+    return path
+
+
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
@@ -249,14 +258,19 @@ def test_new_asks(run, here, monkeypatch):
         ("tracknet fit --data.fault", "--data.faults"),
         ("tracknet config sch", "schema"),
         ("tracknet val", "validate"),
+        ("tracknet track match.mp4 --drop", "--drop_late"),
+        ("tracknet track match.mp4 --mode tri", "triangular"),
+        ("tracknet checkpoint aver", "average"),
+        ("tracknet checkpoint prune --keep", "--keep_last"),
+        ("tracknet data check rallies --layout ten", "tennis"),
+        ("tracknet export a.ckpt --format=onn", "--format=onnx"),
+        ("tracknet track config", "config.yaml"),
+        ("tracknet data check config", "config.yaml"),
     ],
 )
-def test_completion(words, completed, parsing, tmp_path):
-    script = tmp_path / "complete.sh"
-    commands = {"fit": [], "validate": [], "config": ["schema", "show"]}
-    script.write_text(
-        completion("bash", parsing.options, ["fit", "validate"], commands, ["configs/base.yaml"])
-    )
+def test_completion(words, completed, script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").touch()
     given = words.split()
     ask = f". {script}; COMP_WORDS=({' '.join(given)}); COMP_CWORD={len(given) - 1}; "
     ask += "_tracknet; echo ${COMPREPLY[@]}"

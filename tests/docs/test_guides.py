@@ -24,15 +24,13 @@ from jsonargparse import ArgumentParser
 
 from tracknet.cli import main as command_line
 from tracknet.cli.list import bases_of_kinds
-from tracknet.cli.parsing import _Parsers, _ReadyError
+from tracknet.cli.parsing import Parsing
 from tracknet.cli.profile import config_of
 from tracknet.cli.resuming import resolve
-from tracknet.cli.usage import HIDDEN
 from tracknet.cli.words import config_of_run, refuse_linked
 from tracknet.configs import compose
 from tracknet.configs.check import find_faults, told
 from tracknet.configs.flags import joined
-from tracknet.configs.options import options_of
 from tracknet.configs.show import show
 from tracknet.errors import TrackNetError
 from tracknet.training.callbacks import Profile
@@ -122,9 +120,7 @@ class ParsedError(Exception):
 @pytest.fixture(scope="module")
 def options():
     """What each training command takes."""
-    with pytest.raises(_ReadyError) as ready:
-        _Parsers(["fit"])
-    return {name: options_of(parser, HIDDEN) for name, parser in ready.value.parsers.items()}
+    return {name: Parsing(name).options for name in TRAINING}
 
 
 @pytest.fixture

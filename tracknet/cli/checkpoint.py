@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from tracknet.cli.subcommands import run_subcommand
+from tracknet.cli.subcommands import commands_parser, run_subcommand
 from tracknet.errors import TrackNetError, UsageError
 
+ABOUT = "Import checkpoints of published trackers; inspect, verify, convert, prune, compare, average ours."
 Background = Literal["auto", "none", "subtract", "subtract_concat", "concat"]
 
 
@@ -27,20 +29,13 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong command or option.
         TrackNetError: A checkpoint cannot be used, or the result cannot be written.
     """
-    return run_subcommand(
-        "checkpoint",
-        "Import checkpoints of published trackers; inspect, verify, convert, prune, compare, average ours.",
-        {
-            "import": import_file,
-            "inspect": inspect_file,
-            "verify": verify_file,
-            "convert": convert_file,
-            "prune": prune_file,
-            "diff": diff_files,
-            "average": average_files,
-        },
-        ["--yes=true" if word == "--yes" else word for word in argv],
-    )
+    words = ["--yes=true" if word == "--yes" else word for word in argv]
+    return run_subcommand("checkpoint", ABOUT, COMMANDS, words)
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet checkpoint``."""
+    return commands_parser("checkpoint", ABOUT, COMMANDS)
 
 
 def import_file(file: Path, output: Path | None = None, background: Background = "auto") -> int:
@@ -287,3 +282,15 @@ def _refuse_existing(output: Path) -> None:
         raise UsageError(f"--output {output}: expected a name in .ckpt")
     if output.exists():
         raise UsageError(f"{output}: exists and is left alone; choose another --output")
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "import": import_file,
+    "inspect": inspect_file,
+    "verify": verify_file,
+    "convert": convert_file,
+    "prune": prune_file,
+    "diff": diff_files,
+    "average": average_files,
+}
+"""The sub-commands."""

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from tracknet.cli.subcommands import run_subcommand
+from jsonargparse import ArgumentParser
+
+from tracknet.cli.subcommands import commands_parser, parsers_in, run_subcommand
 from tracknet.errors import TrackNetError, UsageError, nearest
 
+if TYPE_CHECKING:
+    from tracknet.configs.completion import Words
+
+ABOUT = "Explain, document, compare, check and write configurations."
 TrainingCommand = Literal["fit", "validate", "test", "predict"]
 
 
@@ -31,8 +39,12 @@ def main(argv: Sequence[str]) -> int:
     words = list(argv)
     if words[:1] and words[0] in _MAY_COME_FIRST and words[1:2] and not words[1].startswith("-"):
         words.insert(1, _MAY_COME_FIRST[words[0]])
-    about = "Explain, document, compare, check and write configurations."
-    return run_subcommand("config", about, COMMANDS, words)
+    return run_subcommand("config", ABOUT, COMMANDS, words)
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet config``."""
+    return commands_parser("config", ABOUT, COMMANDS)
 
 
 def list_(group: str = "") -> int:
@@ -272,9 +284,34 @@ def completion(shell: Literal["bash", "zsh"]) -> int:
     from tracknet.configs.library import packaged_configs
 
     training = [name for name, (room, _) in ALL.items() if room == "train"]
-    words = {name: list(COMMANDS) if name == "config" else [] for name in ALL}
+    words = {name: _words_after(room) for name, (room, _) in ALL.items()}
     print(script(shell, _parsing().options, training, words, packaged_configs()), end="")
     return 0
+
+
+def _words_after(room: str) -> Words:
+    """Give what may follow a command that has a parser of its own."""
+    from tracknet.configs.completion import Words
+
+    make = getattr(import_module(f"tracknet.cli.{room}"), "make_parser", None)
+    try:
+        return Words() if make is None else _words_of(make())
+    except TrackNetError:  # it needs a package that is not there
+        return Words()
+
+
+def _words_of(parser: ArgumentParser) -> Words:
+    from tracknet.configs.completion import Words
+    from tracknet.configs.wording import choices
+
+    shown = [action for action in parser._actions if action.help != SUPPRESS]
+    flags = {
+        word: choices(getattr(action, "_typehint", None)) or [str(one) for one in action.choices or ()]
+        for action in shown
+        for word in action.option_strings
+        if word.startswith("--") and not word.endswith(".help")
+    }
+    return Words(flags, {name: _words_of(inner) for name, inner in parsers_in(parser).items()})
 
 
 def _ask(what: str, known: list[str], usual: str) -> str:

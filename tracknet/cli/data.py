@@ -11,7 +11,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from tracknet.cli.subcommands import usage_of_commands
+from tracknet.cli.subcommands import parsers_in, usage_of_commands
 from tracknet.errors import UsageError
 
 LayoutName = Literal[
@@ -50,6 +50,24 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong command or option.
         TrackNetError: A folder or file cannot be used.
     """
+    parser = make_parser(argv[0] if argv else "")
+    try:
+        parsed = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise UsageError(usage_of_commands("data", str(error), argv, parsers_in(parser))) from error
+    chosen = COMMANDS[parsed.command]
+    return chosen.run(**vars(parsed[parsed.command]))
+
+
+def make_parser(only: str | None = None) -> ArgumentParser:
+    """Make what reads the words of ``tracknet data``.
+
+    Args:
+        only: The sub-command that needs its options; None for all. Adding them imports what they set.
+
+    Returns:
+        The parser.
+    """
     parser = ArgumentParser(
         prog="tracknet data",
         description="Check a data set, generate rallies, or fill the frame cache before a training.",
@@ -57,18 +75,12 @@ def main(argv: Sequence[str]) -> int:
         exit_on_error=False,
     )
     commands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND")
-    parsers: dict[str, ArgumentParser] = {}
     for name, command in COMMANDS.items():
-        parsers[name] = ArgumentParser(description=command.help, allow_abbrev=False, exit_on_error=False)
-        if list(argv[:1]) == [name]:
-            command.add_options(parsers[name])
-        commands.add_subcommand(name, parsers[name], help=command.help)
-    try:
-        parsed = parser.parse_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise UsageError(usage_of_commands("data", str(error), argv, parsers)) from error
-    chosen = COMMANDS[parsed.command]
-    return chosen.run(**vars(parsed[parsed.command]))
+        inner = ArgumentParser(description=command.help, allow_abbrev=False, exit_on_error=False)
+        if only in (None, name):
+            command.add_options(inner)
+        commands.add_subcommand(name, inner, help=command.help)
+    return parser
 
 
 def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5) -> int:

@@ -28,14 +28,7 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong option.
         TrackNetError: A step left no result.
     """
-    parser = ArgumentParser(
-        prog="tracknet demo",
-        description=__doc__.partition(": ")[2] if __doc__ else "",
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="Where everything goes.")
-    parser.add_argument("--config", default="configs/experiment/demo.yaml", help="What is trained, and how.")
+    parser = make_parser()
     try:
         options = parser.parse_args(list(argv))
     except argparse.ArgumentError as error:
@@ -44,6 +37,19 @@ def main(argv: Sequence[str]) -> int:
         _, wrong = explain(str(error), option_names(parser), ())
         raise UsageError(f"{wrong} (see tracknet demo --help)") from error
     return demo(options.folder, options.config)
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet demo``."""
+    parser = ArgumentParser(
+        prog="tracknet demo",
+        description=__doc__.partition(": ")[2] if __doc__ else "",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="Where everything goes.")
+    parser.add_argument("--config", default="configs/experiment/demo.yaml", help="What is trained, and how.")
+    return parser
 
 
 def demo(folder: Path, config: str) -> int:

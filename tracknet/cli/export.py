@@ -33,6 +33,17 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong option.
         TrackNetError: The checkpoint cannot be used or exported, or the graph differs from it.
     """
+    parser = make_parser()
+    try:
+        options = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        message = usage_message(str(error), parser)
+        raise UsageError(f"{message} (see tracknet export --help)") from error
+    return export_checkpoint(**vars(options))
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet export``."""
     parser = ArgumentParser(
         prog="tracknet export",
         description="Write a tracker as a graph: uint8 frames (and the median background where it needs one) "
@@ -43,12 +54,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("ckpt", type=Path, metavar="CKPT", help="Checkpoint of `tracknet fit`.")
     parser.add_function_arguments(export_checkpoint, as_group=False, skip={"ckpt", "positions"})
     parser.add_argument("--positions", action="store_true", help=_POSITIONS)
-    try:
-        options = parser.parse_args(list(argv))
-    except argparse.ArgumentError as error:
-        message = usage_message(str(error), parser)
-        raise UsageError(f"{message} (see tracknet export --help)") from error
-    return export_checkpoint(**vars(options))
+    return parser
 
 
 def export_checkpoint(

@@ -34,14 +34,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UsageError: There is no such kind of class.
     """
-    parser = ArgumentParser(
-        prog="tracknet list",
-        description="List the classes that a configuration may choose, those of plugins included.",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    parser.add_argument("kind", nargs="?", help="such as networks; left out: all kinds, counted")
+    parser = make_parser()
     try:
         kind = parser.parse_args(list(argv)).kind
     except argparse.ArgumentError as error:
@@ -54,6 +47,19 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"no kind {kind!r}{nearest(kind, bases)} (those are {', '.join(bases)})")
     print(listing(bases[kind]))
     return 0
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet list``."""
+    parser = ArgumentParser(
+        prog="tracknet list",
+        description="List the classes that a configuration may choose, those of plugins included.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("kind", nargs="?", help="such as networks; left out: all kinds, counted")
+    return parser
 
 
 def bases_of_kinds() -> dict[str, type]:

@@ -24,19 +24,20 @@ from tracknet.trust import limited
 
 
 class _ReadyError(Exception):
-    """The parsers are made."""
+    """The parser is made."""
 
-    def __init__(self, parsers: dict[str, LightningArgumentParser]) -> None:
+    def __init__(self, parser: LightningArgumentParser) -> None:
         super().__init__()
-        self.parsers = parsers
+        self.parser = parser
 
 
-class _Parsers(TrackNetCLI):
-    """Makes the parsers and stops there."""
+class _Parser(TrackNetCLI):
+    """Makes the parser of a command and stops there."""
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> NoReturn:
-        raise _ReadyError(self._subcommand_parsers)
+        (made,) = self._subcommand_parsers.values()
+        raise _ReadyError(made)
 
 
 class Parsing:
@@ -49,9 +50,9 @@ class Parsing:
     def __init__(self, command: str) -> None:
         self.command = command
         try:
-            _Parsers([command])
+            _Parser([command])
         except _ReadyError as ready:
-            self.parser = ready.parsers[command]
+            self.parser = ready.parser
         self.options: Options = options_of(self.parser, HIDDEN)
 
     def parse(self, words: Sequence[str]) -> tuple[Composed, dict[str, Any]]:

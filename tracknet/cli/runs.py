@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from jsonargparse import ArgumentParser
+
 from tracknet.cli.runs_shown import compared, described, in_short, print_table
-from tracknet.cli.subcommands import run_subcommand
+from tracknet.cli.subcommands import commands_parser, run_subcommand
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.figures import draw
@@ -20,6 +22,7 @@ from tracknet.training.records.repeating import repeat_command
 from tracknet.training.records.run import find_run, find_runs, need_record
 from tracknet.training.records.tidying import Kind, removable_runs, remove_run
 
+ABOUT = "List, show, compare, repeat and tidy runs."
 ROOT = Path("runs")
 COLUMNS = ("name", "state", "start", "seconds", "step", "best", "tags", "folder")
 METRICS = ("val/f1", "train/loss")
@@ -41,15 +44,12 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong command, option, filter or folder.
         TrackNetError: A record is missing or damaged where it is needed.
     """
-    functions: dict[str, Callable[..., int]] = {
-        "list": list_runs,
-        "show": show_run,
-        "compare": compare_runs,
-        "repeat": repeat_run,
-        "clean": clean_runs,
-    }
-    words = _for_jsonargparse(list(argv))
-    return run_subcommand("runs", "List, show, compare, repeat and tidy runs.", functions, words)
+    return run_subcommand("runs", ABOUT, COMMANDS, _for_jsonargparse(list(argv)))
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet runs``."""
+    return commands_parser("runs", ABOUT, COMMANDS)
 
 
 def list_runs(
@@ -267,3 +267,13 @@ def _write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     writer.writerow(columns)
     for row in rows:
         writer.writerow([" ".join(map(str, one)) if isinstance(one, list) else one for one in row])
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "list": list_runs,
+    "show": show_run,
+    "compare": compare_runs,
+    "repeat": repeat_run,
+    "clean": clean_runs,
+}
+"""The sub-commands."""

@@ -34,21 +34,36 @@ def run_subcommand(
         UsageError: A wrong command or option.
         TrackNetError: As the function raises it.
     """
+    parser = commands_parser(name, description, functions)
+    try:
+        parsed = parser.parse_args(_with_list(list(argv), functions))
+    except argparse.ArgumentError as error:
+        raise UsageError(usage_of_commands(name, str(error), argv, parsers_in(parser))) from error
+    return functions[parsed.command](**vars(parsed[parsed.command]))
+
+
+def commands_parser(
+    name: str, description: str, functions: Mapping[str, Callable[..., int]]
+) -> ArgumentParser:
+    """Make the parser of a command that holds commands; see `run_subcommand`."""
     parser = ArgumentParser(
         prog=f"tracknet {name}", description=description, allow_abbrev=False, exit_on_error=False
     )
     commands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND")
-    parsers: dict[str, ArgumentParser] = {}
     for command, function in functions.items():
         line = (function.__doc__ or "").partition("\n")[0]
-        parsers[command] = ArgumentParser(description=line, allow_abbrev=False, exit_on_error=False)
-        parsers[command].add_function_arguments(function, as_group=False, as_positional=True)
-        commands.add_subcommand(command, parsers[command], help=line)
-    try:
-        parsed = parser.parse_args(_with_list(list(argv), functions))
-    except argparse.ArgumentError as error:
-        raise UsageError(usage_of_commands(name, str(error), argv, parsers)) from error
-    return functions[parsed.command](**vars(parsed[parsed.command]))
+        inner = ArgumentParser(description=line, allow_abbrev=False, exit_on_error=False)
+        inner.add_function_arguments(function, as_group=False, as_positional=True)
+        commands.add_subcommand(command, inner, help=line)
+    return parser
+
+
+def parsers_in(parser: ArgumentParser) -> dict[str, ArgumentParser]:
+    """Give the parsers of the commands that a command holds, by their names."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
 
 
 def _with_list(words: list[str], functions: Mapping[str, Callable[..., int]]) -> list[str]:

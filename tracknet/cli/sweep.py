@@ -28,22 +28,9 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong option or setting.
         TrackNetError: Optuna is not installed, or no trial came to an end.
     """
-    try:
-        from tracknet.cli.sweep_run import run_sweep
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "optuna":
-            raise
-        raise TrackNetError("needs Optuna: pip install 'tracknet[sweep]'") from error
-    parser = ArgumentParser(
-        prog="tracknet sweep",
-        usage="tracknet sweep SWEEP.yaml [options]",
-        description="Train many times, with settings that an optimiser chooses; report which are the best.",
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    told = "File with the options below; may also be the first word, without the flag."
-    parser.add_argument("--sweep", action="config", metavar="SWEEP.yaml", help=told)
-    parser.add_function_arguments(run_sweep, as_group=False)
+    parser = make_parser()
+    from tracknet.cli.sweep_run import run_sweep
+
     words = list(argv)
     if words and not words[0].startswith("-"):
         words.insert(0, "--sweep")
@@ -60,6 +47,31 @@ def main(argv: Sequence[str]) -> int:
     if chosen["name"] is None and file:
         chosen["name"] = str(file[-1].relative).rpartition("/")[2].rpartition(".")[0]
     return run_sweep(**chosen)
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet sweep``.
+
+    Raises:
+        TrackNetError: Optuna is not installed.
+    """
+    try:
+        from tracknet.cli.sweep_run import run_sweep
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "optuna":
+            raise
+        raise TrackNetError("needs Optuna: pip install 'tracknet[sweep]'") from error
+    parser = ArgumentParser(
+        prog="tracknet sweep",
+        usage="tracknet sweep SWEEP.yaml [options]",
+        description="Train many times, with settings that an optimiser chooses; report which are the best.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    told = "File with the options below; may also be the first word, without the flag."
+    parser.add_argument("--sweep", action="config", metavar="SWEEP.yaml", help=told)
+    parser.add_function_arguments(run_sweep, as_group=False)
+    return parser
 
 
 def _classes() -> list[str]:

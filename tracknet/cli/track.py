@@ -60,6 +60,24 @@ def main(argv: Sequence[str]) -> int:
         UsageError: A wrong option.
         TrackNetError: Video or checkpoint cannot be used, or a result cannot be written.
     """
+    parser = make_parser()
+    try:
+        options = parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise UsageError(_usage(str(error), argv, parser)) from error
+    chosen = vars(options)
+    videos, processes, overwrite = (chosen.pop(key) for key in ("video", "processes", "overwrite"))
+    if _are_many(videos):
+        from tracknet.cli.track_many import track_many
+
+        return track_many(videos, processes, overwrite, **chosen)
+    if processes > 1:
+        raise UsageError("--processes is for many videos; one video is tracked by one process")
+    return track_video(videos[0], **chosen)
+
+
+def make_parser() -> ArgumentParser:
+    """Make what reads the words of ``tracknet track``."""
     parser = ArgumentParser(
         prog="tracknet track",
         description="Find the ball in every frame of a video, or of many; write one CSV row a frame.",
@@ -89,19 +107,7 @@ def main(argv: Sequence[str]) -> int:
         help="Video to write with the ball drawn in, or a folder for it; "
         "without a value VIDEO_overlay.mp4 in the current folder.",
     )
-    try:
-        options = parser.parse_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise UsageError(_usage(str(error), argv, parser)) from error
-    chosen = vars(options)
-    videos, processes, overwrite = (chosen.pop(key) for key in ("video", "processes", "overwrite"))
-    if _are_many(videos):
-        from tracknet.cli.track_many import track_many
-
-        return track_many(videos, processes, overwrite, **chosen)
-    if processes > 1:
-        raise UsageError("--processes is for many videos; one video is tracked by one process")
-    return track_video(videos[0], **chosen)
+    return parser
 
 
 def _are_many(videos: Sequence[str]) -> bool:
@@ -309,7 +315,7 @@ def csv_path(output: Path | None, name: str) -> Path:
 
     Raises:
         UsageError: The name is not that of a CSV.
-        TrackNetError: The file is there and no trajectory, or its folder cannot be made.
+        TrackNetError: The file is there and no trajectory, or its folder cannot be parser.
     """
     path = _within(output or Path(), f"{name}_ball.csv")
     if path.suffix.lower() != ".csv":
@@ -325,7 +331,7 @@ def csv_path(output: Path | None, name: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrackNetError(f"{path.parent}: the folder cannot be made: {error.strerror}") from error
+        raise TrackNetError(f"{path.parent}: the folder cannot be parser: {error.strerror}") from error
     return path
 
 

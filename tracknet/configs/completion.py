@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tracknet.configs.options import Options, choosable, concrete
@@ -39,11 +40,24 @@ complete -o nosort -F _tracknet tracknet
 """
 
 
+@dataclass(frozen=True)
+class Words:
+    """What may follow a command.
+
+    Args:
+        flags: Its options, each with the values that may follow, where they are known.
+        commands: The commands that it holds.
+    """
+
+    flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    commands: Mapping[str, Words] = field(default_factory=dict)
+
+
 def completion(
     shell: Shell,
     options: Options,
     training: Iterable[str],
-    commands: Mapping[str, Iterable[str]],
+    commands: Mapping[str, Words],
     files: Iterable[str],
 ) -> str:
     """Write the script.
@@ -53,8 +67,8 @@ def completion(
     Args:
         shell: Whose script.
         options: What the training commands take.
-        training: The training commands.
-        commands: All commands, with the words that may follow.
+        training: The training commands, which take `options`.
+        commands: All commands, with the words that may follow the others.
         files: Names of packaged configurations.
 
     Returns:
@@ -66,7 +80,7 @@ def completion(
         if words := list(dict.fromkeys([*named, *choices(option.type)])):
             values.append(f'        --{key}) words="{" ".join(words)}";;')
     flags = [f"--{key}" for key in _flags(options)]
-    others = [f'    {name}) words="{" ".join(words)}";;' for name, words in commands.items() if words]
+    others = [line for name, words in commands.items() for line in _branch(name, words, 2)]
     script = _SCRIPT.format(
         shell=shell,
         commands=" ".join(commands),
@@ -89,3 +103,27 @@ def _flags(options: Options) -> list[str]:
                 for cls in concrete(base):
                     found += [f"{key}.{name}" for name in options.of_class(cls, key)]
     return list(dict.fromkeys(found))
+
+
+def _branch(name: str, words: Words, place: int) -> Iterator[str]:
+    """Give the branch of a command; `place` is that of the word after it.
+
+    Options are offered once a dash is there: without one, most commands want a file.
+    """
+    indent = "  " * place
+    if not words.flags and not words.commands:
+        return
+    yield f"{indent}{name})"
+    if words.commands:
+        yield f'{indent}  if (( COMP_CWORD == {place} )); then words="{" ".join(words.commands)}"; fi'
+        yield f'{indent}  case "${{COMP_WORDS[{place}]}}" in'
+        for inner, its in words.commands.items():
+            yield from _branch(inner, its, place + 1)
+        yield f"{indent}  esac;;"
+        return
+    yield f'{indent}  case "$before" in'
+    for flag, values in words.flags.items():
+        if values:
+            yield f'{indent}    {flag}) words="{" ".join(values)}";;'
+    yield f'{indent}    *) if [[ "$word" == -* ]]; then words="{" ".join(words.flags)}"; fi;;'
+    yield f"{indent}  esac;;"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
-from typing import Any, NoReturn
-from unittest.mock import patch
 
 from jsonargparse import ArgumentParser
 
@@ -16,39 +14,19 @@ from site_pages import rst
 from site_pages.values import shown, words_of
 from tracknet.cli.main import COMMANDS
 from tracknet.cli.parsing import Parsing
+from tracknet.cli.subcommands import parsers_in
 
 _HIDDEN = ("help", "config_help")
 
 
-class _ReadyError(Exception):
-    """A command is about to read its words."""
-
-    def __init__(self, parser: ArgumentParser) -> None:
-        super().__init__()
-        self.parser = parser
-
-
-def parser_of(command: str, *words: str) -> ArgumentParser | None:
-    """Give the parser that a command reads its words with; None for one that reads them itself.
-
-    Args:
-        command: Such as ``track``.
-        words: What follows, such as a sub-command.
-    """
+def parser_of(command: str) -> ArgumentParser | None:
+    """Give the parser that a command reads its words with; None for one that reads them itself."""
     room = COMMANDS[command][0]
     if room == "train":
-        parser: ArgumentParser = Parsing(command).parser
-        return parser
-
-    def stop(self: ArgumentParser, *_: Any, **__: Any) -> NoReturn:
-        raise _ReadyError(self)
-
-    try:
-        with patch.object(ArgumentParser, "parse_args", stop), redirect_stdout(io.StringIO()):
-            import_module(f"tracknet.cli.{room}").main([*words, "--help"])
-    except _ReadyError as ready:
-        return ready.parser
-    return None
+        return Parsing(command).parser
+    make: Callable[[], ArgumentParser] | None
+    make = getattr(import_module(f"tracknet.cli.{room}"), "make_parser", None)
+    return make() if make else None
 
 
 def help_of(command: str) -> str:
@@ -56,14 +34,6 @@ def help_of(command: str) -> str:
     with redirect_stdout(io.StringIO()) as told:
         import_module(f"tracknet.cli.{COMMANDS[command][0]}").main(["--help"])
     return told.getvalue()
-
-
-def subcommands_of(parser: ArgumentParser) -> dict[str, ArgumentParser]:
-    """Give the parsers of the commands that a command holds."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
 
 
 def command_pages() -> dict[str, str]:
@@ -96,11 +66,8 @@ def _page(command: str) -> str:
         parts += _of_training(command, parser)
     else:
         parts += [rst.plain(_description(parser)) + "\n"]
-        inside = subcommands_of(parser)
         parts += list(_options(f"tracknet {command}", parser))
-        for name in inside:
-            filled = parser_of(command, name)
-            sub = subcommands_of(filled)[name] if filled else inside[name]
+        for name, sub in parsers_in(parser).items():
             parts += [
                 rst.label(f"command-{command}-{name}"),
                 rst.heading(f"tracknet {command} {name}", "-"),
@@ -131,7 +98,7 @@ def _description(parser: ArgumentParser) -> str:
 def _options(program: str, parser: ArgumentParser, dotted: bool = True) -> Iterator[str]:
     actions = [one for one in parser._actions if _is_shown(one) and (dotted or "." not in one.dest)]
     words = [program, *(_usage(one) for one in actions if not one.option_strings), "[options]"]
-    if subcommands_of(parser):
+    if parsers_in(parser):
         words = [program, "COMMAND", "[options]"]
     if dotted:
         yield rst.directive("code-block", "console", f"$ {' '.join(words)}")
