@@ -340,9 +340,9 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         raise TrackNetError(f"{place}{why_refused(error)}") from error
     except RuntimeError as error:
-        if str(error).startswith("DataLoader worker"):
+        if lost := _lost_worker(error):
             raise TrackNetError(
-                f"{str(error).partition(chr(10))[0].rstrip('. ')}: a process that loads data was lost, "
+                f"{lost}: a process that loads data was lost, "
                 "mostly for want of memory; use fewer with --data.num_workers, or a smaller "
                 "--data.batch_size; to go on: the same command with --ckpt_path last"
             ) from error
@@ -358,6 +358,18 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
 
 def _get(attribute: str, model: LightningModule) -> Any:
     return getattr(model, attribute, None)
+
+
+def _lost_worker(error: BaseException | None) -> str:
+    """Give what PyTorch says of a worker that is gone.
+
+    It says so wherever the process is at that moment: code that fails in turn has it as its reason.
+    """
+    while error is not None:
+        if str(error).startswith("DataLoader worker"):
+            return str(error).partition("\n")[0].rstrip(". ")
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _mismatch(message: str) -> str:

@@ -14,19 +14,21 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from tracknet.data.generate.film import Film, Shown
 from tracknet.data.generate.placement import PLACEMENTS, RallyLayout, sparse, write_own_split
 from tracknet.data.generate.sports import Sport, game_of
-from tracknet.data.generate.venue import draw_venue
 from tracknet.data.labels import Labels
 from tracknet.data.progress import Progress, track_progress
 from tracknet.data.video import VideoWriter
 from tracknet.errors import TrackNetError, UsageError
+
+if TYPE_CHECKING:
+    from tracknet.data.generate.film import Film, Shown
 
 VERSION = 2
 """Raised whenever the same settings give other rallies."""
@@ -265,6 +267,10 @@ def write_rally(settings: Settings, rally: _Rally, staging: Path) -> None:
         rally: Which rally, and where it goes.
         staging: Folder for files that are not finished, on the same file system.
     """
+    # Here, because all trainings import this module, and few generate rallies.
+    from tracknet.data.generate.film import Film
+    from tracknet.data.generate.venue import draw_venue
+
     seed = np.random.SeedSequence(settings.seed)
     game = game_of(settings.sport)
 
