@@ -1,4 +1,4 @@
-"""Ctrl-C that stops training between two steps."""
+"""Ctrl-C and lost loader workers stop training between two steps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ class InterruptBetweenSteps(Callback):
     """Lets Ctrl-C wait until the step that is being taken is whole; a second Ctrl-C does not wait.
 
     Lightning stops in the middle of whatever runs, which may be the optimizer's step: the checkpoint that is
-    saved then holds weights of which some have taken the step and some have not. Here it holds what a run
+    saved then holds weights of which some have taken the step and some have not. So does PyTorch when a
+    process that loads data is lost, which it hears of by a signal, too. Here the checkpoint holds what a run
     that goes on from it needs to end as if it had not been stopped. ``tracknet fit`` has it always.
     """
 
     def __init__(self) -> None:
         self._asked = False
         self._before: Any = None
+        self._child_ended = False
+        self._look_at_workers: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to Ctrl-C, unless somebody else does."""
@@ -37,9 +40,12 @@ class InterruptBetweenSteps(Callback):
 
         Raises:
             KeyboardInterrupt: Ctrl-C was heard.
+            RuntimeError: A worker was lost.
         """
-        if self._asked and batch_idx % trainer.accumulate_grad_batches == 0:
-            raise KeyboardInterrupt
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            if self._asked:
+                raise KeyboardInterrupt
+            self._wait_for_workers()
 
     def on_validation_batch_start(
         self,
@@ -53,18 +59,41 @@ class InterruptBetweenSteps(Callback):
 
         Raises:
             KeyboardInterrupt: Ctrl-C was heard.
+            RuntimeError: A worker was lost.
         """
         if self._asked:
             raise KeyboardInterrupt
+        self._wait_for_workers()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen no longer."""
+        if self._look_at_workers is not None:
+            signal.signal(signal.SIGCHLD, self._look_at_workers)
+        self._look_at_workers = None
         if self._before is not None and signal.getsignal(signal.SIGINT) == self._hear:
             signal.signal(signal.SIGINT, self._before)
         self._before = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Listen no longer: Lightning calls `teardown` only where all went well."""
+        self.teardown(trainer, pl_module, "fit")
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
         rank_zero_info("Ctrl-C: training stops after this step; press it again to stop at once")
+
+    def _wait_for_workers(self) -> None:
+        """Take over what PyTorch hears of processes that end, and let it look at its own now."""
+        if self._look_at_workers is None and hasattr(signal, "SIGCHLD"):
+            handler = signal.getsignal(signal.SIGCHLD)
+            if callable(handler) and threading.current_thread() is threading.main_thread():
+                self._look_at_workers = handler
+                signal.signal(signal.SIGCHLD, self._note_end)
+        if self._child_ended:
+            self._child_ended = False
+            self._look_at_workers(signal.SIGCHLD, None)
+
+    def _note_end(self, number: int, frame: FrameType | None) -> None:
+        self._child_ended = True

@@ -1,0 +1,45 @@
+"""A training that is stopped from outside ends between two steps."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+
+import torch
+
+from tracknet.cli.main import main
+
+
+def test_a_worker_that_is_lost_during_a_step_stops_the_training_after_it(
+    tiny_rallies, tmp_path, monkeypatch, capsys
+):
+    steps = []
+    plain = torch.optim.AdamW.step
+
+    def step(self, closure=None):
+        steps.append("begun")
+        if len(steps) == 5:
+            (worker,) = multiprocessing.active_children()
+            os.kill(worker.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        result = plain(self, closure)
+        steps.append("whole")
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    monkeypatch.setattr(sys, "argv", ["tracknet"])
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    words = ["fit", "+env=ci", "+model=compact", "+callbacks=minimal", f"--data.root={tiny_rallies}"]
+    words += ["--data.batch_size=1", "--data.num_workers=1", "--model.input_size=[32,64]"]
+    words += ["--model.network.stem=4", "--model.network.widths=[8,8,8]", "--model.network.frames=4"]
+    words += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=8", "--trainer.limit_val_batches=0"]
+    words += ["--trainer.num_sanity_val_steps=0"]
+    assert main(words) == 1
+    assert steps == ["begun", "whole"] * 3
+    assert "a process that loads data was lost" in capsys.readouterr().err
+    (last,) = tmp_path.rglob("last.ckpt")
+    assert torch.load(last, weights_only=True)["global_step"] == 3
+    assert signal.getsignal(signal.SIGINT) is before
