@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser
 
 from tracknet.cli.subcommands import commands_parser, parsers_in, run_subcommand
+from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -194,10 +195,8 @@ def new(
         if out.exists():
             raise UsageError(f"new: {out} is there already")
     text = write_template(options, Chosen(**chosen))
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise TrackNetError(f"{out}: cannot be written: {error.strerror}") from error
+    with whole_file(out) as part:
+        part.write_text(text, encoding="utf-8")
     print(f"{out}: check it with `tracknet config check {out}`, train with `tracknet fit --config {out}`")
     return 0
 
@@ -218,7 +217,6 @@ def migrate(words: list[str]) -> int:
     """
     from tracknet.configs.migration import SOURCES
     from tracknet.configs.migration import migrate as migrated
-    from tracknet.data.whole_file import whole_file
 
     rest, source, out = list(words), _taken(words, "--from"), _taken(words, "--out")
     for flag in ("--from", "--out"):
@@ -262,10 +260,8 @@ def schema(out: Path | None = None) -> int:
     if out is None:
         print(text)
         return 0
-    try:
-        out.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise TrackNetError(f"{out}: cannot be written: {error.strerror}") from error
+    with whole_file(out) as part:
+        part.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.video_writer import VideoWriter
+from tracknet.data.whole_file import whole_file
 from tracknet.data.windows import LabelledClip
 from tracknet.evaluation.errors import (
     FrameResult,
@@ -102,12 +103,12 @@ class ErrorAnalysis(Callback):
             return
         results = sorted(results)
         folder = Path(run)
-        folder.mkdir(parents=True, exist_ok=True)
         clips: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
         write_results(folder / "test_frames.csv", results, [clip.name for clip in clips])
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
         names = [clip.name for clip in clips]
-        draw_errors(results, metrics, threshold, names).savefig(folder / "test_errors.png", dpi=120)
+        with whole_file(folder / "test_errors.png") as part:
+            draw_errors(results, metrics, threshold, names).savefig(part, dpi=120)
         curve = threshold_curve(results, metrics)
         at, f1 = curve.best
         print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}")
@@ -126,7 +127,7 @@ def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[st
         results: Frames in order.
         names: Names of the clips.
     """
-    with path.open("w", newline="") as file:
+    with whole_file(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for result, speed in zip(results, speeds(results), strict=True):
@@ -167,4 +168,5 @@ def write_worst(
             for number in clip.cached.between(stretch.start, stretch.end):
                 frame = pixels[clip.cached.row(number)]
                 video.write(drawn_frame(frame, by_frame.get((stretch.clip, number)), threshold))
-    contact_sheet(stretches, by_frame, clips, threshold).save(folder / "contact_sheet.png")
+    with whole_file(folder / "contact_sheet.png") as part:
+        contact_sheet(stretches, by_frame, clips, threshold).save(part)

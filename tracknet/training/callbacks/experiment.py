@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from matplotlib.figure import Figure
 
 from tracknet.data.datamodules import RallyDataModule
+from tracknet.data.whole_file import whole_file
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.training.lightning_module import HeatmapTracker
 
@@ -52,7 +53,8 @@ class Report(Callback):
         label = pl_module.val_metrics.label if isinstance(pl_module, HeatmapTracker) else ""
         figure = draw_curves(table, label)
         if figure is not None:
-            figure.savefig(table.with_name("curves.png"), dpi=120)
+            with whole_file(table.with_name("curves.png")) as part:
+                figure.savefig(part, dpi=120)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge clip by clip beside the figures of the whole set."""
@@ -108,15 +110,16 @@ class Report(Callback):
             return
         names = trainer.datamodule.clip_names("test")  # type: ignore[attr-defined]
         folder = Path(run)
-        folder.mkdir(parents=True, exist_ok=True)
         report = {"metric": label, "clips": len(names), **total}
-        (folder / "test.json").write_text(json.dumps(report, indent=2) + "\n")
-        with (folder / "test_clips.csv").open("w", newline="") as file:
+        with whole_file(folder / "test.json") as part:
+            part.write_text(json.dumps(report, indent=2) + "\n")
+        with whole_file(folder / "test_clips.csv") as part, part.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["clip", *FIGURES, *COUNTS])
             for name, row in zip(names, clips, strict=True):
                 writer.writerow([name, *(f"{row[f]:.4f}" for f in FIGURES), *(int(row[c]) for c in COUNTS)])
-        draw_clips(names, clips, label).savefig(folder / "test.png", dpi=120)
+        with whole_file(folder / "test.png") as part:
+            draw_clips(names, clips, label).savefig(part, dpi=120)
         print(f"\ntest figures ({label}):")
         print("  " + "  ".join(f"{name} {total[name]:.4f}" for name in FIGURES))
         print("  " + "  ".join(f"{name} {total[name]}" for name in COUNTS))

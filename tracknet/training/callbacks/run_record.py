@@ -20,6 +20,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import tracknet
+from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
 from tracknet.training.records.code import code_version, is_checkout
 from tracknet.training.records.fingerprint import data_fingerprint
@@ -182,10 +183,10 @@ class RunRecord(Callback):
     def _save(self, name: str, text: str) -> None:
         assert self._folder is not None
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            _log.warning("%s: cannot be written: %s", self._folder / name, error.strerror)
+            with whole_file(self._folder / name) as part:
+                part.write_text(text, encoding="utf-8", errors="surrogateescape")
+        except TrackNetError as error:
+            _log.warning("%s", error)
 
     def _set_aside(self, damage: str) -> None:
         assert self._folder is not None
