@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 
 import jsonschema
 import pytest
+import torch
 import yaml
 
 from tracknet.cli.main import main
@@ -138,9 +139,18 @@ def test_check_tells_all_faults_at_once(run, here):
     assert said[3] == "bad.yaml:9:14: model.network: no class 'WASB2'; did you mean 'WASB'?"
 
 
+@pytest.mark.parametrize("has_units", [True, False])
+def test_bf16_is_for_cpus_with_units_for_it(run, here, monkeypatch, has_units):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_units)
+    (here / "bf16.yaml").write_text("extends: [base, env/cpu]\ntrainer: {precision: bf16-mixed}\n")
+    code, out, _ = run("check bf16.yaml")
+    assert code == (0 if has_units else 2)
+    assert ("bf16-mixed on a CPU, where it is emulated" in out) is not has_units
+
+
 def test_check_of_what_is_wrong_together(run, here):
     (here / "cross.yaml").write_text(
-        "trainer:\n  precision: bf16-mixed\n  strategy: ddp\n  devices: 1\n  accelerator: cpu\n"
+        "trainer:\n  precision: 16-mixed\n  strategy: ddp\n  devices: 1\n  accelerator: cpu\n"
         "  callbacks+:\n  - class_path: EarlyStopping\n    init_args:\n      monitor: val/fp3\n"
         "model: {init_args: {input_size: [290, 512]}}\n"
         "data: {class_path: GeneratedDataModule, init_args: {rally_frames: 2, train_rallies: 1}}\n"
@@ -148,7 +158,7 @@ def test_check_of_what_is_wrong_together(run, here):
     code, out, _ = run("check cross.yaml")
     assert code == 2
     said = out.splitlines()
-    assert "cross.yaml:2:14: trainer.precision: bf16-mixed on a CPU" in said[0]
+    assert "cross.yaml:2:14: trainer.precision: 16-mixed on a CPU" in said[0]
     assert (
         said[1] == "cross.yaml:3:13: trainer.strategy: ddp with one device; set auto, or more trainer.devices"
     )
