@@ -102,7 +102,7 @@ def test_an_experiment_that_extends_gives_what_it_spelled_out_before(parsed, her
     config = parsed("+experiment=badminton_cpu")
     trainer, model, data = config.trainer, config.model.init_args, config.data.init_args
     assert (trainer.accelerator, trainer.devices, trainer.precision) == ("cpu", 1, "32-true")
-    assert (trainer.max_epochs, trainer.limit_train_batches, trainer.max_time) == (10, 640, "00:01:00:00")
+    assert (trainer.max_epochs, trainer.limit_train_batches, trainer.max_time) == (14, 640, "00:01:00:00")
     found = [one.class_path.rpartition(".")[2] for one in trainer.callbacks]
     base = [one.class_path.rpartition(".")[2] for one in parsed("+env=cpu").trainer.callbacks]
     assert found == [*base[:3], "EMAWeightAveraging", *base[3:]]
@@ -112,6 +112,7 @@ def test_an_experiment_that_extends_gives_what_it_spelled_out_before(parsed, her
     assert (model.loss.init_args.reduction, model.decoder.init_args.threshold) == ("ball", 0.4)
     assert (list(data.crop.init_args["size"]), data.crop.init_args.on_ball) == ([160, 256], 0.7)
     assert (str(data.root), len(data.val), data.batch_size) == ("data/badminton", 6, 4)
+    assert config.optimizer.init_args.weight_decay == 0.05
     assert (config.optimizer.init_args.lr, config.lr_scheduler.init_args.warmup) == (0.003, 0.05)
 
 
