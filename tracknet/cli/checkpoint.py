@@ -129,7 +129,7 @@ def convert_file(
     file: Path,
     output: Path | None = None,
     compression: Kept = "keep",
-    level: ZstdLevel = DEFAULT_LEVEL,  # type: ignore[valid-type]
+    level: ZstdLevel = DEFAULT_LEVEL,
 ) -> int:
     """Write a checkpoint of an older format in the newest one; compress it, or undo that.
 

@@ -71,7 +71,7 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
         self,
         config: str | None = None,
         compression: Method = "none",
-        level: ZstdLevel = DEFAULT_LEVEL,  # type: ignore[valid-type]
+        level: ZstdLevel = DEFAULT_LEVEL,
     ) -> None:
         if compression == "zstd":
             require_zstandard("compression: zstd")

@@ -31,6 +31,7 @@ _BLOCK = 1 << 20
 _WINDOW = 1 << 27
 _ALWAYS_ALLOWED = 256 << 20
 _LARGEST_FACTOR = 100
+_LONGEST = 1e9
 
 
 class Compression(TypedDict):
@@ -167,6 +168,7 @@ def is_compression(told: Any) -> bool:
         isinstance(told, dict)
         and Compression.__required_keys__ <= told.keys()
         and isinstance(told["method"], str)
-        and all(type(told[name]) is int and told[name] > 0 for name in ("size", "compressed"))
+        and all(type(told[name]) is int and 0 < told[name] < 1 << 60 for name in ("size", "compressed"))
         and isinstance(told["seconds"], (int, float))
+        and 0 <= told["seconds"] < _LONGEST
     )

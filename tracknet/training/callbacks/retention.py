@@ -51,7 +51,7 @@ class CheckpointRetention(Callback):
 
     def __init__(
         self,
-        keep_last: NonNegativeInt | None = None,  # type: ignore[valid-type]
+        keep_last: NonNegativeInt | None = None,
         older_than: str | None = None,
         max_size: str | None = None,
     ) -> None:
