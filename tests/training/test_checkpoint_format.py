@@ -79,6 +79,7 @@ def test_it_tells_what_it_is_without_its_tensors(path, monkeypatch):
         "config": "seed_everything: 3\n",
         "data": "abc",
         "resumable": True,
+        "compression": None,
         "sha256": None,
     }
     assert found["versions"]["torch"] == torch.__version__

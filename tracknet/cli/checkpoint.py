@@ -11,9 +11,11 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from tracknet.cli.subcommands import commands_parser, run_subcommand
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.compression import DEFAULT_LEVEL, ZstdLevel
 
 ABOUT = "Import checkpoints of published trackers; inspect, verify, convert, prune, compare, average ours."
 Background = Literal["auto", "none", "subtract", "subtract_concat", "concat"]
+Kept = Literal["keep", "none", "zstd"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -123,28 +125,40 @@ def verify_file(file: Path) -> int:
     return int(damaged > 0)
 
 
-def convert_file(file: Path, output: Path | None = None) -> int:
-    """Write a checkpoint of an older format in the newest one.
+def convert_file(
+    file: Path,
+    output: Path | None = None,
+    compression: Kept = "keep",
+    level: ZstdLevel = DEFAULT_LEVEL,
+) -> int:
+    """Write a checkpoint of an older format in the newest one; compress it, or undo that.
 
     Args:
         file: Checkpoint of ours.
         output: Checkpoint to write; default the name of FILE with _converted, here.
+        compression: Compress it (zstd) or not (none); keep leaves it as FILE is.
+        level: With --compression zstd, its effort, from 1, the fastest, to 19, the smallest.
 
     Returns:
         Exit code 0.
 
     Raises:
-        UsageError: The output is there already.
+        UsageError: The output is there already, or a level where nothing is compressed.
         TrackNetError: FILE cannot be read, or the result cannot be written.
     """
+    if level != DEFAULT_LEVEL and compression != "zstd":
+        raise UsageError(f"--level {level}: goes with --compression zstd")
     output = output or Path(f"{file.stem}_converted.ckpt")
     _refuse_existing(output)
 
     from tracknet.training.checkpoint_tools import convert
 
     config = file.parent.parent / "config.yaml"
-    convert(file, output, config.read_text(encoding="utf-8") if config.is_file() else None)
+    told = config.read_text(encoding="utf-8") if config.is_file() else None
+    worth = convert(file, output, told, None if compression == "keep" else compression, level)
     print(f"checkpoint: {output}")
+    if worth:
+        print(f"size:       {worth}")
     return 0
 
 

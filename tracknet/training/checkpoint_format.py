@@ -2,24 +2,39 @@
 
 ``torch.load`` reads such a file as any other. One more record of the archive, ``tracknet.json``, says what it
 holds and is read without the tensors; the comment at the end of the archive is the SHA-256 of all before it.
+
+In a compressed checkpoint, such an archive is one compressed record of another one, which has the metadata
+and the SHA-256; `plain_archive` gives what ``torch.load`` reads.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import IO, Any, Literal, TypedDict
 
 import torch
 
 from tracknet.data.whole_file import remove_leftovers, whole_file
 from tracknet.errors import TrackNetError
+from tracknet.training.compression import (
+    DEFAULT_LEVEL,
+    Compression,
+    Method,
+    compress,
+    expand,
+    is_allowed,
+    is_compression,
+)
 
 FORMAT = 2
 """Number of the format that is written."""
@@ -27,6 +42,7 @@ FORMAT = 2
 Seal = Literal["whole", "damaged", "none"]
 
 _RECORD = "tracknet.json"
+_COMPRESSED = "checkpoint/archive.zst"
 _MARK = b"tracknet sha256 "
 _HEX = 64
 _TAIL = 1 << 20
@@ -50,6 +66,7 @@ class Metadata(TypedDict):
         config: Configuration of the run as YAML; None where it is not told.
         data: Fingerprint of the training data; None where it is not told.
         resumable: Whether it holds the state of training, too.
+        compression: How it is compressed and what that was worth; None where it is not.
         sha256: SHA-256 of the file without its last 64 bytes, hexadecimal; not compared with the file.
     """
 
@@ -64,6 +81,7 @@ class Metadata(TypedDict):
     config: str | None
     data: str | None
     resumable: bool
+    compression: Compression | None
     sha256: str
 
 
@@ -116,37 +134,93 @@ def _misshapen(content: Mapping[str, Any]) -> str:
     return ""
 
 
-def write_checkpoint(content: Mapping[str, Any], path: Path, config: str | None = None) -> None:
+def write_checkpoint(
+    content: Mapping[str, Any],
+    path: Path,
+    config: str | None = None,
+    compression: Method = "none",
+    level: int = DEFAULT_LEVEL,
+) -> Compression | None:
     """Write a checkpoint so that it is there as a whole, and on the disk, or not at all.
 
     Args:
         content: Tensors and plain values, by name.
         path: The file; what is there is replaced.
         config: Configuration of the run as YAML, for the metadata.
+        compression: How it is compressed.
+        level: Effort of the compression, from 1 to 19.
+
+    Returns:
+        What compression was worth; None where there is none, as for gigabytes of zeros, which readers could
+        not tell from a trap.
 
     Raises:
         TrackNetError: The disk does not allow it, or there is more than tensors and plain values in it, which
-            could not be read back.
+            could not be read back; or the package that compresses is missing.
     """
     remove_leftovers(path)
     content = dict(content) | {_FORMAT_KEY: FORMAT}
     with whole_file(path) as part:
-        # Through a file of Python's own, whose errors say what the disk refused.
-        with part.open("wb") as file:
-            torch.save(content, file)
-        if names := torch.serialization.get_unsafe_globals_in_checkpoint(part):
-            raise TrackNetError(
-                f"{path}: not written: it would hold {', '.join(sorted(names)[:3])}, which is code and would "
-                "not be read back; keep tensors and plain values in hyperparameters and state_dict()"
-            )
+        if compression == "none":
+            worth = None
+            # Through a file of Python's own, whose errors say what the disk refused.
+            with part.open("wb") as file:
+                torch.save(content, file)
+            _refuse_code(part, path)
+        else:
+            # Without a name, so that it goes with the process; not in memory, which training may fill.
+            with tempfile.TemporaryFile(dir=path.parent) as plain:
+                torch.save(content, plain)
+                _refuse_code(plain, path)
+                worth = _compressed(plain, part, level)
         with zipfile.ZipFile(part, "a") as archive:
-            told = json.dumps(_describe(content, config), indent=1)
+            told = json.dumps(_describe(content, config) | {"compression": worth}, indent=1)
             archive.writestr(f"{archive.namelist()[0].partition('/')[0]}/{_RECORD}", told)
             archive.comment = _MARK + b"0" * _HEX
         with part.open("rb+") as file:
             digest = _digest(part)
             file.seek(-_HEX, os.SEEK_END)
             file.write(digest.encode())
+    return worth
+
+
+def _refuse_code(archive: Path | IO[bytes], path: Path) -> None:
+    if not isinstance(archive, Path):
+        archive.seek(0)
+    if names := torch.serialization.get_unsafe_globals_in_checkpoint(archive):
+        raise TrackNetError(
+            f"{path}: not written: it would hold {', '.join(sorted(names)[:3])}, which is code and would "
+            "not be read back; keep tensors and plain values in hyperparameters and state_dict()"
+        )
+
+
+def _compressed(plain: IO[bytes], part: Path, level: int) -> Compression | None:
+    """Write the archive that holds another one compressed; that other one itself where it may not be."""
+    with zipfile.ZipFile(part, "w") as archive, archive.open(_COMPRESSED, "w", force_zip64=True) as record:
+        worth = compress(plain, record, level)
+    if is_allowed(worth["size"], worth["compressed"]):
+        return worth
+    plain.seek(0)
+    with part.open("wb") as file:
+        shutil.copyfileobj(plain, file)
+    return None
+
+
+def plain_archive(path: Path) -> Path | io.BytesIO:
+    """Give the archive that ``torch.load`` reads: the file itself, or what is compressed in it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        TrackNetError: It is compressed, and the package for it is missing, or more or less comes out of it
+            than it tells.
+    """
+    found = read_metadata(path)
+    if found is None or found["compression"] is None:
+        return path
+    with zipfile.ZipFile(path) as archive, archive.open(_COMPRESSED) as record:
+        return expand(record, found["compression"], path)
 
 
 def read_metadata(path: Path) -> Metadata | None:
@@ -170,18 +244,19 @@ def read_metadata(path: Path) -> Metadata | None:
         return None
     if not isinstance(told, dict) or not _is_metadata(told):
         return None
-    found: Metadata = {**told, "sha256": sha256}  # type: ignore[typeddict-item]
+    found: Metadata = {"compression": None, **told, "sha256": sha256}  # type: ignore[typeddict-item]
     return found
 
 
 def _is_metadata(told: dict[str, Any]) -> bool:
     texts = ("model", "network", "config", "data")
     return (
-        Metadata.__required_keys__ <= told.keys() | {"sha256"}
+        Metadata.__required_keys__ <= told.keys() | {"sha256", "compression"}
         and all(isinstance(told[name], int) for name in ("format", "epoch", "step"))
         and all(isinstance(told[name], dict) for name in ("versions", "metrics"))
         and isinstance(told["saved"], str)
         and all(told[name] is None or isinstance(told[name], str) for name in texts)
+        and (told.get("compression") is None or is_compression(told["compression"]))
     )
 
 

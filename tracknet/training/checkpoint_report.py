@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import yaml
 from torch import Tensor
 
 from tracknet.errors import TrackNetError
-from tracknet.training.checkpoint_format import Metadata, read_metadata
+from tracknet.training.checkpoint_format import Metadata, check_seal, read_metadata
+from tracknet.training.compression import in_words, is_installed
 from tracknet.training.public_checkpoints import (
     is_ours,
     model_yaml,
@@ -36,24 +37,47 @@ def report_checkpoint(path: Path) -> str:
     Raises:
         TrackNetError: There is no such file, or it is neither.
     """
+    found = read_metadata(path)
+    if found is not None and found["compression"] is not None and not is_installed():
+        return _without_content(path, found)
     content = read_file(path)
     if is_ours(content):
         lines = _ours(path, content)
-    elif (found := recognise(content)) is not None:
+    elif (public := recognise(content)) is not None:
         lines = [
-            ("what", f"published {found.family}; to make it ours: tracknet checkpoint import {path}"),
-            ("parameters", f"{count_parameters(found.weights):,}"),
-            ("epoch", "not told" if found.epoch is None else str(found.epoch)),
-            *((name, f"{value:.4f}") for name, value in found.figures.items()),
-            *((name, repr(value)) for name, value in found.settings.items()),
+            ("what", f"published {public.family}; to make it ours: tracknet checkpoint import {path}"),
+            ("parameters", f"{count_parameters(public.weights):,}"),
+            ("epoch", "not told" if public.epoch is None else str(public.epoch)),
+            *((name, f"{value:.4f}") for name, value in public.figures.items()),
+            *((name, repr(value)) for name, value in public.settings.items()),
         ]
     else:
         raise TrackNetError(unknown(path, content))
-    width = max(len(name) for name, _ in lines)
-    report = "\n".join(f"{name + ':':<{width + 1}} {value}" for name, value in lines)
+    report = _aligned(lines)
     if is_ours(content) and "hyper_parameters" in content:
         report += f"\n\n{model_yaml(content['hyper_parameters'])}"
     return report.rstrip("\n")
+
+
+def _aligned(lines: Sequence[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name + ':':<{width + 1}} {value}" for name, value in lines)
+
+
+def _without_content(path: Path, found: Metadata) -> str:
+    """Say what the metadata tell of a compressed checkpoint that cannot be opened here."""
+    if check_seal(path) != "whole":
+        raise TrackNetError(f"{path}: not a readable checkpoint: its SHA-256 is not that of its writing")
+    lines = [
+        ("what", "checkpoint of tracknet; for more of it: pip install 'tracknet[zstd]'"),
+        *_sealed(found),
+        ("tracker", found["model"] or "not told"),
+        ("network", found["network"] or "not told"),
+        ("epoch", str(found["epoch"])),
+        ("step", str(found["step"])),
+        *((name, str(value)) for name, value in found["metrics"].items()),
+    ]
+    return _aligned(lines) + (f"\n\n{found['config'].rstrip()}" if found["config"] else "")
 
 
 def count_parameters(weights: Mapping[str, Tensor]) -> int:
@@ -100,6 +124,9 @@ def _sealed(found: Metadata | None) -> Iterator[tuple[str, str]]:
         return
     yield "format", f"{found['format']}, by tracknet {found['versions'].get('tracknet')}, {found['saved']}"
     yield "SHA-256", f"{found['sha256']}, as written"
+    if (worth := found["compression"]) is not None:
+        shown = in_words(worth["size"], worth["compressed"], worth["seconds"])
+        yield "compression", f"{worth['method']}, {shown}"
     if found["data"] is not None:
         yield "data", found["data"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from tracknet.errors import TrackNetError
-from tracknet.training.checkpoint_format import FORMAT, read_metadata, write_checkpoint
+from tracknet.training.checkpoint_format import FORMAT, Metadata, read_metadata, write_checkpoint
 from tracknet.training.checkpoints import load_tracker, mismatches, read_checkpoint
+from tracknet.training.compression import DEFAULT_LEVEL, Method, in_words
 from tracknet.training.public_checkpoints import is_ours, read_file, recognise
 
 _KEPT = (
@@ -66,26 +68,45 @@ def verify(path: Path) -> list[str]:
     return lines
 
 
-def convert(path: Path, output: Path, config: str | None = None) -> None:
-    """Write a checkpoint in the newest format.
+def convert(
+    path: Path,
+    output: Path,
+    config: str | None = None,
+    compression: Method | None = None,
+    level: int = DEFAULT_LEVEL,
+) -> str:
+    """Write a checkpoint in the newest format, and compressed or not.
 
     Args:
         path: Checkpoint of ours, of any format.
         output: Checkpoint to write.
         config: Configuration of its run as YAML, where the file does not hold it.
+        compression: How the result is compressed; None as the file is.
+        level: Effort of the compression, from 1 to 19.
+
+    Returns:
+        What compression was worth, or what it took to undo it, in words; an empty text where there is none.
 
     Raises:
         TrackNetError: It cannot be read, or the result cannot be written.
     """
     found = read_metadata(path)
-    write_checkpoint(_ours(path), output, found["config"] if found else config)
+    before = found["compression"] if found else None
+    begun = time.perf_counter()
+    content = _ours(path)
+    reading = time.perf_counter() - begun
+    config = found["config"] if found else config
+    worth = write_checkpoint(content, output, config, compression or _method_of(found), level)
+    if worth is not None:
+        return in_words(worth["size"], worth["compressed"], worth["seconds"])
+    return in_words(before["compressed"], before["size"], reading) if before is not None else ""
 
 
 def prune(path: Path, output: Path) -> None:
     """Keep of a checkpoint what tracking and testing need: weights and recipe, no state of training.
 
     Args:
-        path: Checkpoint of ours.
+        path: Checkpoint of ours; the result is compressed where it is.
         output: Checkpoint to write.
 
     Raises:
@@ -94,7 +115,11 @@ def prune(path: Path, output: Path) -> None:
     content = _ours(path)
     found = read_metadata(path)
     kept = {name: content[name] for name in _KEPT if name in content}
-    write_checkpoint(kept, output, found["config"] if found else None)
+    write_checkpoint(kept, output, found["config"] if found else None, _method_of(found))
+
+
+def _method_of(found: Metadata | None) -> Method:
+    return "zstd" if found is not None and found["compression"] is not None else "none"
 
 
 @dataclass(frozen=True)
@@ -146,7 +171,7 @@ def average(paths: Sequence[Path], output: Path) -> bool:
     normalisation are averaged, too, which is not what the averaged weights would have gathered.
 
     Args:
-        paths: Two checkpoints of ours or more; the recipe is that of the last.
+        paths: Two checkpoints of ours or more; the recipe is that of the last, and so is the compression.
         output: Checkpoint to write.
 
     Returns:
@@ -168,7 +193,7 @@ def average(paths: Sequence[Path], output: Path) -> bool:
     kept = {name: last[name] for name in _KEPT if name in last}
     kept |= {"state_dict": dict(expected) | mean}
     found = read_metadata(paths[-1])
-    write_checkpoint(kept, output, found["config"] if found else None)
+    write_checkpoint(kept, output, found["config"] if found else None, _method_of(found))
     return any(name.endswith(_STATISTICS) for name in expected)
 
 

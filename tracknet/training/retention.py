@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +51,7 @@ class Retention:
 
 
 def removable_checkpoints(root: Path, retention: Retention) -> list[Removable]:
-    """List the checkpoints below a folder that may go, the oldest first.
-
-    Of each folder of checkpoints, the newest one that is whole stays, the newest whole one whose name begins
-    with ``best``, and what a link there leads to.
+    """List the checkpoints below a folder that may go, the oldest first; see `removable_of`.
 
     Args:
         root: Folder of a run, or of many.
@@ -65,14 +62,46 @@ def removable_checkpoints(root: Path, retention: Retention) -> list[Removable]:
     """
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder")
-    files = sorted(_files(root), key=lambda path: path.stat().st_mtime_ns)
-    kept: set[Path] = set()
+    # Hidden ones are being written.
+    return removable_of(root.rglob("[!.]*.ckpt"), retention)
+
+
+def removable_of(
+    paths: Iterable[Path], retention: Retention, protected: Collection[Path] = ()
+) -> list[Removable]:
+    """List the checkpoints that may go, the oldest first.
+
+    Of each folder of checkpoints, the newest one that is whole stays, the newest whole one whose name begins
+    with ``best``, and what a link there leads to.
+
+    Args:
+        paths: The checkpoints that there are, of one run or of many; links among them lead to files that are
+            counted where they lie.
+        retention: What is kept.
+        protected: Checkpoints that stay in any case.
+    """
+    files = sorted(
+        (path for path in paths if path.is_file() and not path.is_symlink()),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
+    kept = {path.resolve() for path in protected}
     for folder in {path.parent for path in files}:
         newest = [path for path in reversed(files) if path.parent == folder]
         kept.update(newest[: retention.keep_last or 0])
-        kept.update(_last_good(newest), _last_good([one for one in newest if one.name.startswith("best")]))
         kept.update(one.resolve() for one in folder.glob("*.ckpt") if one.is_symlink())
     kept |= {path for path in files if path.resolve() in kept}
+    # To find the good ones, files are read as a whole: only where something may go at all.
+    if not _reasons(files, kept, retention):
+        return []
+    for folder in {path.parent for path in files}:
+        newest = [path for path in reversed(files) if path.parent == folder]
+        kept.update(_last_good(newest), _last_good([one for one in newest if one.name.startswith("best")]))
+    found = _reasons(files, kept, retention)
+    return [Removable(path, path.stat().st_size, reason) for path, reason in found.items()]
+
+
+def _reasons(files: Sequence[Path], kept: Collection[Path], retention: Retention) -> dict[Path, str]:
+    """Say which files may go and why, the oldest first."""
     others = [path for path in files if path not in kept]
     found: dict[Path, str] = {}
     if retention.older_than is not None:
@@ -86,11 +115,15 @@ def removable_checkpoints(root: Path, retention: Retention) -> list[Removable]:
                 room -= path.stat().st_size
     if retention.older_than is None and retention.max_size is None:
         found = dict.fromkeys(others, f"not among the newest {retention.keep_last}")
-    return [Removable(path, path.stat().st_size, found[path]) for path in others if path in found]
+    return {path: found[path] for path in others if path in found}
 
 
-def days_of(text: str) -> float:
+def days_of(text: str, key: str = "--older_than") -> float:
     """Read an age such as ``30d``, ``12h`` or ``2w``, in days.
+
+    Args:
+        text: The age.
+        key: Where it was set, for the message.
 
     Raises:
         UsageError: It is none.
@@ -101,12 +134,16 @@ def days_of(text: str) -> float:
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip().lower())
     if found is None:
-        raise UsageError(f"--older_than {text}: expected an age such as 30d, 12h or 2w")
+        raise UsageError(f"{key} {text}: expected an age such as 30d, 12h or 2w")
     return float(found[1]) * _DAYS[found[2]]
 
 
-def bytes_of(text: str) -> int:
+def bytes_of(text: str, key: str = "--max_size") -> int:
     """Read a size such as ``5GB``, ``500MB`` or ``2GiB``, in bytes.
+
+    Args:
+        text: The size.
+        key: Where it was set, for the message.
 
     Raises:
         UsageError: It is none.
@@ -117,15 +154,8 @@ def bytes_of(text: str) -> int:
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b?", text.strip().lower())
     if found is None:
-        raise UsageError(f"--max_size {text}: expected a size such as 5GB or 500MB")
+        raise UsageError(f"{key} {text}: expected a size such as 5GB or 500MB")
     return int(float(found[1]) * _BYTES[found[2]])
-
-
-def _files(root: Path) -> Iterator[Path]:
-    # Hidden ones are being written; links lead to files that are counted where they lie.
-    for path in root.rglob("[!.]*.ckpt"):
-        if path.is_file() and not path.is_symlink():
-            yield path
 
 
 def _last_good(newest: Sequence[Path]) -> list[Path]:

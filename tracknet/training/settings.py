@@ -10,6 +10,7 @@ import torch
 from jsonargparse import Namespace
 
 from tracknet.errors import nearest
+from tracknet.training.compression import is_installed
 
 Faults = Iterator[tuple[str, str]]
 
@@ -54,6 +55,16 @@ def check_loggers(key: str, config: Namespace) -> Faults:
         package, install = _PACKAGES.get(name, ("", ""))
         if package and find_spec(package) is None:
             yield "trainer.logger", f"{name} needs the package {package}: pip install {install}"
+
+
+def check_plugins(key: str, config: Namespace) -> Faults:
+    """Checkpoints that are to be compressed without the package for it."""
+    plugins = config.get("trainer.plugins")
+    for one in plugins if isinstance(plugins, list) else [plugins]:
+        options = getattr(one, "init_args", None)
+        inner = getattr(getattr(options, "checkpoint_io", None), "init_args", options)
+        if getattr(inner, "compression", None) == "zstd" and not is_installed():
+            yield "trainer.plugins", "compression: zstd needs zstandard: pip install 'tracknet[zstd]'"
 
 
 def check_data(config: Namespace, refused: type, model: str, fitting: str) -> Faults:
@@ -129,5 +140,5 @@ def _mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-CHECKS = (check_precision, check_devices, check_loggers)
+CHECKS = (check_precision, check_devices, check_loggers, check_plugins)
 """All of them."""

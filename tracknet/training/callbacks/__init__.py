@@ -19,11 +19,13 @@ from tracknet.training.callbacks.monitoring import (
 )
 from tracknet.training.callbacks.pretrained_weights import PretrainedWeights
 from tracknet.training.callbacks.profiler import Profile
+from tracknet.training.callbacks.retention import CheckpointRetention
 from tracknet.training.callbacks.run_record import RunRecord
 
 __all__ = [
     "AdaptiveMicroBatch",
     "BackboneFreeze",
+    "CheckpointRetention",
     "ClipVideos",
     "GradientNorms",
     "HardFrameMining",
