@@ -201,6 +201,16 @@ def test_a_damaged_record_is_set_aside_and_a_full_disk_ends_nothing(config, monk
     assert len(read_run(folder).record["sessions"]) == 1
 
 
+def test_ctrl_c_before_there_is_anything_to_record(config, monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_record, "data_fingerprint", interrupted)
+    assert main(config(epochs=1)) == 130
+    assert "stopped by Ctrl-C" in capsys.readouterr().err
+    assert not list(Path("runs").rglob("run.json"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "state", "detail"),

@@ -65,16 +65,16 @@ class RunRecord(Callback):
         if folder is None or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         self._redactor = Redactor()
-        self._folder = folder
-        earlier = read_run(self._folder)
+        earlier = read_run(folder)
         if earlier.damage is not None:
-            self._set_aside(earlier.damage)
-        self._record = dict(earlier.record) or self._begun(self._folder)
+            self._set_aside(folder, earlier.damage)
+        self._record = dict(earlier.record) or self._begun(folder)
         for key in ("name", "tags", "notes"):
             if getattr(self, key):
                 self._record[key] = self._redactor.tree(getattr(self, key))
-        session = self._session(trainer, len(self._record.get("sessions", ())) + 1)
+        session = self._session(trainer, folder, len(self._record.get("sessions", ())) + 1)
         self._record["sessions"] = [*self._record.get("sessions", ()), session]
+        self._folder = folder  # from here on there is something to end
         self._write()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -131,11 +131,10 @@ class RunRecord(Callback):
             "sessions": [],
         }
 
-    def _session(self, trainer: Trainer, number: int) -> dict[str, Any]:
-        assert self._folder is not None
+    def _session(self, trainer: Trainer, folder: Path, number: int) -> dict[str, Any]:
         data = getattr(trainer, "datamodule", None)
         seed = os.environ.get("PL_GLOBAL_SEED")
-        config = self._folder / "config.yaml"
+        config = folder / "config.yaml"
         return {
             "start": now(),
             "end": None,
@@ -155,14 +154,13 @@ class RunRecord(Callback):
             "seed": int(seed) if seed and seed.isdigit() else None,
             "processes": trainer.world_size,
             "data": data_fingerprint(data),
-            "code": self._code(number),
+            "code": self._code(folder, number),
             "hardware": hardware(),
             "packages": packages(),
         }
 
-    def _code(self, number: int) -> dict[str, Any]:
+    def _code(self, run: Path, number: int) -> dict[str, Any]:
         """Find the versions of the code, and write what is not committed."""
-        assert self._folder is not None
         found: dict[str, Any] = {"tracknet_version": tracknet.__version__}
         package = Path(tracknet.__file__).parent
         folders = {"folder": Path.cwd()} | ({"tracknet": package} if is_checkout(package) else {})
@@ -176,21 +174,19 @@ class RunRecord(Callback):
             if diff:
                 stem = "code" if what == "folder" else "tracknet"
                 told["diff"] = f"{stem}.diff" if number == 1 else f"{stem}.{number}.diff"
-                self._save(told["diff"], diff)
+                self._save(run / told["diff"], diff)
             found[what] = told
         return found
 
-    def _save(self, name: str, text: str) -> None:
-        assert self._folder is not None
+    def _save(self, path: Path, text: str) -> None:
         try:
-            with whole_file(self._folder / name) as part:
+            with whole_file(path) as part:
                 part.write_text(text, encoding="utf-8", errors="surrogateescape")
         except TrackNetError as error:
             _log.warning("%s", error)
 
-    def _set_aside(self, damage: str) -> None:
-        assert self._folder is not None
-        path = self._folder / RECORD
+    def _set_aside(self, folder: Path, damage: str) -> None:
+        path = folder / RECORD
         aside = path.with_name(f"run.damaged.{secrets.token_hex(3)}.json")
         _log.warning("damaged record: %s; it is kept as %s and a new one begun", damage, aside.name)
         path.replace(aside)
