@@ -94,7 +94,7 @@ class RallyDataModule(LightningDataModule):
         overlap: bool = False,
     ) -> None:
         super().__init__()
-        self.root = Path(root)
+        self.root: Path | str = Path(root)
         self.split = self._chosen_split(split, Split.of(train, val, test))
         self.holdout = holdout
         self.step = step
@@ -200,7 +200,7 @@ class RallyDataModule(LightningDataModule):
 
     def _report(self) -> DatasetReport:
         if self._checked is None:
-            self._checked = check_dataset(self.root, self.layout())
+            self._checked = check_dataset(Path(self.root), self.layout())
         return self._checked
 
     def _split(self, report: DatasetReport, wanted: Sequence[Part]) -> dict[Part, list[CheckedClip]]:
@@ -352,7 +352,7 @@ class GeneratedDataModule(RallyDataModule):
     def prepare_data(self) -> None:
         """Generate the rallies that are missing, then check and decode them."""
         generate_rallies(
-            self.root, sport=self.sport, frames=self.rally_frames, seed=self.seed, **self.rallies
+            Path(self.root), sport=self.sport, frames=self.rally_frames, seed=self.seed, **self.rallies
         )
         super().prepare_data()
 

@@ -129,11 +129,11 @@ class PackedDataModule(RallyDataModule):
             background=background,
             overlap=overlap,
         )
-        self.place = str(root) if "://" in str(root) else str(Path(root).expanduser().absolute())
+        self.root = str(root) if "://" in str(root) else str(Path(root).expanduser().absolute())
         self.mixed = mixed
         self.disk = bytes_of(disk, "data.disk")
         self.copies = cache_dir
-        if cache_dir is None and "://" in self.place:
+        if cache_dir is None and "://" in self.root:
             self.copies = FrameCache().root / "shards"
 
     @classmethod
@@ -148,16 +148,16 @@ class PackedDataModule(RallyDataModule):
 
     def prepare_data(self) -> None:
         """See that the packed data are those that the settings ask for."""
-        index = read_index(self.place)
+        index = read_index(self.root)
         settings = index["settings"]
         if (packed := tuple(settings["size"])) != self.size:
             raise UsageError(
-                f"{self.place}: packed at {packed[0]}x{packed[1]} (height x width), and the network takes "
+                f"{self.root}: packed at {packed[0]}x{packed[1]} (height x width), and the network takes "
                 f"{self.size[0]}x{self.size[1]}; pack again with --size {self.size[0]} {self.size[1]}"
             )
         if self.frames > settings["frames"] and any(clip["stretches"] for clip in index["clips"]):
             raise UsageError(
-                f"{self.place}: packed for windows of {settings['frames']} frames, and "
+                f"{self.root}: packed for windows of {settings['frames']} frames, and "
                 f"the network takes {self.frames}; pack again with --frames {self.frames}"
             )
         largest = max(shard["bytes"] for shard in index["shards"])
@@ -172,19 +172,19 @@ class PackedDataModule(RallyDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the packed clips of the parts that the stage needs."""
-        self.pack = Pack(self.place, self.copies, self.disk)
+        self.pack = Pack(self.root, self.copies, self.disk)
         for part in STAGES[stage]:
             self.parts[part] = self.pack.clips(part)
             if not self.parts[part]:
                 raise TrackNetError(
-                    f"{self.place}: packed without clips for {part}; pack again with --{part}, or --holdout"
+                    f"{self.root}: packed without clips for {part}; pack again with --{part}, or --holdout"
                 )
         if stage == "fit":
             counts = ", ".join(
                 f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
                 for part, clips in self.parts.items()
             )
-            rank_zero_info(f"{self.place}: {counts}")
+            rank_zero_info(f"{self.root}: {counts}")
 
     def _sampler(self, dataset: WindowDataset) -> ShardSampler:
         clips, rows = dataset.places()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -46,6 +47,7 @@ from tracknet.data.whole_file import whole_file, why_refused
 from tracknet.errors import TrackNetError, UsageError
 
 _PLAN, _RECORDS, _LOCK = "plan.json", "records", ".lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SAMPLE = 64  # frames of one sample of the WebDataset layout
 _BLOCK = tarfile.BLOCKSIZE
 _OVERHEAD = _BLOCK + _BLOCK // 2 + 40  # of a frame in a shard: header, padding, label
@@ -211,11 +213,9 @@ class Packing:
         """Compare the folder with what is to be packed; gives the bytes of a frame that shards are cut by."""
         asked = json.loads(json.dumps(asdict(self.settings)))
         path = self.folder / _PLAN
-        if not path.exists():
-            if any(not file.name.startswith(".") for file in self.folder.iterdir()):
-                raise UsageError(
-                    f"{self.folder}: holds other files; name a new or empty folder with --output"
-                )
+        if not path.exists() and any(not file.name.startswith(".") for file in self.folder.iterdir()):
+            raise UsageError(f"{self.folder}: holds other files; name a new or empty folder with --output")
+        if not any(self.folder.glob("[!.]*.tar")):
             plan = {"version": PACK_VERSION, "settings": asked, "clips": self.prints}
             plan["frame_bytes"] = self._estimate()
             with whole_file(path) as part:
@@ -321,6 +321,8 @@ class Packing:
                     try:
                         future.result()
                     except TrackNetError as error:
+                        if getattr(error.__cause__, "errno", None) in _FULL:
+                            raise
                         faults.append(str(error))
             except BaseException:
                 stop.set()
