@@ -20,6 +20,7 @@ from tracknet.data.packed_datamodule import PackedDataModule, ShardSampler
 from tracknet.data.packing import Packing, PackSettings
 from tracknet.data.splits import Split, choose_clips
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.callbacks.mid_epoch import MidEpochCheckpoint
 
 SIZE = (64, 96)
 
@@ -130,22 +131,26 @@ def data_of(folder, **options):
     return PackedDataModule(str(folder), **options)
 
 
-def trained(data, ckpt_path=None, **options):
+def trained(data, folder, ckpt_path=None):
+    """The batches of a run that saves its state after each step."""
     seed_everything(5, verbose=False)
     recorder = Recorder()
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=2,
         logger=False,
-        enable_checkpointing=False,
+        callbacks=[
+            MidEpochCheckpoint(
+                folder, "{step}", save_top_k=-1, every_n_train_steps=1, enable_version_counter=False
+            )
+        ],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         limit_val_batches=1,
-        **options,
     )
     trainer.fit(recorder, datamodule=data, ckpt_path=ckpt_path)
-    return trainer, recorder.seen
+    return recorder.seen
 
 
 @pytest.mark.parametrize(("workers", "stop", "copied"), [(0, 3, False), (2, 11, True)])
@@ -156,14 +161,10 @@ def test_a_run_stopped_inside_an_epoch_has_the_batches_that_were_due(
     options = {"num_workers": workers, "crop": RandomCrop((48, 64))}
     if copied:
         options |= {"cache_dir": tmp_path / "copies", "disk": "100KB"}
-    whole = trained(data_of(packed, **options))[1]
-    assert len(whole) > stop + 2
-    trainer, before = trained(data_of(packed, **options), max_steps=stop)
-    assert 0 < trainer.fit_loop.epoch_loop.batch_idx + 1 < len(whole) / 2
-    trainer.save_checkpoint(tmp_path / "stopped.ckpt")
-    after = trained(data_of(packed, **options), tmp_path / "stopped.ckpt")[1]
-    assert len(before) == stop
-    for one, other in zip([*before, *after], whole, strict=True):
+    whole = trained(data_of(packed, **options), tmp_path)
+    assert len(whole) == 18
+    after = trained(data_of(packed, **options), tmp_path / "again", tmp_path / f"step={stop}.ckpt")
+    for one, other in zip(after, whole[stop:], strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
     if copied:
         assert sum(path.stat().st_size for path in (tmp_path / "copies").glob("*.tar")) <= 100_000

@@ -185,7 +185,7 @@ def test_packing_that_was_killed_goes_on(tiny_rallies, tmp_path, monkeypatch):
     command = [sys.executable, "-c", KILLED, "55", "data", "pack", *words]
     died = subprocess.run(command, cwd=Path.cwd(), capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
-    finished = {path: path.stat().st_mtime_ns for path in folder.glob("*.tar")}
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*.tar")}
     assert finished
     with pytest.raises(TrackNetError, match=r"index.json: cannot be read.*goes on when called again"):
         Pack(str(folder))
@@ -216,7 +216,7 @@ def test_other_settings_or_data_are_refused(tiny_rallies, packed, tmp_path, writ
     before = contents(packed)
     with pytest.raises(UsageError, match=r"packed with quality lossless, asked for 90"):
         packing(tiny_rallies, packed, quality=90).write()
-    with pytest.raises(UsageError, match=r"train clips: 2 gone \(a, b\)|train clips: 3 new"):
+    with pytest.raises(UsageError, match=r"train clips: 1 new \(d\), 2 gone \(a, b\)"):
         packing(tiny_rallies, packed, split=Split(train=("d",), val=("c",))).write()
     write_rally(tmp_path, "a", 21)
     write_rally(tmp_path, "c", 20)

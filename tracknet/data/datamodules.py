@@ -138,11 +138,7 @@ class RallyDataModule(LightningDataModule):
         # Probing is done; the report holds the labels of every clip of the data set.
         self._checked = None
         if stage == "fit":
-            counts = ", ".join(
-                f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
-                for part, clips in self.parts.items()
-            )
-            rank_zero_info(f"{self.root}: {counts}")
+            self._tell_counts()
 
     def state_dict(self) -> dict[str, Any]:
         """Tell checkpoints which clips the run learns from."""
@@ -214,6 +210,13 @@ class RallyDataModule(LightningDataModule):
                 "name them with --data.train, --data.val and --data.test, or raise --data.holdout"
             )
         return {part: [usable[clip.name] for clip in chosen[part]] for part in wanted}
+
+    def _tell_counts(self) -> None:
+        counts = ", ".join(
+            f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
+            for part, clips in self.parts.items()
+        )
+        rank_zero_info(f"{self.root}: {counts}")
 
     def _open(self, checked: CheckedClip) -> LabelledClip:
         cached = self.cache.open(source_of(checked, self.layout, self.frames))

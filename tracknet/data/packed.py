@@ -25,6 +25,7 @@ from PIL import Image
 
 from tracknet.data.cached_clip import CachedClip, LabelledClip
 from tracknet.data.clips import Part
+from tracknet.data.file_lock import locked
 from tracknet.data.labels import Labels
 from tracknet.data.shards import Shard, ShardError, ShardStore, Span, chunks_at, digest_of_file
 from tracknet.data.whole_file import whole_file
@@ -168,9 +169,10 @@ class Pack:
         path = Path(address)
         if self.store.copies is not None:
             path = self.store.copies / f"{digest}.npy"
-            if not path.exists():
-                with whole_file(path) as part, part.open("wb") as file:
-                    file.writelines(chunks_at(address))
+            with locked(path.with_suffix(".lock")):
+                if not path.exists():
+                    with whole_file(path) as part, part.open("wb") as file:
+                        file.writelines(chunks_at(address))
         if digest_of_file(str(path)) != digest:
             raise TrackNetError(f"{path}: damaged: its digest is not that of {INDEX}; copy or write it again")
         return open_memmap(path, mode="r")

@@ -11,7 +11,6 @@ import numpy as np
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
 
 from tracknet.data.augmentation import Augmentation
 from tracknet.data.cache import FrameCache
@@ -180,11 +179,7 @@ class PackedDataModule(RallyDataModule):
                     f"{self.root}: packed without clips for {part}; pack again with --{part}, or --holdout"
                 )
         if stage == "fit":
-            counts = ", ".join(
-                f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
-                for part, clips in self.parts.items()
-            )
-            rank_zero_info(f"{self.root}: {counts}")
+            self._tell_counts()
 
     def _sampler(self, dataset: WindowDataset) -> ShardSampler:
         clips, rows = dataset.places()
