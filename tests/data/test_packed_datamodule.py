@@ -11,6 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from jsonargparse import dict_to_namespace
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
 from tracknet.data.check import check_dataset
@@ -298,6 +299,22 @@ def test_settings_that_do_not_fit(packed, tmp_path):
         data_of(tmp_path).prepare_data()
     with pytest.raises(TrackNetError, match=r"memory://nowhere/index.json: cannot be read"):
         data_of("memory://nowhere").prepare_data()
+
+
+def test_settings_are_compared_with_clips_before_anything_is_built(packed, tmp_path):
+    def faults(root, frames):
+        network = {"init_args": {"network": {"init_args": {"frames": frames}}}}
+        data = {"init_args": {"root": str(root), "step": 1, "batch_size": 4}}
+        return list(
+            PackedDataModule.check_config("data", dict_to_namespace({"model": network, "data": data}))
+        )
+
+    assert faults(packed, 3) == []
+    assert faults(packed, 50)[0] == (
+        "model.init_args.network.init_args.frames",
+        "windows of 50 frames, and the longest of 4 clips has 21",
+    )
+    assert faults(tmp_path, 50) == []
 
 
 def test_a_part_that_was_not_packed(tiny_rallies, tmp_path):

@@ -28,7 +28,6 @@ LayoutName = Literal[
 ]
 
 JpegQuality = restricted_number_type("JpegQuality", int, [(">=", 1), ("<=", 100)])
-Quality = JpegQuality | Literal["lossless"]
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def pack(
     output: Path,
     size: tuple[int, int] = (288, 512),
     shard_size: str = "256MB",
-    quality: Quality = 95,
+    quality: JpegQuality | Literal["lossless"] = 95,  # type: ignore[valid-type]
     frames: PositiveInt = 8,
     split: str | None = None,
     train: list[str] | None = None,

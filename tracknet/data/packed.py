@@ -70,7 +70,9 @@ def encode(frame: np.ndarray, quality: Quality) -> bytes:
 def decode(content: bytes) -> np.ndarray:
     """Decompress a frame; uint8 ``[3, H, W]``."""
     with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        pixels: np.ndarray = np.asarray(image.convert("RGB"))
+    channels_first: np.ndarray = pixels.transpose(2, 0, 1)
+    return channels_first
 
 
 class Pack:

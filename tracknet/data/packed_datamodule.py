@@ -132,7 +132,7 @@ class PackedDataModule(RallyDataModule):
         self.mixed = mixed
         self.disk = bytes_of(disk, "data.disk")
         self.copies = cache_dir
-        if cache_dir is None and "://" in self.root:
+        if cache_dir is None and "://" in str(root):
             self.copies = FrameCache().root / "shards"
 
     @classmethod
@@ -147,7 +147,7 @@ class PackedDataModule(RallyDataModule):
 
     def prepare_data(self) -> None:
         """See that the packed data are those that the settings ask for."""
-        index = read_index(self.root)
+        index = read_index(str(self.root))
         settings = index["settings"]
         if (packed := tuple(settings["size"])) != self.size:
             raise UsageError(
@@ -171,7 +171,7 @@ class PackedDataModule(RallyDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the packed clips of the parts that the stage needs."""
-        self.pack = Pack(self.root, self.copies, self.disk)
+        self.pack = Pack(str(self.root), self.copies, self.disk)
         for part in STAGES[stage]:
             self.parts[part] = self.pack.clips(part)
             if not self.parts[part]:

@@ -232,7 +232,8 @@ class Packing:
             for key in asked
             if found.get(key) != asked[key]
         ]
-        lines += differences(clips, self.prints)
+        # Other settings make other clips of all.
+        lines = lines or differences(clips, self.prints)
         if lines:
             told = "\n  ".join(lines)
             raise UsageError(
@@ -256,12 +257,10 @@ class Packing:
             clips = [clip for clip in self.clips if clip.parts == parts]
             if parts == ("train",):
                 clips = [clips[n] for n in shuffled([clip.checked.clip.name for clip in clips])]
-            number, together = 0, []
-            for clip in [*clips, None]:
-                if together and (clip is None or sum(len(c.rows) for c in (*together, clip)) > most):
-                    groups.append(_cut(together, most, "_".join(parts), number))
-                    number, together = number + len(groups[-1]), []
-                together += [clip] if clip else []
+            number = 0
+            for together in _together(clips, most):
+                groups.append(_cut(together, most, "_".join(parts), number))
+                number += len(groups[-1])
         return groups
 
     def _record_path(self, shard: _Plan) -> Path:
@@ -473,6 +472,18 @@ def _rows(checked: CheckedClip, source: FrameSource) -> tuple[np.ndarray, np.nda
     rows["visibility"] = checked.labels.visibility[frames]
     rows["labelled"] = checked.labels.labelled[frames]
     return frames, rows
+
+
+def _together(clips: Sequence[_Clip], most: int) -> Iterator[list[_Clip]]:
+    """Put clips that follow each other together, up to a number of frames."""
+    together: list[_Clip] = []
+    for clip in clips:
+        if together and sum(len(one.rows) for one in (*together, clip)) > most:
+            yield together
+            together = []
+        together.append(clip)
+    if together:
+        yield together
 
 
 def _cut(clips: Sequence[_Clip], most: int, name: str, number: int) -> list[_Plan]:

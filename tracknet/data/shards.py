@@ -162,7 +162,7 @@ class ShardStore:
         part.unlink(missing_ok=True)  # of a process that died
         while True:
             with locked(folder / "room.lock"):
-                kept = []
+                kept: list[tuple[int, int, Path | None]] = []
                 for file in folder.iterdir():
                     with suppress(FileNotFoundError):
                         status = file.stat()
@@ -176,8 +176,8 @@ class ShardStore:
                         copy.unlink(missing_ok=True)
                         used -= size
                 if used + need <= self.limit:
-                    with part.open("wb") as file:
-                        file.truncate(need)
+                    part.touch()
+                    os.truncate(part, need)
                     return
                 if need > self.limit:
                     told = f"a shard of {told_bytes(need)} does not fit into {told_bytes(self.limit)}"
