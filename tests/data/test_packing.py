@@ -166,6 +166,7 @@ import os, signal, sys
 from tracknet.cli.main import run
 from tracknet.data import packing
 encode, left = packing.encode, [int(sys.argv.pop(1))]
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one group of shards after the other
 
 def killed(frame, quality):
     left[0] -= 1

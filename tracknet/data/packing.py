@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
 import sys
-import tarfile
 import threading
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from itertools import islice, pairwise
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
 from tracknet.data.cache import FrameCache
-from tracknet.data.check import CheckedClip, DatasetReport, source_of
+from tracknet.data.check import DatasetReport, source_of
 from tracknet.data.clips import Clip, Part
 from tracknet.data.excerpt import Excerpt
 from tracknet.data.faults import plural
@@ -32,25 +29,22 @@ from tracknet.data.fingerprint import clip_print, differences, fingerprint
 from tracknet.data.packed import (
     INDEX,
     PACK_VERSION,
-    ROW,
     TABLE,
     Quality,
     digest_of_index,
     encode,
 )
 from tracknet.data.progress import track_progress
+from tracknet.data.shard_plan import PackedClip, Piece, PlannedShard, plan_shards, rows_of, sample_told
+from tracknet.data.shard_writer import OVERHEAD, ShardRecord, ShardTar, written_tar
 from tracknet.data.shards import Shard, Span, digest_of_file
 from tracknet.data.sizes import told_bytes
-from tracknet.data.splits import shuffled
-from tracknet.data.video import FrameSource
 from tracknet.data.whole_file import whole_file, why_refused
 from tracknet.errors import TrackNetError, UsageError
 
 _PLAN, _RECORDS, _LOCK = "plan.json", "records", ".lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SAMPLE = 64  # frames of one sample of the WebDataset layout
-_BLOCK = tarfile.BLOCKSIZE
-_OVERHEAD = _BLOCK + _BLOCK // 2 + 40  # of a frame in a shard: header, padding, label
 _TRIED = 8  # clips that the size is estimated from
 
 
@@ -69,50 +63,6 @@ class PackSettings:
     quality: Quality
     shard_bytes: int
     frames: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Clip:
-    """A clip to pack: which frames of which source, and their rows of the table as far as they are known."""
-
-    number: int
-    checked: CheckedClip
-    parts: tuple[Part, ...]
-    source: FrameSource
-    key: str
-    frames: np.ndarray
-    rows: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    """Consecutive rows of a clip in one shard."""
-
-    clip: _Clip
-    first: int
-    stop: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """A shard to be written."""
-
-    name: str
-    pieces: list[_Piece]
-
-    @property
-    def frames(self) -> int:
-        return sum(piece.stop - piece.first for piece in self.pieces)
-
-
-@dataclass
-class _Record:
-    """What was written into a shard: spans of its frames, and of the backgrounds by number of the clip."""
-
-    bytes: int = 0
-    digest: str = ""
-    frames: list[Span] = field(default_factory=list)
-    backgrounds: dict[str, Span] = field(default_factory=dict)
 
 
 class Packing:
@@ -182,7 +132,7 @@ class Packing:
                 if not mine:
                     raise TrackNetError(f"{self.folder}: another process packs into it; wait for it to end")
                 frame_bytes = self._frame_bytes()
-                groups = self._groups(frame_bytes)
+                groups = plan_shards(self.clips, max(1, self.settings.shard_bytes // frame_bytes))
                 for left in self.folder.glob(".*.tar"):
                     left.unlink()  # of a process that was killed
                 todo = [group for group in groups if not all(self._written(one, verify) for one in group)]
@@ -193,7 +143,7 @@ class Packing:
         except OSError as error:
             raise TrackNetError(f"{self.folder}: cannot be written: {why_refused(error)}") from error
 
-    def _named_clips(self, report: DatasetReport, parts: Mapping[Part, Sequence[Clip]]) -> list[_Clip]:
+    def _named_clips(self, report: DatasetReport, parts: Mapping[Part, Sequence[Clip]]) -> list[PackedClip]:
         used: dict[str, list[Part]] = {}
         for part, clips in parts.items():
             for clip in clips:
@@ -205,7 +155,7 @@ class Packing:
         # Frames without loss are those of the frame cache, and are called as they are there.
         loss = "" if self.settings.quality == "lossless" else f"-{self.settings.quality}"
         return [
-            _Clip(number, one, tuple(used[one.clip.name]), source, key + loss, *_rows(one, source))
+            PackedClip(number, one, tuple(used[one.clip.name]), source, key + loss, *rows_of(one, source))
             for number, (one, source, key) in enumerate(zip(checked, sources, keys, strict=True))
         ]
 
@@ -247,29 +197,15 @@ class Packing:
         for place in evenly_spaced(len(self.clips), _TRIED):
             frames = islice(self.clips[place].source.frames(self.settings.size, 1), 0, 30, 29)
             sizes += [len(encode(frame, self.settings.quality)) for frame in frames]
-        return round(sum(sizes) / len(sizes)) + _OVERHEAD
+        return round(sum(sizes) / len(sizes)) + OVERHEAD
 
-    def _groups(self, frame_bytes: int) -> list[list[_Plan]]:
-        """Divide the clips into shards; gives groups of shards that share no clip with others."""
-        most = max(1, self.settings.shard_bytes // frame_bytes)
-        groups: list[list[_Plan]] = []
-        for parts in dict.fromkeys(clip.parts for clip in self.clips):
-            clips = [clip for clip in self.clips if clip.parts == parts]
-            if parts == ("train",):
-                clips = [clips[n] for n in shuffled([clip.checked.clip.name for clip in clips])]
-            number = 0
-            for together in _together(clips, most):
-                groups.append(_cut(together, most, "_".join(parts), number))
-                number += len(groups[-1])
-        return groups
-
-    def _record_path(self, shard: _Plan) -> Path:
+    def _record_path(self, shard: PlannedShard) -> Path:
         return self.folder / _RECORDS / f"{shard.name}.json"
 
-    def _record(self, shard: _Plan) -> _Record:
-        return _Record(**json.loads(self._record_path(shard).read_text(encoding="utf-8")))
+    def _record(self, shard: PlannedShard) -> ShardRecord:
+        return ShardRecord(**json.loads(self._record_path(shard).read_text(encoding="utf-8")))
 
-    def _written(self, shard: _Plan, verify: bool) -> bool:
+    def _written(self, shard: PlannedShard, verify: bool) -> bool:
         path = self.folder / shard.name
         try:
             record = self._record(shard)
@@ -282,7 +218,7 @@ class Packing:
         return False
 
     def _write_all(
-        self, todo: Sequence[list[_Plan]], frame_bytes: int, workers: int | None, progress: bool
+        self, todo: Sequence[list[PlannedShard]], frame_bytes: int, workers: int | None, progress: bool
     ) -> None:
         total = sum(shard.frames for group in todo for shard in group)
         need = total * frame_bytes
@@ -330,12 +266,12 @@ class Packing:
         if faults:
             raise TrackNetError("\n".join(sorted(faults)))
 
-    def _write(self, group: list[_Plan], threads: int, advance: Callable[[], None]) -> None:
+    def _write(self, group: list[PlannedShard], threads: int, advance: Callable[[], None]) -> None:
         """Write shards that share clips, then their records."""
         for shard in group:
             self._record_path(shard).unlink(missing_ok=True)
         with ExitStack() as stack:
-            tars = [stack.enter_context(_written_tar(self.folder / shard.name)) for shard in group]
+            tars = [stack.enter_context(written_tar(self.folder / shard.name)) for shard in group]
             pieces = [(piece, tar) for shard, tar in zip(group, tars, strict=True) for piece in shard.pieces]
             for clip in dict.fromkeys(piece.clip for piece, _ in pieces):
                 self._write_clip(clip, [one for one in pieces if one[0].clip is clip], threads, advance)
@@ -344,7 +280,11 @@ class Packing:
                 part.write_text(json.dumps(asdict(tar.record)), encoding="utf-8")
 
     def _write_clip(
-        self, clip: _Clip, pieces: list[tuple[_Piece, _Tar]], threads: int, advance: Callable[[], None]
+        self,
+        clip: PackedClip,
+        pieces: list[tuple[Piece, ShardTar]],
+        threads: int,
+        advance: Callable[[], None],
     ) -> None:
         path, total = clip.source.path, len(clip.rows)
         voting, voters = set(evenly_spaced(total, BACKGROUND_SAMPLES)), []
@@ -361,7 +301,7 @@ class Packing:
             tar.record.frames.append(tar.add(f"{key}.{place - first:06d}.{ending}", content))
             stop = min(first + _SAMPLE, piece.stop)
             if row == stop:
-                tar.add(f"{key}.json", json.dumps(_told(clip, first, stop)).encode())
+                tar.add(f"{key}.json", json.dumps(sample_told(clip, first, stop)).encode())
             advance()
             if row > total:
                 break
@@ -375,7 +315,7 @@ class Packing:
         if self._cache.key(clip.source) != clip.key.partition("-")[0]:
             raise TrackNetError(f"{path}: changed while it was read; pack the data again")
 
-    def _finish(self, plans: Sequence[_Plan]) -> list[Shard]:
+    def _finish(self, plans: Sequence[PlannedShard]) -> list[Shard]:
         """Write the table and the index."""
         table = np.concatenate([p.clip.rows[p.first : p.stop] for plan in plans for p in plan.pieces])
         first_row: dict[int, int] = {}
@@ -423,90 +363,3 @@ class Packing:
 
 class _Stopped(Exception):  # noqa: N818
     """Ends a worker when packing is interrupted."""
-
-
-class _Tar:
-    """A tar file that is written from its start to its end, and hashed meanwhile."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.record = _Record()
-        self._file = file
-        self._digest = hashlib.blake2b(digest_size=20)
-
-    def add(self, name: str, content: bytes) -> Span:
-        """Write a file; gives where its content lies."""
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        self._write(info.tobuf(tarfile.USTAR_FORMAT))
-        span = (self.record.bytes, len(content), zlib.crc32(content))
-        self._write(content + b"\0" * (-len(content) % _BLOCK))
-        return span
-
-    def end(self) -> None:
-        """Write the end of the tar file."""
-        self._write(b"\0" * 2 * _BLOCK)
-        self.record.digest = self._digest.hexdigest()
-
-    def _write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._digest.update(content)
-        self.record.bytes += len(content)
-
-
-@contextmanager
-def _written_tar(path: Path) -> Iterator[_Tar]:
-    with whole_file(path) as part, part.open("wb") as file:
-        tar = _Tar(file)
-        yield tar
-        tar.end()
-
-
-def _rows(checked: CheckedClip, source: FrameSource) -> tuple[np.ndarray, np.ndarray]:
-    """Give the frames of a clip that are packed, and their rows of the table with labels only."""
-    frames = np.arange(checked.frames)
-    if isinstance(source, Excerpt):
-        frames = np.concatenate([np.arange(*stretch) for stretch in source.stretches])
-    rows = np.zeros(len(frames), ROW)
-    assert checked.labels is not None
-    rows["xy"] = checked.labels.xy[frames]
-    rows["visibility"] = checked.labels.visibility[frames]
-    rows["labelled"] = checked.labels.labelled[frames]
-    return frames, rows
-
-
-def _together(clips: Sequence[_Clip], most: int) -> Iterator[list[_Clip]]:
-    """Put clips that follow each other together, up to a number of frames."""
-    together: list[_Clip] = []
-    for clip in clips:
-        if together and sum(len(one.rows) for one in (*together, clip)) > most:
-            yield together
-            together = []
-        together.append(clip)
-    if together:
-        yield together
-
-
-def _cut(clips: Sequence[_Clip], most: int, name: str, number: int) -> list[_Plan]:
-    """Put clips into one shard, or one long clip into several of equal length."""
-    if len(clips) > 1:
-        return [_Plan(f"{name}-{number:05d}.tar", [_Piece(clip, 0, len(clip.rows)) for clip in clips])]
-    total = len(clips[0].rows)
-    bounds = np.linspace(0, total, -(-total // most) + 1).round().astype(int).tolist()
-    return [
-        _Plan(f"{name}-{number + place:05d}.tar", [_Piece(clips[0], first, stop)])
-        for place, (first, stop) in enumerate(pairwise(bounds))
-    ]
-
-
-def _told(clip: _Clip, first: int, stop: int) -> dict[str, Any]:
-    """Describe a sample for those who read shards without the table."""
-    rows = clip.rows[first:stop]
-    return {
-        "clip": clip.checked.clip.name,
-        "source_size": clip.checked.size,
-        "fps": clip.checked.fps,
-        "frames": clip.frames[first:stop].tolist(),
-        "xy": rows["xy"].tolist(),
-        "visibility": rows["visibility"].tolist(),
-        "labelled": rows["labelled"].tolist(),
-    }
