@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from tracknet.data import cache as cache_module
+from tracknet.data import file_lock as lock_module
 from tracknet.data.background import median_background
 from tracknet.data.cache import FrameCache
 from tracknet.data.video import VideoWriter, open_source
@@ -453,19 +454,19 @@ def test_leftovers_of_a_live_build_stay(clips, cache):
 
 def test_a_lock_removed_by_its_holder_is_not_taken(tmp_path, monkeypatch):
     path = tmp_path / "key.lock"
-    flock = cache_module.fcntl.flock
+    flock = lock_module.fcntl.flock
 
     def remove_first(lock, how):
         path.unlink()
         flock(lock, how)
 
-    monkeypatch.setattr(cache_module.fcntl, "flock", remove_first)
-    assert cache_module._try_lock(path) is None
+    monkeypatch.setattr(lock_module.fcntl, "flock", remove_first)
+    assert lock_module._try_lock(path) is None
 
     def refuse(lock, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(cache_module.fcntl, "flock", refuse)
+    monkeypatch.setattr(lock_module.fcntl, "flock", refuse)
     source = open_source(write_clip(tmp_path / "clip.mp4"))
     with pytest.raises(TrackNetError, match="cannot write the frame cache: No locks available"):
         FrameCache(tmp_path / "cache", SIZE).build([source], progress=False)

@@ -21,10 +21,9 @@ from tracknet.data.datamodules import (
     GeneratedDataModule,
     ShuttlecockDataModule,
     TennisDataModule,
-    choose_clips,
 )
 from tracknet.data.labels import read_labels
-from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split
+from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, choose_clips
 from tracknet.data.windows import EvaluationSampler
 from tracknet.errors import TrackNetError, UsageError
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracknet.data.cache import FrameCache
-from tracknet.data.cached_clip import CachedClip
+from tracknet.data.cached_clip import CachedClip, LabelledClip
 from tracknet.data.excerpt import Excerpt, length, stretches_around, used_stretches
 from tracknet.data.labels import Labels
 from tracknet.data.video import ImageFolder, VideoWriter, open_source
-from tracknet.data.windows import LabelledClip, WindowDataset
+from tracknet.data.windows import WindowDataset
 from tracknet.errors import TrackNetError
 
 SIZE = (32, 48)

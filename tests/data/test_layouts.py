@@ -12,7 +12,6 @@ import pytest
 from tracknet.data import splits
 from tracknet.data.check import check_dataset
 from tracknet.data.clips import Clip
-from tracknet.data.datamodules import choose_clips
 from tracknet.data.generate import generate_rallies
 from tracknet.data.label_formats import write_ball_markup
 from tracknet.data.labels import Labels
@@ -34,7 +33,7 @@ from tracknet.data.public_datamodules import (
     SoccerDataModule,
     VolleyballDataModule,
 )
-from tracknet.data.splits import Split
+from tracknet.data.splits import Split, choose_clips
 from tracknet.errors import UsageError
 
 MODULES = {

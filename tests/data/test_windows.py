@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracknet.data.cached_clip import CachedClip
+from tracknet.data.cached_clip import CachedClip, LabelledClip
 from tracknet.data.labels import Labels
-from tracknet.data.windows import EvaluationSampler, LabelledClip, WindowDataset
+from tracknet.data.windows import EvaluationSampler, WindowDataset
 
 
 def a_clip(total: int, name: str = "rally", unlabelled: tuple[int, ...] = ()) -> LabelledClip:

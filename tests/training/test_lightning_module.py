@@ -10,11 +10,12 @@ import torch
 from lightning.pytorch import Trainer
 
 from tracknet.data.cache import FrameCache
+from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.geometry import resize_xy
 from tracknet.data.labels import read_labels
 from tracknet.data.video import open_source
-from tracknet.data.windows import LabelledClip, WindowDataset
+from tracknet.data.windows import WindowDataset
 from tracknet.evaluation.decoding import PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, stack_frames

@@ -208,14 +208,15 @@ def prune_file(
 def _prune_folder(
     root: Path, keep_last: int | None, older_than: str | None, max_size: str | None, yes: bool
 ) -> int:
-    from tracknet.training.retention import Retention, bytes_of, days_of, removable_checkpoints
+    from tracknet.data.sizes import bytes_of
+    from tracknet.training.retention import Retention, days_of, removable_checkpoints
 
     if keep_last is None and older_than is None and max_size is None:
         raise UsageError(f"prune {root}: of a folder, say --keep_last N, --older_than 30d or --max_size 5GB")
     retention = Retention(
         keep_last,
         None if older_than is None else days_of(older_than),
-        None if max_size is None else bytes_of(max_size),
+        None if max_size is None else bytes_of(max_size, "--max_size"),
     )
     found = removable_checkpoints(root, retention)
     for one in found:

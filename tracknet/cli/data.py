@@ -1,4 +1,4 @@
-"""``tracknet data``: check a data set, generate rallies, fill the frame cache."""
+"""``tracknet data``: check a data set, generate rallies, fill the frame cache, pack shards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt, restricted_number_type
 
 from tracknet.cli.subcommands import parsers_in, usage_of_commands
 from tracknet.errors import UsageError
@@ -26,6 +26,8 @@ LayoutName = Literal[
     "volleyball",
     "basketball",
 ]
+
+JpegQuality = restricted_number_type("JpegQuality", int, [(">=", 1), ("<=", 100)])
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def make_parser(only: str | None = None) -> ArgumentParser:
     """
     parser = ArgumentParser(
         prog="tracknet data",
-        description="Check a data set, generate rallies, or fill the frame cache before a training.",
+        description="Check a data set, generate rallies, fill the frame cache, or pack data into shards.",
         allow_abbrev=False,
         exit_on_error=False,
     )
@@ -152,20 +154,80 @@ def cache(
     return 0
 
 
+def pack(
+    root: Path,
+    output: Path,
+    size: tuple[int, int] = (288, 512),
+    shard_size: str = "256MB",
+    quality: JpegQuality | Literal["lossless"] = 95,  # type: ignore[valid-type]
+    frames: PositiveInt = 8,
+    split: str | None = None,
+    train: list[str] | None = None,
+    val: list[str] | None = None,
+    test: list[str] | None = None,
+    holdout: ClosedUnitInterval = 0.15,
+    faults: Literal["refuse", "mask"] = "refuse",
+    verify: bool = False,
+) -> int:
+    """Decode each clip of a data set once and write its frames, compressed, with the labels into shards.
+
+    What is interrupted goes on where it was when the same command is given again.
+
+    Args:
+        root: Folder of the data set.
+        output: Folder for the packed data.
+        size: Height and width of the frames, as the network wants them.
+        shard_size: Size of a shard, about.
+        quality: Quality of JPEG, 1 to 100; or ``lossless`` (WebP, about twice as large).
+        frames: Frames per window of the network, or more; matters only where few frames are labelled.
+        split: A named split of the field.
+        train: Clips to train on, see the guide on own data.
+        val: Clips to validate on.
+        test: Clips to test on; default the validation clips.
+        holdout: Share of the training clips that is held out for validation where ``val`` names none.
+        faults: ``refuse`` stops when the labels or videos have faults; ``mask`` leaves faulty rows and
+            unusable clips out.
+        verify: Compare the shards that are there with their digests first, and write damaged ones again.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        TrackNetError: The data set has faults, or the shards cannot be written.
+    """
+    from tracknet.data.check import check_dataset
+    from tracknet.data.packing import Packing, PackSettings
+    from tracknet.data.sizes import bytes_of, told_bytes
+    from tracknet.data.splits import Split, choose_clips
+
+    settings = PackSettings(size, quality, bytes_of(shard_size, "--shard_size"), frames)
+    report = check_dataset(root)
+    report.fail_if_errors(masked=faults == "mask")
+    chosen = Split.of(train, val, test)
+    if split is not None:
+        from tracknet.data.datamodules import module_of
+
+        chosen = module_of(report.layout)(root, split=split, train=train, val=val, test=test).split
+    usable = [one.clip for one in report.checked if one.labels is not None]
+    packing = Packing(output, report, choose_clips(usable, chosen, holdout), settings)
+    shards = packing.write(verify)
+    written = sum(shard.bytes for shard in shards)
+    print(
+        f"{packing.frames:,} frames at {size[0]}x{size[1]} (height x width) in {len(shards)} "
+        f"shard{'s' * (len(shards) != 1)} under {output}: {told_bytes(written)}, raw "
+        f"{told_bytes(packing.raw_bytes)} ({packing.raw_bytes / written:.1f} times as much)\n"
+        f"to train on them: tracknet fit +data=packed --data.root {output}"
+    )
+    return 0
+
+
 def _add_check(parser: ArgumentParser) -> None:
     parser.add_function_arguments(check, as_group=False, as_positional=True)
 
 
 def _add_cache(parser: ArgumentParser) -> None:
     parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="Folders of data sets.")
-    parser.add_argument(
-        "--size",
-        type=PositiveInt,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        default=[288, 512],
-        help="Size of the frames, as the network wants them.",
-    )
+    _add_size(parser)
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -175,8 +237,34 @@ def _add_cache(parser: ArgumentParser) -> None:
     parser.add_function_arguments(cache, as_group=False, skip={"roots", "size", "verify"})
 
 
+def _add_size(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        type=PositiveInt,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        default=[288, 512],
+        help="Size of the frames, as the network wants them.",
+    )
+
+
 def _run_cache(roots: list[Path], size: list[int], frames: int, cache_dir: Path | None, verify: bool) -> int:
     return cache(roots, (size[0], size[1]), frames, cache_dir, verify)
+
+
+def _add_pack(parser: ArgumentParser) -> None:
+    _add_size(parser)
+    parser.add_argument("--output", type=Path, required=True, help="Folder for the packed data.")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="Compare the shards that are there with their digests first, and write damaged ones again.",
+    )
+    parser.add_function_arguments(pack, as_group=False, as_positional=True, skip={"output", "size", "verify"})
+
+
+def _run_pack(size: list[int], **options: Any) -> int:
+    return pack(size=(size[0], size[1]), **options)
 
 
 def _add_generate(parser: ArgumentParser) -> None:
@@ -198,5 +286,6 @@ COMMANDS: dict[str, _Command] = {
     "check": _Command("Print what a data set holds and what is wrong with it.", _add_check, check),
     "generate": _Command("Write generated rallies with exact labels.", _add_generate, _run_generate),
     "cache": _Command("Decode the clips of data sets before a training.", _add_cache, _run_cache),
+    "pack": _Command("Write data sets too large for a disk as compressed shards.", _add_pack, _run_pack),
 }
 """The sub-commands."""

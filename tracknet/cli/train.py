@@ -46,6 +46,7 @@ from tracknet.training.settings import CHECKS
 from tracknet.trust import limited
 
 # Short class names are looked up among imported classes: these rooms hold what YAML may choose.
+import tracknet.data.packed_datamodule  # isort: skip
 import tracknet.data.public_datamodules  # isort: skip
 import tracknet.models  # isort: skip
 import tracknet.tracking.error_analysis  # isort: skip

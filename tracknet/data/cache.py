@@ -6,14 +6,13 @@ and a moved one is found again. Each clip is one folder that appears whole or no
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
@@ -26,7 +25,9 @@ from numpy.lib.format import open_memmap
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
 from tracknet.data.cached_clip import DIGEST, CachedClip, digest_of, load_clip
 from tracknet.data.excerpt import Excerpt, length
+from tracknet.data.file_lock import locked
 from tracknet.data.progress import track_progress
+from tracknet.data.sizes import told_bytes
 from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
 
@@ -137,12 +138,13 @@ class FrameCache:
             clips = f"{len(todo)} clip{'s' * (len(todo) > 1)}"
             if need > free:
                 raise TrackNetError(
-                    f"{self.root}: too little room for the frame cache: {clips} need {_bytes(need)}, "
-                    f"{_bytes(free)} are free; make room or {_MOVE}"
+                    f"{self.root}: too little room for the frame cache: {clips} need {told_bytes(need)}, "
+                    f"{told_bytes(free)} are free; make room or {_MOVE}"
                 )
             if progress:
                 print(
-                    f"frame cache: {clips}, {_bytes(need)} to write under {self.root} (free: {_bytes(free)})",
+                    f"frame cache: {clips}, {told_bytes(need)} to write under {self.root} "
+                    f"(free: {told_bytes(free)})",
                     file=sys.stderr,
                 )
             faults = self._build_all(todo, workers, progress)
@@ -240,11 +242,12 @@ class FrameCache:
             raise ValueError(f"meta.json and frames.npy of shape {clip.frames.shape} do not match")
         if clip.stretches is not None and length(clip.stretches) != len(clip.frames):
             raise ValueError(f"meta.json and frames.npy of shape {clip.frames.shape} do not match")
-        if clip.background.shape != clip.frames.shape[1:] or not len(clip.frames):
-            raise ValueError(f"background.npy of shape {clip.background.shape} does not match")
+        if np.shape(clip.background) != clip.frames.shape[1:] or not len(clip.frames):
+            raise ValueError(f"background.npy of shape {np.shape(clip.background)} does not match")
         found = (folder / "frames.npy").stat().st_size
-        if found != _HEADER + clip.frames.size:
-            raise ValueError(f"frames.npy has {found} bytes instead of {_HEADER + clip.frames.size}")
+        expected = _HEADER + math.prod(clip.frames.shape)
+        if found != expected:
+            raise ValueError(f"frames.npy has {found} bytes instead of {expected}")
         return clip
 
     def _build_all(self, todo: dict[str, FrameSource], workers: int | None, progress: bool) -> list[str]:
@@ -348,24 +351,13 @@ class FrameCache:
 
         The lock ends with the process that holds it, however that dies. Its file is removed with it.
         """
-        path = self._folder(key).with_name(f"{key}.lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = None
-        while lock is None:
+
+        def check() -> None:
             if stop.is_set():
                 raise _Stopped
-            try:
-                lock = _try_lock(path)
-            except BlockingIOError:
-                if not wait:
-                    break
-                time.sleep(0.1)
-        try:
-            yield lock is not None
-        finally:
-            if lock is not None:
-                path.unlink(missing_ok=True)
-                os.close(lock)
+
+        with locked(self._folder(key).with_name(f"{key}.lock"), wait, check) as mine:
+            yield mine
 
     def _remove_leftovers(self) -> None:
         """Remove what builds that died have left: folders not finished, locks that nobody holds."""
@@ -378,26 +370,6 @@ class FrameCache:
 
 class _Stopped(Exception):  # noqa: N818
     """Ends a worker when the build is interrupted."""
-
-
-def _try_lock(path: Path) -> int | None:
-    """Make and lock a file.
-
-    Returns its descriptor, or None when its holder has just removed it; raises BlockingIOError while another
-    holds it.
-    """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), path.stat()):
-            return lock
-    except FileNotFoundError:
-        pass
-    except OSError:
-        os.close(lock)
-        raise
-    os.close(lock)
-    return None
 
 
 def _sync(file: Any) -> None:
@@ -415,7 +387,3 @@ def _sync_folder(folder: Path) -> None:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _bytes(number: int) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"

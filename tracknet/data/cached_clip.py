@@ -1,4 +1,4 @@
-"""One clip of the frame cache: all frames of a source, or stretches of it."""
+"""One clip as a training reads it: all frames of a source or stretches of it, and labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.format import open_memmap
+from numpy.typing import ArrayLike
 
+from tracknet.data.labels import Labels
 from tracknet.data.video import Stretch
 
 DIGEST = "digest"
@@ -20,20 +22,40 @@ DIGEST = "digest"
 _CHUNK = 1 << 18
 
 
+class FrameArray(Protocol):
+    """Frames uint8 ``[N, 3, H, W]``: an array, or what reads them when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number, colours, height and width."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class CachedClip:
     """A clip in the cache. It can be sent to another process: only the place of the files travels.
 
     Attributes:
-        frames: RGB frames, a read-only memory map, uint8 ``[N, 3, H, W]`` in C order, so that a window of
-            consecutive frames is one contiguous read.
+        frames: RGB frames, uint8 ``[N, 3, H, W]``. In the frame cache a read-only memory map in C order, so
+            that a window of consecutive frames is one contiguous read; of packed data, see
+            `tracknet.data.packed`.
         background: Median of evenly spaced frames, uint8 ``[3, H, W]``.
         stretches: Which frames of the source ``frames`` holds; None when it holds all.
     """
 
-    frames: np.ndarray
-    background: np.ndarray
+    frames: FrameArray
+    background: ArrayLike
     stretches: tuple[Stretch, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the frames, which changes with them; empty for frames in memory."""
+        if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
+            return Path(self.frames.filename).parent.name
+        return str(getattr(self.frames, "key", ""))
 
     def row(self, frame: int) -> int:
         """Give the row in ``frames`` of a frame of the source.
@@ -61,6 +83,25 @@ class CachedClip:
         if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
             return load_clip, (Path(self.frames.filename).parent,)
         return CachedClip, (self.frames, self.background, self.stretches)
+
+
+@dataclass(frozen=True)
+class LabelledClip:
+    """A cached clip with its labels.
+
+    Attributes:
+        name: Name of the clip.
+        cached: Frames and background at the input size.
+        labels: Labels in pixels of the source, one row a frame.
+        source_size: Height and width of the source.
+        fps: Frames a second of the source.
+    """
+
+    name: str
+    cached: CachedClip
+    labels: Labels
+    source_size: tuple[int, int]
+    fps: float
 
 
 def digest_of(folder: Path, meta: Mapping[str, Any]) -> str:

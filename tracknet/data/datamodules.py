@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from jsonargparse import Namespace
@@ -16,16 +16,17 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from tracknet.data.augmentation import Augmentation
 from tracknet.data.cache import FrameCache
+from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.check import CheckedClip, DatasetReport, check_dataset, source_of
-from tracknet.data.clips import Clip, Layout, Part
+from tracknet.data.clips import Layout, Part
 from tracknet.data.crops import RandomCrop
 from tracknet.data.fingerprint import clip_prints, differences, fingerprint
 from tracknet.data.generate import Sport, generate_rallies
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
 from tracknet.data.resuming import ResumableLoader, ResumableSampler, seed_step
 from tracknet.data.settings import clip_lengths, misfits
-from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, hold_out, select
-from tracknet.data.windows import EvaluationSampler, LabelledClip, Sample, WindowDataset
+from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, choose_clips
+from tracknet.data.windows import EvaluationSampler, Sample, WindowDataset
 from tracknet.errors import TrackNetError, UsageError, nearest
 
 STAGES: dict[str, tuple[Part, ...]] = {
@@ -93,8 +94,8 @@ class RallyDataModule(LightningDataModule):
         overlap: bool = False,
     ) -> None:
         super().__init__()
-        self.root = Path(root)
-        self.split = self._chosen_split(split, Split(_tuple(train), _tuple(val), _tuple(test)))
+        self.root: Path | str = Path(root)
+        self.split = self._chosen_split(split, Split.of(train, val, test))
         self.holdout = holdout
         self.step = step
         self.batch_size = batch_size
@@ -137,11 +138,7 @@ class RallyDataModule(LightningDataModule):
         # Probing is done; the report holds the labels of every clip of the data set.
         self._checked = None
         if stage == "fit":
-            counts = ", ".join(
-                f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
-                for part, clips in self.parts.items()
-            )
-            rank_zero_info(f"{self.root}: {counts}")
+            self._tell_counts()
 
     def state_dict(self) -> dict[str, Any]:
         """Tell checkpoints which clips the run learns from."""
@@ -157,7 +154,7 @@ class RallyDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled training windows."""
         dataset = self._dataset("train", self.step)
-        sampler = ResumableSampler(dataset, self.batch_size, self.trainer)
+        sampler = self._sampler(dataset)
         return self._loader(dataset, sampler, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -199,7 +196,7 @@ class RallyDataModule(LightningDataModule):
 
     def _report(self) -> DatasetReport:
         if self._checked is None:
-            self._checked = check_dataset(self.root, self.layout())
+            self._checked = check_dataset(Path(self.root), self.layout())
         return self._checked
 
     def _split(self, report: DatasetReport, wanted: Sequence[Part]) -> dict[Part, list[CheckedClip]]:
@@ -214,6 +211,13 @@ class RallyDataModule(LightningDataModule):
             )
         return {part: [usable[clip.name] for clip in chosen[part]] for part in wanted}
 
+    def _tell_counts(self) -> None:
+        counts = ", ".join(
+            f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
+            for part, clips in self.parts.items()
+        )
+        rank_zero_info(f"{self.root}: {counts}")
+
     def _open(self, checked: CheckedClip) -> LabelledClip:
         cached = self.cache.open(source_of(checked, self.layout, self.frames))
         assert checked.labels is not None
@@ -222,6 +226,9 @@ class RallyDataModule(LightningDataModule):
     def _dataset(self, part: Part, step: int | None, overlap: bool = False) -> WindowDataset:
         clips = self.parts[part]
         return WindowDataset(clips, self.frames, self.outputs, self.size, self.background, step, overlap)
+
+    def _sampler(self, dataset: WindowDataset) -> ResumableSampler:
+        return ResumableSampler(dataset, self.batch_size, self.trainer)
 
     def _evaluation_loader(self, part: Part, overlap: bool | None = None) -> DataLoader[Sample]:
         dataset = self._dataset(part, None, self.overlap if overlap is None else overlap)
@@ -348,51 +355,14 @@ class GeneratedDataModule(RallyDataModule):
     def prepare_data(self) -> None:
         """Generate the rallies that are missing, then check and decode them."""
         generate_rallies(
-            self.root, sport=self.sport, frames=self.rally_frames, seed=self.seed, **self.rallies
+            Path(self.root), sport=self.sport, frames=self.rally_frames, seed=self.seed, **self.rallies
         )
         super().prepare_data()
 
 
-def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Part, list[Clip]]:
-    """Split clips into parts; no clip is in two of them.
+def module_of(layout: Layout) -> type[RallyDataModule]:
+    """Find the DataModule of a layout, which knows its named splits."""
+    import tracknet.data.public_datamodules  # noqa: F401
 
-    Args:
-        clips: All usable clips.
-        split: Names for each part; an empty list means what is not named goes there (train), a held-out
-            share of train (val), or the same as val (test).
-        holdout: Share of the training clips held out where ``val`` is empty.
-
-    Returns:
-        The clips of each part.
-
-    Raises:
-        UsageError: A name matches no clip, or a clip would be in training and in evaluation.
-    """
-    if not any((split.train, split.val, split.test)):
-        split = _own_split(clips)
-    val = select(clips, split.val) if split.val else []
-    test = select(clips, split.test) if split.test else []
-    held = {clip.name for clip in (*val, *test)}
-    if split.train:
-        train = select(clips, split.train)
-        shared = sorted(held & {clip.name for clip in train})
-        if shared:
-            raise UsageError(f"data.train: {', '.join(shared[:5])} would be in training and in evaluation")
-    else:
-        train = [clip for clip in clips if clip.name not in held]
-    if not val:
-        train, val = hold_out(train, holdout)
-    return {"train": train, "val": val, "test": test or val}
-
-
-def _own_split(clips: Sequence[Clip]) -> Split:
-    """Give the split that the data set comes with, or an empty one."""
-    listed = {part for clip in clips for part in clip.parts}
-    folders = {clip.name.split("/")[0] for clip in clips}
-    if not listed and folders <= set(get_args(Part)) and {"train", "val"} <= folders:
-        listed = {part for part in get_args(Part) if part in folders}
-    return Split(**{part: (part,) for part in listed})
-
-
-def _tuple(names: list[str] | None) -> tuple[str, ...]:
-    return tuple(names or ())
+    found = [cls for cls in RallyDataModule.__subclasses__() if getattr(cls, "layout", None) is type(layout)]
+    return found[0]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.clips import Part
-from tracknet.data.windows import LabelledClip
+from tracknet.data.labels import Labels
 
 _HEX = 16
 _NAMED = 3
@@ -24,17 +24,21 @@ def clip_prints(clips: Sequence[LabelledClip]) -> dict[str, str]:
     Returns:
         Name of the clip -> number.
     """
-    found = {}
-    for clip in clips:
-        digest = hashlib.sha256()
-        frames = clip.cached.frames
-        if isinstance(frames, np.memmap) and frames.filename is not None:
-            digest.update(Path(frames.filename).parent.name.encode())
-        digest.update(str(frames.shape).encode())
-        for column in (clip.labels.xy, clip.labels.visible, clip.labels.labelled):
-            digest.update(np.ascontiguousarray(column).tobytes())
-        found[clip.name] = digest.hexdigest()[:_HEX]
-    return found
+    return {clip.name: clip_print(clip.cached.key, clip.cached.frames.shape, clip.labels) for clip in clips}
+
+
+def clip_print(key: str, shape: tuple[int, ...], labels: Labels) -> str:
+    """Give the number of one clip.
+
+    Args:
+        key: Name of the frames, which changes with them.
+        shape: Their shape.
+        labels: The labels.
+    """
+    digest = hashlib.sha256(f"{key}{shape}".encode())
+    for column in (labels.xy, labels.visible, labels.labelled):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:_HEX]
 
 
 def fingerprint(parts: Mapping[Part, Mapping[str, str]]) -> str:

@@ -38,9 +38,10 @@ class ResumableSampler(DistributedSampler[int]):
         self.trainer = trainer
 
     def __iter__(self) -> Iterator[int]:
-        return islice(super().__iter__(), self._taken(), None)
+        return islice(super().__iter__(), self.taken(), None)
 
-    def _taken(self) -> int:
+    def taken(self) -> int:
+        """Count the samples of the epoch that this process has trained on."""
         trainer = self.trainer
         if trainer is None or not trainer.training:
             return 0

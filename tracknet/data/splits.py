@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
-from tracknet.data.clips import Clip
+from tracknet.data.clips import Clip, Part
 from tracknet.errors import UsageError, nearest
 
 
@@ -25,6 +26,11 @@ class Split:
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, train: list[str] | None, val: list[str] | None, test: list[str] | None) -> Split:
+        """Make one of lists as a person gives them, or leaves out."""
+        return cls(*(tuple(names or ()) for names in (train, val, test)))
 
 
 TENNIS_SPLITS: dict[str, Split] = {
@@ -84,6 +90,38 @@ BASKETBALL_SPLITS: dict[str, Split] = {
 """Split of the basketball data set by video, as used by WASB (2023): 30 test videos, all others train."""
 
 
+def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Part, list[Clip]]:
+    """Split clips into parts; no clip is in two of them.
+
+    Args:
+        clips: All usable clips.
+        split: Names for each part; an empty list means what is not named goes there (train), a held-out
+            share of train (val), or the same as val (test).
+        holdout: Share of the training clips held out where ``val`` is empty.
+
+    Returns:
+        The clips of each part.
+
+    Raises:
+        UsageError: A name matches no clip, or a clip would be in training and in evaluation.
+    """
+    if not any((split.train, split.val, split.test)):
+        split = _own_split(clips)
+    val = select(clips, split.val) if split.val else []
+    test = select(clips, split.test) if split.test else []
+    held = {clip.name for clip in (*val, *test)}
+    if split.train:
+        train = select(clips, split.train)
+        shared = sorted(held & {clip.name for clip in train})
+        if shared:
+            raise UsageError(f"data.train: {', '.join(shared[:5])} would be in training and in evaluation")
+    else:
+        train = [clip for clip in clips if clip.name not in held]
+    if not val:
+        train, val = hold_out(train, holdout)
+    return {"train": train, "val": val, "test": test or val}
+
+
 def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
     """Pick the clips that patterns name.
 
@@ -132,12 +170,26 @@ def hold_out(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip
     count = round(share * total)
     if 0 < share < 1:
         count = min(max(count, 1), total - 1)
-    drawn = sorted(range(total), key=lambda place: _draw(clips[place].name))
+    drawn = shuffled([clip.name for clip in clips])
     held = set(drawn[: max(count, 0)])
     return (
         [clip for place, clip in enumerate(clips) if place not in held],
         [clip for place, clip in enumerate(clips) if place in held],
     )
+
+
+def _own_split(clips: Sequence[Clip]) -> Split:
+    """Give the split that the data set comes with, or an empty one."""
+    listed = {part for clip in clips for part in clip.parts}
+    folders = {clip.name.split("/")[0] for clip in clips}
+    if not listed and folders <= set(get_args(Part)) and {"train", "val"} <= folders:
+        listed = {part for part in get_args(Part) if part in folders}
+    return Split(**{part: (part,) for part in listed})
+
+
+def shuffled(names: Sequence[str]) -> list[int]:
+    """Give places of names in an order that is drawn from the names alone, and so is always the same."""
+    return sorted(range(len(names)), key=lambda place: _draw(names[place]))
 
 
 def _names(clip: Clip) -> list[str]:

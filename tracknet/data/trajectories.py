@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tracknet.data.clips import Clip
-from tracknet.data.datamodules import STAGES, choose_clips
+from tracknet.data.datamodules import STAGES
 from tracknet.data.labels import read_labels
 from tracknet.data.resuming import ResumableLoader, ResumableSampler, seed_step
-from tracknet.data.splits import Split
+from tracknet.data.splits import Split, choose_clips
 from tracknet.data.video import IMAGE_SUFFIXES, open_source
 from tracknet.errors import TrackNetError, UsageError
 

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from tracknet.data.cached_clip import CachedClip
+from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.geometry import resize_xy
-from tracknet.data.labels import Labels
 
 Sample = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class LabelledClip:
-    """A cached clip with its labels.
-
-    Attributes:
-        name: Name of the clip.
-        cached: Frames and background at the input size.
-        labels: Labels in pixels of the source, one row a frame.
-        source_size: Height and width of the source.
-        fps: Frames a second of the source.
-    """
-
-    name: str
-    cached: CachedClip
-    labels: Labels
-    source_size: tuple[int, int]
-    fps: float
 
 
 class WindowDataset(Dataset[Sample]):
@@ -110,6 +89,11 @@ class WindowDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tell where each window begins: number of its clip, and row in the frames of the clip."""
+        which, start, _, _, low, _, row = self._rows.T
+        return which, np.maximum(start, low) - low + row
 
     def __getitem__(self, index: int) -> Sample:
         """Read one window.

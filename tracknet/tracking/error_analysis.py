@@ -11,10 +11,10 @@ import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.video_writer import VideoWriter
 from tracknet.data.whole_file import whole_file
-from tracknet.data.windows import LabelledClip
 from tracknet.evaluation.errors import (
     FrameResult,
     Stretch,

@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tracknet.data.windows import LabelledClip
+from tracknet.data.cached_clip import LabelledClip
 from tracknet.evaluation.errors import FrameResult, Stretch
 from tracknet.evaluation.frame_pictures import FONT, WORDS, draw_rings, enlarged
 

@@ -13,8 +13,6 @@ from tracknet.training.checkpoint_format import check_seal
 from tracknet.training.checkpoints import read_checkpoint
 
 _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
-_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BYTES |= {f"{name}i": 1024**power for power, name in enumerate("kmgt", 1)}
 
 
 @dataclass(frozen=True)
@@ -138,24 +136,6 @@ def days_of(text: str, key: str = "--older_than") -> float:
     return float(found[1]) * _DAYS[found[2]]
 
 
-def bytes_of(text: str, key: str = "--max_size") -> int:
-    """Read a size such as ``5GB``, ``500MB`` or ``2GiB``, in bytes.
-
-    Args:
-        text: The size.
-        key: Where it was set, for the message.
-
-    Raises:
-        UsageError: It is none.
-
-    Example:
-        >>> bytes_of("1.5GB"), bytes_of("2KiB")
-        (1500000000, 2048)
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b?", text.strip().lower())
-    if found is None:
-        raise UsageError(f"{key} {text}: expected a size such as 5GB or 500MB")
-    return int(float(found[1]) * _BYTES[found[2]])
 
 
 def _last_good(newest: Sequence[Path]) -> list[Path]:

@@ -11,8 +11,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from tracknet.data.sizes import bytes_of
 from tracknet.errors import UsageError
-from tracknet.training.retention import Removable, Retention, bytes_of, days_of, removable_of
+from tracknet.training.retention import Removable, Retention, days_of, removable_of
 
 
 class CheckpointRetention(Callback):
