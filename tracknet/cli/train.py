@@ -258,7 +258,12 @@ class TrackNetCLI(LightningCLI):
     @override
     def _run_subcommand(self, subcommand: str) -> None:
         self.trainer.loggers = start(self.trainer.loggers)
-        super()._run_subcommand(subcommand)
+        try:
+            super()._run_subcommand(subcommand)
+        except OSError as error:
+            if error.errno is not None and error.filename is None:  # such as TensorBoard's, on a full disk
+                error.filename = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
+            raise
 
     @staticmethod
     @override
