@@ -28,6 +28,7 @@ from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
 from tracknet.cli.saved_config import SavedConfig, without_secrets
+from tracknet.cli.trusting import TRUST_FLAG, TRUST_HELP
 from tracknet.cli.usage import SettingError, TrackNetParser, command_options, located, refusal
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import compose
@@ -132,7 +133,8 @@ class TrackNetCLI(LightningCLI):
         parser.epilog = (
             "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME an environment; "
             "`tracknet config list` names them, `tracknet config explain` says where each value comes from. "
-            "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins."
+            "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins. "
+            f"{TRUST_FLAG}: {TRUST_HELP}"
         )
         if subcommand == "test":
             told = "Judge with gaps filled, too: linear, acceleration, cubic, or a checkpoint."
