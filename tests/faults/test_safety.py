@@ -270,6 +270,46 @@ class TestCheckpoints:
         assert not Path(MARK).exists()
 
 
+class TestPathsInCheckpoints:
+    """Checkpoints whose callbacks claim that files of others are older checkpoints of the run."""
+
+    @pytest.fixture
+    def precious(self, here):
+        folder = here / "precious"
+        folder.mkdir()
+        (folder / "thesis.txt").write_text("years")
+        return folder
+
+    @pytest.mark.parametrize("form", ["local://{}", "runs/a/checkpoints/../../../precious"])
+    def test_what_they_name_is_not_removed(self, form, precious, tiny_rallies):
+        words = [
+            "fit",
+            "+callbacks=minimal",
+            f"--data.root={tiny_rallies}",
+            "--model.network=CompactTrackNet",
+            "--model.network.init_args.widths=[8,8,8]",
+            "--model.input_size=[32,48]",
+            "--trainer.accelerator=cpu",
+            "--trainer.limit_train_batches=1",
+            "--trainer.limit_val_batches=1",
+            "--trainer.logger.init_args.save_dir=runs",
+            "--trainer.logger.init_args.name=",
+            "--trainer.logger.init_args.version=a",
+        ]
+        assert main([*words, "--trainer.max_epochs=1"]) == 0
+        content = torch.load("runs/a/checkpoints/last.ckpt", weights_only=True)
+        states = [one for name, one in content["callbacks"].items() if "best_model_path" in one]
+        assert len(states) > 1
+        for state in states:
+            name = form.format(precious)
+            state |= {"best_model_path": name, "last_model_path": name, "kth_best_model_path": name}
+            state["best_k_models"] = {name: torch.tensor(-1.0)}
+        write_checkpoint(content, Path("evil.ckpt"))
+        assert main([*words, "--trainer.max_epochs=2", "--ckpt_path=evil.ckpt"]) == 0
+        assert torch.load("runs/a/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
+        assert (precious / "thesis.txt").read_text() == "years"
+
+
 def test_settings_of_the_parser_are_put_back():
     from jsonargparse._common import parsing_settings
 

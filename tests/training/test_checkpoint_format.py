@@ -187,6 +187,7 @@ def test_what_killed_processes_have_left_is_removed(path):
 
 def test_the_only_whole_checkpoint_of_a_folder_is_kept(path):
     writer = TrackNetCheckpointIO()
+    writer.save_checkpoint(content(), path)
     (path.parent / "cut.ckpt").write_bytes(path.read_bytes()[:-300])
     (path.parent / ".1.hidden.ckpt").write_bytes(path.read_bytes())
     with pytest.warns(UserWarning, match=r"last.ckpt: kept, as no other checkpoint in its folder is whole"):

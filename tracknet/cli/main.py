@@ -100,6 +100,6 @@ def _help() -> str:
         *(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()),
         "",
         "`tracknet COMMAND --help` explains one; a first run: tracknet demo",
-        f"{TRUST_FLAG} lets the checkpoints of a command name any class of this machine; SECURITY.md says more",
+        f"{TRUST_FLAG} lets the checkpoints of a command name any class; its --help and SECURITY.md say more",
     ]
     return "\n".join(lines)

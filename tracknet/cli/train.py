@@ -133,8 +133,8 @@ class TrackNetCLI(LightningCLI):
         parser.epilog = (
             "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME an environment; "
             "`tracknet config list` names them, `tracknet config explain` says where each value comes from. "
-            "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins. "
-            f"{TRUST_FLAG}: {TRUST_HELP}"
+            "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins."
+            f" {TRUST_FLAG}: {TRUST_HELP}"
         )
         if subcommand == "test":
             told = "Judge with gaps filled, too: linear, acceleration, cubic, or a checkpoint."
