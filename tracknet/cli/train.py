@@ -41,6 +41,7 @@ from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.logger_guard import guard, start
+from tracknet.training.records.redaction import Redactor
 from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.schedules import WarmupCosine
 from tracknet.training.settings import CHECKS
@@ -225,6 +226,10 @@ class TrackNetCLI(LightningCLI):
             if cause is None:
                 raise
             raise cause from None
+        for built in (self.model, self.datamodule):
+            # What loggers are told of; a class that needs its own keys has them in `hparams`.
+            if (told := getattr(built, "_hparams_initial", None)) is not None:
+                built._hparams_initial = type(told)(Redactor().tree(told))
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -19,7 +19,7 @@ def clip_prints(clips: Sequence[LabelledClip]) -> dict[str, str]:
     """Give a short hexadecimal number for each clip that changes with its frames or its labels.
 
     Args:
-        clips: Clips of the frame cache, which knows them by their content.
+        clips: Clips, mostly of the frame cache, which knows them by their content and size.
 
     Returns:
         Name of the clip -> number.
@@ -30,8 +30,11 @@ def clip_prints(clips: Sequence[LabelledClip]) -> dict[str, str]:
         frames = clip.cached.frames
         if isinstance(frames, np.memmap) and frames.filename is not None:
             digest.update(Path(frames.filename).parent.name.encode())
+        else:
+            digest.update(np.ascontiguousarray(frames).tobytes())
         digest.update(str(frames.shape).encode())
-        for column in (clip.labels.xy, clip.labels.visible, clip.labels.labelled):
+        # Without degrees of visibility, its bytes are those of "visible"; zeros have no sign.
+        for column in (clip.labels.xy + 0.0, clip.labels.visibility, clip.labels.labelled):
             digest.update(np.ascontiguousarray(column).tobytes())
         found[clip.name] = digest.hexdigest()[:_HEX]
     return found

@@ -24,6 +24,7 @@ from typing_extensions import override
 from tracknet.errors import TrackNetError, nearest
 from tracknet.training.checkpoint_format import check_seal, is_sealed, migrate, write_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.records.redaction import Redactor
 from tracknet.trust import check_recipe, limited, refusal_of, remember
 
 _LONGEST_REASON = 300
@@ -37,7 +38,8 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
     Lightning's own writes without syncing to the disk, cannot tell a damaged file, and reads pickled code
     unless it is told not to. Here files carry metadata and a SHA-256, are read only where that is right and
     as tensors and plain values only; the last good checkpoint of a folder is never removed, nor is anything
-    in a folder that it has not written to, whatever a checkpoint that a run goes on from names; each is dated
+    in a folder that it has not written to, whatever a checkpoint that a run goes on from names; keys, tokens
+    and passwords among the hyperparameters are written as ``<redacted>``; each is dated
     after the one before it, also where the clock was set back, as runs go on from the newest. Files at remote
     addresses (``s3://...``) are written as Lightning writes them. Lightning's ``AsyncCheckpointIO`` may be
     put around it.
@@ -66,6 +68,7 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
         Raises:
             TrackNetError: The disk does not allow it, or it holds more than tensors and plain values.
         """
+        checkpoint = _without_secrets(checkpoint)
         if _is_remote(path):
             super().save_checkpoint(checkpoint, path, storage_options)
         else:
@@ -156,6 +159,12 @@ def with_checkpoints_of_ours(plugins: Any, config: str) -> list[Any]:
 
 def _is_remote(path: str | Path) -> bool:
     return "://" in str(path)
+
+
+def _without_secrets(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    names = ("hyper_parameters", "datamodule_hyper_parameters")
+    redactor = Redactor()
+    return checkpoint | {name: redactor.tree(checkpoint[name]) for name in names if name in checkpoint}
 
 
 def _folder_of(path: str | Path) -> str:

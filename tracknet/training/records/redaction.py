@@ -10,6 +10,7 @@ from typing import Any
 REDACTED = "<redacted>"
 _WORDS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "apikey"}
 _PAIRS = ("api_key", "access_key", "private_key", "secret_key")
+_CLASS_PATHS = {"class_path", "_class_path", "_instantiator"}
 _SHORTEST = 8  # a shorter value of a variable would be found in ordinary words
 
 _ASSIGNED = re.compile(
@@ -96,15 +97,17 @@ class Redactor:
 
         Args:
             value: Mappings, lists and plain values.
-            name: Key that it lies under.
+            name: Key that it lies under; class paths stay, as nothing could be built again without them.
 
         Returns:
             A copy of it.
         """
+        if name in _CLASS_PATHS:
+            return value
         if isinstance(value, Mapping):
             return {key: self.tree(one, str(key)) for key, one in value.items()}
-        if isinstance(value, list):
-            return [self.tree(one, name) for one in value]
+        if type(value) in (list, tuple):
+            return type(value)(self.tree(one, name) for one in value)
         if isinstance(value, str):
             return REDACTED if is_secret_name(name) and value else self.values(value)
         return value
