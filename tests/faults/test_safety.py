@@ -179,7 +179,7 @@ class TestPretrainedBackbones:
         )
         self.rewrite(attn_implementation="kernels-community/evil")
         self.load(module)
-        assert asked == ["eager"]
+        assert set(asked) == {"eager"}
 
     @pytest.mark.parametrize("name", ["../weights.bin", "/etc/weights.bin", "more/weights.bin"])
     def test_they_name_no_other_files(self, name, module):
