@@ -21,6 +21,8 @@ from lightning.pytorch.loggers import CSVLogger
 from tracknet.cli.main import main
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.errors import TrackNetError
+from tracknet.evaluation.decoding import HeatmapDecoder
+from tracknet.models.network import HeatmapNetwork
 from tracknet.training.callbacks import run_record
 from tracknet.training.checkpoints import load_tracker
 from tracknet.training.lightning_module import HeatmapTracker
@@ -81,8 +83,14 @@ class KeyedLogger(CSVLogger):
 class KeyedTracker(HeatmapTracker):
     """A tracker that takes a token and needs it."""
 
-    def __init__(self, *args, hub_token: str = "", **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        network: HeatmapNetwork,
+        decoder: HeatmapDecoder,
+        input_size: tuple[int, int],
+        hub_token: str = "",
+    ):
+        super().__init__(network, decoder=decoder, input_size=input_size)
 
     def on_train_start(self):
         Path("needed").write_text(
@@ -95,7 +103,7 @@ class KeyedData(FlatVideoDataModule):
 
     def __init__(self, *args, root_token: str = "", **kwargs):
         super().__init__(*args, **kwargs)
-        self.save_hyperparameters()
+        self.save_hyperparameters({"root_token": root_token})
 
 
 @pytest.fixture(autouse=True)
@@ -313,6 +321,20 @@ class TestRedaction:
         assert (
             Redactor({"MY_SECRET": "0123456789", "HOME": "there", "A_TOKEN": "seen"}).text(text) == expected
         )
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ('+api_key = "0123456789"', "+api_key = <redacted>"),
+            ("+  'hub_token': '0123456789',", "+  'hub_token': <redacted>,"),
+            (" password: str | None = '0123456789'", " password: str | None = <redacted>"),
+            ('-token = tokens[0]  # "0123456789"', '-token = tokens[0]  # "0123456789"'),
+            ('+token = "<pad>", keys = "0123456789"', '+token = "<pad>", keys = "0123456789"'),
+            ("+a = 'seen 9876543210'", "+a = 'seen <redacted>'"),  # the value of a variable
+        ],
+    )
+    def test_of_code(self, text, expected):
+        assert Redactor({"MY_SECRET": "9876543210"}).code(text) == expected
 
     def test_of_configurations(self):
         tree = {"logger": [{"apiKey": "x", "n": 3}], "password": "", "url": "http://a:b@c", "token": None}

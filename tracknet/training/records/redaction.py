@@ -19,6 +19,12 @@ _ASSIGNED = re.compile(
         (?P<value>"[^"]*"|'[^']*'|[^\s"',}\]]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_IN_CODE = re.compile(
+    r"""(?P<name>[\w.-]*(?:key|token|secret|passw|passphrase|credential)[\w-]*)
+        (?P<between>["']?\s*(?::[\w\s.|]+=|[=:])\s*)
+        (?P<value>"[^"\n]{8,}"|'[^'\n]{8,}')""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _IN_ADDRESS = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 _KNOWN_FORMS = re.compile(
     r"\b(?:gh[opsu]_\w{30,}|github_pat_\w{30,}|hf_\w{30,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}|xox[abp]-[\w-]{20,})"
@@ -69,6 +75,18 @@ class Redactor:
             '{"api_key": <redacted>, "lr": 0.1}'
         """
         return self.values(_ASSIGNED.sub(_without_value, text))
+
+    def code(self, text: str) -> str:
+        """Replace also texts in quotes that are given to a secret name, and leave other code as it is.
+
+        Args:
+            text: Code, or changes of it.
+
+        Example:
+            >>> Redactor({}).code('api_key: str = "abc-def-ghi"; token = next(tokens)')
+            'api_key: str = <redacted>; token = next(tokens)'
+        """
+        return self.values(_IN_CODE.sub(_without_value, text))
 
     def words(self, words: Sequence[str]) -> list[str]:
         """Redact a command line, in which a value may be the word after its name.
