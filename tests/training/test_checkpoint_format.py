@@ -198,6 +198,29 @@ def test_the_only_whole_checkpoint_of_a_folder_is_kept(path):
     assert not path.exists()
 
 
+def test_older_ones_of_an_earlier_session_are_removed_and_nothing_elsewhere(path, tmp_path):
+    other = tmp_path / "other" / "a.ckpt"
+    TrackNetCheckpointIO().save_checkpoint(content(), other)
+    TrackNetCheckpointIO().save_checkpoint(content(), other.with_name("b.ckpt"))
+    writer = TrackNetCheckpointIO()
+    writer.save_checkpoint(content(8), path.with_name("new.ckpt"))
+    folder = path.parent
+    for name in (
+        other,
+        f"{folder}/other/../other/a.ckpt",
+        f"local://{other}",
+        f"{folder}/..",
+        f"{folder}/",
+        f"{folder}/.",
+        os.path.relpath(other),
+    ):
+        with pytest.warns(UserWarning, match="kept, as this run has written no checkpoint to its folder"):
+            writer.remove_checkpoint(name)
+        assert other.is_file(), name
+    writer.remove_checkpoint(os.path.relpath(path))
+    assert not path.exists()
+
+
 def test_it_is_put_where_no_other_one_is_chosen():
     (alone,) = with_checkpoints_of_ours(None, "a: 1")
     assert (type(alone), alone.config) == (TrackNetCheckpointIO, "a: 1")

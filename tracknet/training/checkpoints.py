@@ -69,12 +69,12 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
             TrackNetError: The disk does not allow it, or it holds more than tensors and plain values.
         """
         checkpoint = _without_secrets(checkpoint)
+        self._folders.add(_folder_of(path))
         if _is_remote(path):
             super().save_checkpoint(checkpoint, path, storage_options)
         else:
             write_checkpoint(checkpoint, Path(path), self.config)
             self._date(Path(path))
-        self._folders.add(_folder_of(path))
         if not self._remembered:
             self._remembered = True
             remember([checkpoint.get("hyper_parameters"), checkpoint.get("rectifier")])
