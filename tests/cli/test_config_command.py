@@ -274,6 +274,9 @@ def script(tmp_path_factory):
         ("tracknet checkpoint prune --keep", "--keep_last"),
         ("tracknet data check rallies --layout ten", "tennis"),
         ("tracknet export a.ckpt --format=onn", "--format=onnx"),
+        ("tracknet export a.ckpt --tr", "--trust"),
+        ("tracknet checkpoint verify a.ckpt --tr", "--trust"),
+        ("tracknet test --trust", "--trusted-only --trust"),
         ("tracknet track config", "config.yaml"),
         ("tracknet data check config", "config.yaml"),
     ],
@@ -285,4 +288,4 @@ def test_completion(words, completed, script, tmp_path, monkeypatch):
     ask = f". {script}; COMP_WORDS=({' '.join(given)}); COMP_CWORD={len(given) - 1}; "
     ask += "_tracknet; echo ${COMPREPLY[@]}"
     out = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout
-    assert out.split() == [completed]
+    assert out.split() == completed.split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 import tracknet
 import tracknet.cli.main
 from tracknet.cli.main import COMMANDS, main
+from tracknet.cli.trusting import TRUST_HELP, TRUSTING
 from tracknet.errors import TrackNetError, UsageError
 
 QUICK = (
@@ -61,6 +63,36 @@ def test_what_needs_nothing_heavy_loads_nothing_heavy(word):
     done = run(word)
     assert done.returncode == (2 if word == "fti" else 0)
     assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("words", TRUSTING)
+def test_trust_is_in_the_help_of_the_commands_that_take_it(words, capsys):
+    assert main([*words, "--help"]) == 0
+    assert TRUST_HELP in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["checkpoint", "inspect", "a.ckpt"],
+        ["config", "check", "configs/base.yaml"],
+        ["data", "check", "rallies"],
+        ["demo"],
+        ["list"],
+        ["runs", "list"],
+    ],
+)
+def test_and_an_unknown_word_to_the_others(words, capsys):
+    assert main([*words, "--trust"]) == 2
+    told = "".join(capsys.readouterr())
+    assert re.search(r"(unknown argument|no option) '(--)?trust'", told), told
+
+
+def test_no_sweep_file_may_set_it(tmp_path, capsys):
+    pytest.importorskip("optuna")
+    (tmp_path / "a.yaml").write_text("trust: true\nconfig: []\nspace: {optimizer.lr: {low: 0, high: 1}}\n")
+    assert main(["sweep", str(tmp_path / "a.yaml")]) == 2
+    assert "--trust is given after the command, and no file may set it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["--version", "-V"])

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from lightning.pytorch import Callback
 
 optuna = pytest.importorskip("optuna")
 
@@ -63,6 +65,7 @@ sampler: {class_path: BruteForceSampler, init_args: {seed: 1}}
 pruner: {class_path: ThresholdPruner, init_args: {upper: 1000}}
 """
 
+KEY = "--trainer.callbacks.init_args.api_key"
 RATES = {1e-4, 1e-3, 1e-2, 1e9}
 
 
@@ -203,6 +206,37 @@ def test_what_is_wrong_is_told_before_the_first_trial(here, text, message, capsy
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_no_secret_is_in_any_file(here, monkeypatch, capsys):
+    secret = "a-token-of-the-sweep"
+
+    class Keyed(Callback):
+        def __init__(self, api_key: str) -> None:
+            self.api_key = api_key
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if pl_module.optimizers().param_groups[0]["lr"] > 1:
+                raise RuntimeError(f"refused: token={self.api_key}")
+
+    monkeypatch.setitem(sys.modules, "keyed", SimpleNamespace(Keyed=Keyed))
+    Keyed.__module__, Keyed.__qualname__ = "keyed", "Keyed"
+    text = SWEEP.replace("tiny.yaml,", f"tiny.yaml, --trainer.callbacks+=keyed.Keyed, {KEY}={secret},")
+    (here / "rates.yaml").write_text(text.replace("[1e-4, 1e-3, 1e-2, 1e+9]", "[1e-4, 1e+9]"))
+    for _ in range(2):  # the second time it is known for the same sweep
+        assert tracknet(["sweep", "rates.yaml", "--trials=2"]) == 0
+    (failed,) = study().get_trials(states=(TrialState.FAIL,))
+    assert failed.user_attrs["failure"] == "RuntimeError: refused: token=<redacted>"
+    assert f"{KEY}=<redacted>" in (here / "sweeps/rates/report.md").read_text()
+    best = yaml.safe_load((here / "sweeps/rates/best.yaml").read_text())
+    assert best["trainer"]["callbacks"][-1]["init_args"]["api_key"] == "<redacted>"
+    files = [path for path in (here / "sweeps").rglob("*") if path.is_file()]
+    assert {"sweep.db", "report.md", "best.yaml", "run.json"} <= {path.name for path in files}
+    assert not [path for path in files if secret.encode() in path.read_bytes()]
+    told = "".join(capsys.readouterr())  # what goes to a trial's log, too
+    assert "Traceback" in told
+    assert "RuntimeError: refused: token=<redacted>" in told
+    assert secret not in told
 
 
 def test_points_of_the_space_are_words_of_fit():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from tracknet.data.public_datamodules import (
     VolleyballDataModule,
 )
 from tracknet.data.splits import Split, choose_clips
-from tracknet.errors import UsageError
+from tracknet.errors import TrackNetError, UsageError
 
 MODULES = {
     "racketvision": RacketVisionDataModule,
@@ -154,6 +155,13 @@ def test_openttgames(tree):
     ]
 
 
+@pytest.mark.parametrize("name", ["/a", "..", "../a", "a/../../b", "a//b", "a/", "./a", ""])
+def test_no_clip_has_a_name_that_leads_out_of_a_folder(name):
+    with pytest.raises(TrackNetError, match=f"^v.mp4: its clip would be named {re.escape(repr(name))}, "):
+        Clip(name, "", Path("v.mp4"), None)
+    assert Clip("a/..b", "", Path("v.mp4"), None).name == "a/..b"
+
+
 def test_racketvision(tree):
     root = tree(
         "tennis/videos/match2_001.mp4",
@@ -207,7 +215,11 @@ def test_racketvision(tree):
     ]
     assert "lists 2 clips that are not there, such as ../../../etc/passwd" in faults[-1].message
     assert faults[-1].severity == "warning"
-    one, _ = RacketVision().find(root / "tennis")
+    odd = ("_000.mp4", "000.mp4", "match2_.mp4", "match2_...mp4")
+    for name in odd:
+        (root / "tennis" / "videos" / name).touch()
+    one, faults = RacketVision().find(root / "tennis")
+    assert {("no-labels", f"tennis/videos/{name}") for name in odd} < set(told(faults, root))
     assert [clip.name for clip in one] == ["match2/001", "match3/000", "match10/000"]
     assert isinstance(detect_layout(root / "tennis"), RacketVision)
 

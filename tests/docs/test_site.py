@@ -69,6 +69,12 @@ def test_each_command_has_a_page_with_its_options(pages):
     assert "--rectifier" in texts["reference/commands/test.rst"]
     assert "--rectifier" not in texts["reference/commands/fit.rst"]
     assert "compare prints the figures" in texts["reference/commands/profile.rst"]
+    for name in ("track", "export", "checkpoint", "sweep", "fit", "test", "profile"):
+        assert "--trust" in texts[f"reference/commands/{name}.rst"]
+    assert (
+        "option:: --trust\n\n   .. rst-class:: facts\n\n   off unless given"
+        in texts["reference/commands/track.rst"]
+    )
 
 
 def test_each_class_that_can_be_chosen_is_there_with_what_it_takes(pages):

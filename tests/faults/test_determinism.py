@@ -9,11 +9,17 @@ import av
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lightning.pytorch import Trainer, seed_everything
 
 from tracknet.data.augmentation import Augmentation
+from tracknet.data.cached_clip import CachedClip
 from tracknet.data.crops import RandomCrop
 from tracknet.data.datamodules import FlatVideoDataModule
+from tracknet.data.fingerprint import clip_prints, fingerprint
+from tracknet.data.labels import Labels
+from tracknet.data.windows import LabelledClip
 from tracknet.evaluation.distances import BallDistances
 from tracknet.models import CompactTrackNet
 from tracknet.training.lightning_module import HeatmapTracker
@@ -157,6 +163,70 @@ def test_a_fingerprint_stays_while_the_content_does(rallies, tiny_rallies, tmp_p
     table = moved / "a.csv"
     table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
     assert fingerprint_of(moved) == first
+
+
+def some_frame():
+    """Give one pixel, what the labels say, and where the ball would be."""
+    kinds = st.sampled_from(["none", "unknown", "seen", "hidden"])
+    return st.tuples(st.integers(0, 1), kinds, st.sampled_from([0.0, -0.0, 0.25]))
+
+
+def some_clips():
+    """Give clips of one or two tiny frames and their labels, from few values, so that some are the same."""
+    frames = st.lists(some_frame(), min_size=1, max_size=2)
+    return st.dictionaries(st.sampled_from("ab"), frames)
+
+
+def labelled_clip(name, frames):
+    """Give a clip of the frames that `some_clips` draws."""
+    seen = np.array([kind in ("seen", "hidden") for _, kind, _ in frames])
+    labels = Labels(
+        xy=np.array([(x, 1.0) for _, _, x in frames], np.float32) * seen[:, None],
+        visible=seen,
+        labelled=np.array([kind != "unknown" for _, kind, _ in frames]),
+        codes=np.array([3 if kind == "hidden" else int(kind == "seen") for _, kind, _ in frames], np.uint8),
+    )
+    pixels = np.stack([np.full((3, 2, 2), pixel, np.uint8) for pixel, _, _ in frames])
+    return LabelledClip(name, CachedClip(pixels, pixels[0]), labels, (2, 2), 30.0)
+
+
+def content_of(parts):
+    """Say what is in a data set: of each frame what is seen, and the place of a ball that is there."""
+    return {
+        (part, name): [(pixel, kind, x if kind in ("seen", "hidden") else None) for pixel, kind, x in frames]
+        for part, clips in parts.items()
+        for name, frames in clips.items()
+    }
+
+
+def print_of(parts):
+    """Give the fingerprint, the clips in another order than they were drawn in."""
+    clips = {
+        part: [labelled_clip(name, frames) for name, frames in reversed(named.items())]
+        for part, named in parts.items()
+    }
+    return fingerprint({part: clip_prints(ones) for part, ones in clips.items()})
+
+
+DATA_SETS = st.dictionaries(st.sampled_from(["train", "test"]), some_clips(), max_size=2)
+
+
+@settings(deadline=None)
+@given(DATA_SETS, DATA_SETS)
+def test_two_data_sets_have_one_fingerprint_when_and_only_when_their_content_is_the_same(one, other):
+    assert (print_of(one) == print_of(other)) == (content_of(one) == content_of(other))
+
+
+@settings(deadline=None)
+@given(DATA_SETS.filter(content_of), st.data())
+def test_and_so_it_is_for_each_frame_alone(parts, data):
+    part = data.draw(st.sampled_from([part for part in sorted(parts) if parts[part]]))
+    name = data.draw(st.sampled_from(sorted(parts[part])))
+    frames = list(parts[part][name])
+    at = data.draw(st.integers(0, len(frames) - 1))
+    frames[at] = data.draw(some_frame())
+    changed = parts | {part: parts[part] | {name: frames}}
+    assert (print_of(changed) == print_of(parts)) == (content_of(changed) == content_of(parts))
 
 
 def rename(root):

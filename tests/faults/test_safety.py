@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import yaml
 
 from tracknet import trust
 from tracknet.cli.main import main
+from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError
-from tracknet.models.compact import CompactTrackNet
+from tracknet.models import CompactTrackNet, ConvNeXtFPN
+from tracknet.training.callbacks import PretrainedBackbone, PretrainedWeights
 from tracknet.training.callbacks.monitoring.replay import replay
 from tracknet.training.checkpoint_format import write_checkpoint
 from tracknet.training.checkpoints import TrackNetCheckpointIO, load_tracker
@@ -117,6 +121,86 @@ def test_nor_by_what_python_code_loads(evil):
         with pytest.raises(TrackNetError, match=r"evil\.ckpt: "):
             load(Path(evil))
         assert not Path(MARK).exists()
+
+
+class Unstarted:
+    """A trainer before a training that goes on from nothing."""
+
+    ckpt_path = None
+
+
+def test_nor_by_pretrained_weights(evil):
+    module = HeatmapTracker(CompactTrackNet(3, "none", stem=4, widths=[8, 8, 8]))
+    with pytest.raises(TrackNetError, match=r"evil\.ckpt: .* is not opened"):
+        PretrainedWeights(evil).setup(Unstarted(), module, "fit")
+    assert not Path(MARK).exists()
+
+
+class TestPretrainedBackbones:
+    """Folders of weights for a backbone, in the format of Hugging Face."""
+
+    @pytest.fixture
+    def module(self, here):
+        pytest.importorskip("transformers")
+        network = ConvNeXtFPN(1, widths=(4, 4, 4, 4), depths=(1, 1, 1, 1), lateral=4)
+        network.backbone.save_pretrained("weights")
+        return HeatmapTracker(network, input_size=(64, 64))
+
+    @staticmethod
+    def load(module):
+        PretrainedBackbone("weights", download=False).setup(Unstarted(), module, "fit")
+
+    @staticmethod
+    def rewrite(**changes):
+        config = Path("weights/config.json")
+        config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+
+    def test_a_pickle_is_not_opened(self, module, evil):
+        Path("weights/model.safetensors").unlink()
+        Path(evil).rename("weights/pytorch_model.bin")
+        with pytest.raises(TrackNetError, match=r"^weights: .* is not opened; .* model\.safetensors"):
+            self.load(module)
+        assert not Path(MARK).exists()
+
+    def test_classes_that_they_name_are_not_imported(self, module, here):
+        self.rewrite(auto_map={"AutoConfig": "evil_net.Config", "AutoBackbone": "evil_net.Net"})
+        (here / "evil_net.py").rename("weights/evil_net.py")
+        self.load(module)
+        assert not Path(MARK).exists()
+
+    def test_nor_is_an_attention_of_the_hub(self, module, monkeypatch):
+        from transformers import PreTrainedModel
+
+        asked = []
+        monkeypatch.setattr(
+            PreTrainedModel,
+            "_check_and_adjust_attn_implementation",
+            lambda self, attention, *_, **__: asked.append(attention) or "eager",
+        )
+        self.rewrite(attn_implementation="kernels-community/evil")
+        self.load(module)
+        assert set(asked) == {"eager"}
+
+    @pytest.mark.parametrize("name", ["../weights.bin", "/etc/weights.bin", "more/weights.bin"])
+    def test_they_name_no_other_files(self, name, module):
+        Path("weights/model.safetensors").unlink()
+        Path("weights/pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(TrackNetError, match=rf"index\.json: names the file '{name}'; expected files of"):
+            self.load(module)
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("model.safetensors", b"12345"),
+            ("config.json", b'{"model_type": "convnext", "depths": 7}'),
+            ("pytorch_model.bin.index.json", b"[]"),
+        ],
+    )
+    def test_what_is_damaged_is_told_in_a_line(self, name, content, module):
+        Path("weights", name).write_bytes(content)
+        with pytest.raises(TrackNetError, match=r"^weights: ") as told:
+            self.load(module)
+        assert "\n" not in str(told.value)
 
 
 CONFIG = """
@@ -268,6 +352,67 @@ class TestCheckpoints:
         assert main(["checkpoint", "diff", "d.ckpt", "d.ckpt"]) == 1
         assert "d.ckpt: its configuration is not plain YAML: " in one_message(capsys)
         assert not Path(MARK).exists()
+
+
+class TestPathsInCheckpoints:
+    """Checkpoints whose callbacks claim that files of others are older checkpoints of the run."""
+
+    @pytest.fixture
+    def precious(self, here):
+        folder = here / "precious"
+        folder.mkdir()
+        (folder / "thesis.txt").write_text("years")
+        return folder
+
+    @pytest.mark.parametrize("form", ["local://{}", "runs/a/checkpoints/../../../precious"])
+    def test_what_they_name_is_not_removed(self, form, precious, tiny_rallies):
+        words = [
+            "fit",
+            "+callbacks=minimal",
+            f"--data.root={tiny_rallies}",
+            "--model.network=CompactTrackNet",
+            "--model.network.init_args.widths=[8,8,8]",
+            "--model.input_size=[32,48]",
+            "--trainer.accelerator=cpu",
+            "--trainer.limit_train_batches=1",
+            "--trainer.limit_val_batches=1",
+            "--trainer.logger.init_args.save_dir=runs",
+            "--trainer.logger.init_args.name=",
+            "--trainer.logger.init_args.version=a",
+        ]
+        assert main([*words, "--trainer.max_epochs=1"]) == 0
+        content = torch.load("runs/a/checkpoints/last.ckpt", weights_only=True)
+        states = [one for name, one in content["callbacks"].items() if "best_model_path" in one]
+        assert len(states) > 1
+        for state in states:
+            name = form.format(precious)
+            state |= {"best_model_path": name, "last_model_path": name, "kth_best_model_path": name}
+            state["best_k_models"] = {name: torch.tensor(-1.0)}
+        write_checkpoint(content, Path("evil.ckpt"))
+        assert main([*words, "--trainer.max_epochs=2", "--ckpt_path=evil.ckpt"]) == 0
+        assert torch.load("runs/a/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
+        assert (precious / "thesis.txt").read_text() == "years"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile '{}'\n",
+        "ffconcat version 1.0\nfile '../outside/a.mp4'\n",
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
+        "a=rtpmap:96 H264/90000\n",
+    ],
+    ids=["list", "list of neighbours", "playlist", "session"],
+)
+def test_a_list_of_videos_that_is_named_like_a_video_leads_nowhere(text, here, tiny_rallies):
+    outside = here / "outside"
+    outside.mkdir()
+    shutil.copy(tiny_rallies / "a.mp4", outside)
+    (here / "rallies").mkdir()
+    (here / "rallies" / "a.mp4").write_text(text.format(outside / "a.mp4"))
+    with pytest.raises(TrackNetError, match=r"a\.mp4: "):
+        next(open_source(here / "rallies" / "a.mp4").frames())
 
 
 def test_settings_of_the_parser_are_put_back():

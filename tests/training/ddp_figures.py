@@ -1,4 +1,4 @@
-"""Trains, tests and predicts in the number of processes that is asked for; `test_ddp` runs it as a script.
+"""Trains, tests, validates and predicts in as many processes as are asked for; `test_ddp` runs it.
 
 usage: ddp_figures.py PROCESSES ROOT FOLDER
 """
@@ -33,7 +33,7 @@ class Still(HeatmapTracker):
 
 
 def main(processes: int, root: Path, folder: Path) -> None:
-    """Fit, test and predict; leave all figures in ``figures.json``."""
+    """Fit, test, validate and predict; leave all figures in ``figures.json``."""
     seed_everything(1, verbose=False)
     # So strict that some balls come out as FP1.
     metrics = BallDistances(tolerance=0.1, pck=(0.02, 3.0))
@@ -65,6 +65,7 @@ def main(processes: int, root: Path, folder: Path) -> None:
     [averaged] = trainer.test(tracker, datamodule=data, verbose=False)
     tracker.eval_mode, data.overlap = "single", False
     [tested] = trainer.test(tracker, datamodule=data, verbose=False)
+    [validated] = trainer.validate(tracker, datamodule=data, verbose=False)
     trainer.predict(tracker, datamodule=data, return_predictions=False)
     windows = len(data.val_dataloader().dataset)
     (folder / f"figures-{trainer.global_rank}.json").write_text(
@@ -75,6 +76,7 @@ def main(processes: int, root: Path, folder: Path) -> None:
                 "val": figures,
                 "test": tested,
                 "averaged": averaged,
+                "validated": validated,
             }
         )
     )

@@ -188,6 +188,7 @@ def test_what_killed_processes_have_left_is_removed(path):
 
 def test_the_only_whole_checkpoint_of_a_folder_is_kept(path):
     writer = TrackNetCheckpointIO()
+    writer.save_checkpoint(content(), path)
     (path.parent / "cut.ckpt").write_bytes(path.read_bytes()[:-300])
     (path.parent / ".1.hidden.ckpt").write_bytes(path.read_bytes())
     with pytest.warns(UserWarning, match=r"last.ckpt: kept, as no other checkpoint in its folder is whole"):
@@ -195,6 +196,29 @@ def test_the_only_whole_checkpoint_of_a_folder_is_kept(path):
     assert path.is_file()
     writer.save_checkpoint(content(8), path.with_name("new.ckpt"))
     writer.remove_checkpoint(str(path))
+    assert not path.exists()
+
+
+def test_older_ones_of_an_earlier_session_are_removed_and_nothing_elsewhere(path, tmp_path):
+    other = tmp_path / "other" / "a.ckpt"
+    TrackNetCheckpointIO().save_checkpoint(content(), other)
+    TrackNetCheckpointIO().save_checkpoint(content(), other.with_name("b.ckpt"))
+    writer = TrackNetCheckpointIO()
+    writer.save_checkpoint(content(8), path.with_name("new.ckpt"))
+    folder = path.parent
+    for name in (
+        other,
+        f"{folder}/other/../other/a.ckpt",
+        f"local://{other}",
+        f"{folder}/..",
+        f"{folder}/",
+        f"{folder}/.",
+        os.path.relpath(other),
+    ):
+        with pytest.warns(UserWarning, match="kept, as this run has written no checkpoint to its folder"):
+            writer.remove_checkpoint(name)
+        assert other.is_file(), name
+    writer.remove_checkpoint(os.path.relpath(path))
     assert not path.exists()
 
 

@@ -54,7 +54,8 @@ def test_figures_are_those_of_one_process(folders):
     assert (one["processes"], two["processes"]) == (1, 2)
     # 5, 4 and 4 windows: dealt to two, one is given twice.
     assert one["windows"] == two["windows"] == 13
-    for name, part in (("val", "val"), ("test", "test"), ("averaged", "test")):
+    parts = (("val", "val"), ("validated", "val"), ("test", "test"), ("averaged", "test"))
+    for name, part in parts:
         figures = one[name]
         counted = [figures[f"{part}/{kind}"] for kind in ("tp", "fp1", "fp2", "tn", "fn")]
         # 21, 20 and 17 frames, two of them without a label.
@@ -65,7 +66,10 @@ def test_figures_are_those_of_one_process(folders):
         assert two[name].keys() == figures.keys()
         for key, value in figures.items():
             exact = not key.endswith("/loss")
-            assert two[name][key] == (value if exact else pytest.approx(value, rel=1e-5)), key
+            assert two[name][key] == (value if exact else pytest.approx(value, abs=1e-6)), key
+    # Batches of two windows in one process and in two are not the same batches: no mean of means.
+    assert one["validated"]["val/loss"] == pytest.approx(one["val"]["val/loss"], abs=1e-6)
+    assert one["val"]["val/loss"] > 1e-3
 
 
 def test_all_processes_know_the_figures(folders):

@@ -13,13 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
 from tracknet.cli.main import main
+from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.errors import TrackNetError
+from tracknet.evaluation.decoding import HeatmapDecoder
+from tracknet.models.network import HeatmapNetwork
 from tracknet.training.callbacks import run_record
+from tracknet.training.checkpoints import load_tracker
+from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.records.redaction import Redactor
 from tracknet.training.records.run import read_run
 
@@ -55,6 +61,7 @@ optimizer: {{class_path: AdamW, init_args: {{lr: 0.01}}}}
 """
 SECRET = "wandb-5e7c0de-5e7c0de"
 TOLD = "a-token-of-the-command-line"
+KEYED = "test_run_record.Keyed"
 
 
 class Broken(Callback):
@@ -71,6 +78,32 @@ class KeyedLogger(CSVLogger):
     def __init__(self, save_dir: str, name: str, api_key: str | None = None) -> None:
         super().__init__(save_dir, name)
         self.api_key = api_key
+
+
+class KeyedTracker(HeatmapTracker):
+    """A tracker that takes a token and needs it."""
+
+    def __init__(
+        self,
+        network: HeatmapNetwork,
+        decoder: HeatmapDecoder,
+        input_size: tuple[int, int],
+        hub_token: str = "",
+    ):
+        super().__init__(network, decoder=decoder, input_size=input_size)
+
+    def on_train_start(self):
+        Path("needed").write_text(
+            f"{self.hparams['hub_token']} {self.trainer.datamodule.hparams['root_token']}"
+        )
+
+
+class KeyedData(FlatVideoDataModule):
+    """Data that take a token."""
+
+    def __init__(self, *args, root_token: str = "", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.save_hyperparameters({"root_token": root_token})
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +215,29 @@ def test_a_failed_run_says_why_and_no_secret_is_in_any_file(config, monkeypatch,
     assert "secrets are not kept" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("logger", ["RunLogger", "CSVLogger"])
+def test_nor_are_those_of_hyperparameters_which_the_classes_still_have(config, logger):
+    words = config(logger=logger, epochs=1)
+    text = Path("tiny.yaml").read_text()
+    text = text.replace(
+        "HeatmapTracker\n  init_args:", f"{KEYED}Tracker\n  init_args:\n    hub_token: {TOLD}"
+    )
+    text = text.replace(
+        "FlatVideoDataModule\n  init_args: {", f"{KEYED}Data\n  init_args: {{root_token: {TOLD}, "
+    )
+    Path("tiny.yaml").write_text(text)
+    assert main(words) == 0
+    assert Path("needed").read_text() == f"{TOLD} {TOLD}"
+    files = [path for path in Path("runs").rglob("*") if path.is_file()]
+    assert {"hparams.yaml", "config.yaml", "last.ckpt", "metrics.csv"} <= {path.name for path in files}
+    assert not [path for path in files if TOLD.encode() in path.read_bytes()]
+    content = torch.load("runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["hub_token"] == "<redacted>"
+    assert content["datamodule_hyper_parameters"]["root_token"] == "<redacted>"
+    loaded = load_tracker(Path("runs/tiny/version_0/checkpoints/last.ckpt"))
+    assert (type(loaded), loaded.input_size) == (KeyedTracker, (64, 96))
+
+
 @pytest.mark.slow
 def test_a_damaged_record_is_set_aside_and_a_full_disk_ends_nothing(config, monkeypatch, caplog):
     folder = Path("runs/tiny/version_0")
@@ -276,6 +332,20 @@ class TestRedaction:
             Redactor({"MY_SECRET": "0123456789", "HOME": "there", "A_TOKEN": "seen"}).text(text) == expected
         )
 
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ('+api_key = "0123456789"', "+api_key = <redacted>"),
+            ("+  'hub_token': '0123456789',", "+  'hub_token': <redacted>,"),
+            (" password: str | None = '0123456789'", " password: str | None = <redacted>"),
+            ('-token = tokens[0]  # "0123456789"', '-token = tokens[0]  # "0123456789"'),
+            ('+token = "<pad>", keys = "0123456789"', '+token = "<pad>", keys = "0123456789"'),
+            ("+a = 'seen 9876543210'", "+a = 'seen <redacted>'"),  # the value of a variable
+        ],
+    )
+    def test_of_code(self, text, expected):
+        assert Redactor({"MY_SECRET": "9876543210"}).code(text) == expected
+
     def test_of_configurations(self):
         tree = {"logger": [{"apiKey": "x", "n": 3}], "password": "", "url": "http://a:b@c", "token": None}
         assert Redactor({}).tree(tree) == {
@@ -283,4 +353,14 @@ class TestRedaction:
             "password": "",
             "url": "http://<redacted>@c",
             "token": None,
+        }
+
+    def test_class_paths_stay_where_a_password_is_an_ordinary_word(self):
+        tree = {
+            "class_path": "tracknet.models.A",
+            "init_args": {"root": "/tracknet", "size": ("tracknet", 3)},
+        }
+        assert Redactor({"DB_PASSWORD": "tracknet"}).tree(tree) == {
+            "class_path": "tracknet.models.A",
+            "init_args": {"root": "/<redacted>", "size": ("<redacted>", 3)},
         }

@@ -10,6 +10,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from tracknet.cli.subcommands import usage_message
+from tracknet.cli.trusting import add_trust
 from tracknet.errors import UsageError
 
 Format = Literal["onnx", "torchscript", "torch_export"]
@@ -54,6 +55,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("ckpt", type=Path, metavar="CKPT", help="Checkpoint of `tracknet fit`.")
     parser.add_function_arguments(export_checkpoint, as_group=False, skip={"ckpt", "positions"})
     parser.add_argument("--positions", action="store_true", help=_POSITIONS)
+    add_trust(parser)
     return parser
 
 

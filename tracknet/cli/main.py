@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
 import tracknet
 from tracknet.cli.memory import keep_freed_memory
+from tracknet.cli.trusting import TRUST_FLAG, trusting
 from tracknet.errors import TrackNetError, nearest
-from tracknet.trust import TRUST_VARIABLE
 
 COMMANDS = {
     "fit": ("train", "Train a tracker as configured; validates after every epoch."),
@@ -33,9 +32,6 @@ COMMANDS = {
 
 INTERRUPTED = 130
 
-TRUST_FLAG = "--trust"
-"""Flag of all commands that build what a checkpoint names: any class, not only those of trusted packages."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -48,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _trusting(words):
-            code = _run(words)
+        with trusting(words) as rest:
+            code = _run(rest)
         # Here, and not when Python ends, it can be told that nobody reads.
         sys.stdout.flush()
         return code
@@ -67,24 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stop.code, str):
             raise
         return stop.code or 0
-
-
-@contextmanager
-def _trusting(words: list[str]) -> Iterator[None]:
-    """Let the checkpoints of a command, and of the processes that it starts, name any class on request."""
-    if TRUST_FLAG not in words[1:]:
-        yield
-        return
-    words.remove(TRUST_FLAG)
-    before = os.environ.get(TRUST_VARIABLE)
-    os.environ[TRUST_VARIABLE] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[TRUST_VARIABLE]
-        else:
-            os.environ[TRUST_VARIABLE] = before
 
 
 def _run(words: list[str]) -> int:
@@ -122,6 +100,6 @@ def _help() -> str:
         *(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()),
         "",
         "`tracknet COMMAND --help` explains one; a first run: tracknet demo",
-        "--trust lets the checkpoints of a command name any class of this machine; SECURITY.md says more",
+        f"{TRUST_FLAG} lets the checkpoints of a command name any class; its --help and SECURITY.md say more",
     ]
     return "\n".join(lines)

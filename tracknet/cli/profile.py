@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from tracknet.cli.trusting import TRUST_HELP
 from tracknet.errors import UsageError
 
-HELP = """\
+_TRUST = textwrap.fill(TRUST_HELP, 100, subsequent_indent=" " * 15, initial_indent=" " * 15).lstrip()
+HELP = f"""\
 usage: tracknet profile RUN|CONFIG... [--output FOLDER] [fit options]
        tracknet profile compare A B
 
@@ -19,6 +22,7 @@ trace.json, and says what bounds the speed: the loader, the network or what is a
   --output     Folder to write to; default RUN/profile, or profile in the current folder.
   fit options  As of `tracknet fit`, such as --data.num_workers 4 or +model=wasb. How much is measured:
                --profile.start_step 10, --profile.steps 10, --profile.trace_steps 3.
+  --trust      {_TRUST}
 
 compare prints the figures of two profiles and their changes; A and B are runs, profile folders or files.
 In a training of one's own: tracknet fit ... --trainer.callbacks+=Profile\

@@ -10,6 +10,7 @@ from inspect import signature
 
 from jsonargparse import ArgumentParser
 
+from tracknet.cli.trusting import TRUSTING, add_trust
 from tracknet.errors import UsageError, nearest
 
 
@@ -54,6 +55,8 @@ def commands_parser(
         line = (function.__doc__ or "").partition("\n")[0]
         inner = ArgumentParser(description=line, allow_abbrev=False, exit_on_error=False)
         inner.add_function_arguments(function, as_group=False, as_positional=True)
+        if (name, command) in TRUSTING:
+            add_trust(inner)
         commands.add_subcommand(command, inner, help=line)
     return parser
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
+from tracknet.cli.trusting import TRUST_FLAG, add_trust
 from tracknet.errors import TrackNetError, UsageError
 
 _SPACE = (
@@ -44,6 +45,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"{wrong} (see tracknet sweep --help)") from error
     chosen = vars(parser.instantiate(options))
     file = chosen.pop("sweep")
+    if "trust" in chosen:
+        raise UsageError(f"{TRUST_FLAG} is given after the command, and no file may set it")
     if chosen["name"] is None and file:
         chosen["name"] = str(file[-1].relative).rpartition("/")[2].rpartition(".")[0]
     return run_sweep(**chosen)
@@ -71,6 +74,7 @@ def make_parser() -> ArgumentParser:
     told = "File with the options below; may also be the first word, without the flag."
     parser.add_argument("--sweep", action="config", metavar="SWEEP.yaml", help=told)
     parser.add_function_arguments(run_sweep, as_group=False)
+    add_trust(parser)
     return parser
 
 

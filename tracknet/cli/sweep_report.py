@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tracknet.cli.sweep_space import fit_words
 from tracknet.configs import compose
 from tracknet.data.whole_file import whole_file
+from tracknet.training.records.redaction import Redactor
 
 BEST = "best.yaml"
 REPORT = "report.md"
@@ -45,7 +46,7 @@ def best_of(study: optuna.Study) -> FrozenTrial | None:
 
 
 def write_report(study: optuna.Study, folder: Path, config: Sequence[str], monitor: str) -> Path:
-    """Write ``report.md``, its pictures and ``best.yaml``.
+    """Write ``report.md``, its pictures and ``best.yaml``, without secrets.
 
     Args:
         study: The study.
@@ -65,9 +66,9 @@ def write_report(study: optuna.Study, folder: Path, config: Sequence[str], monit
         "",
         f"{monitor}, to {study.direction.name.lower()}; {_counts(study)}",
     ]
-    lines += ["", f"All trials: `tracknet fit {shlex.join(fit_words(config, {}))}`", ""]
+    lines += ["", f"All trials: `tracknet fit {shlex.join(Redactor().words(fit_words(config, {})))}`", ""]
     if best is not None:
-        found = compose(fit_words(config, best.params), "fit").values
+        found = Redactor().tree(compose(fit_words(config, best.params), "fit").values)
         with whole_file(folder / BEST) as part:
             text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
             part.write_text(f"# Trial {best.number}: {monitor} {best.value:.4f}\n{text}", encoding="utf-8")

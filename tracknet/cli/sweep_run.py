@@ -27,6 +27,7 @@ from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_space import Choices, Range, Space, distributions, fit_words
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.records.machine import lives
+from tracknet.training.records.redaction import Redactor
 
 INTERRUPTED = 130
 HEARTBEAT_SECONDS = 60
@@ -345,7 +346,7 @@ def _same(study: optuna.Study, sweep: Sweep, space: Space) -> None:
     about: dict[str, Any] = json.loads(
         json.dumps(
             {
-                "config": sweep.config,
+                "config": Redactor().words(sweep.config),
                 "space": space,
                 "monitor": sweep.monitor,
                 "direction": sweep.direction,

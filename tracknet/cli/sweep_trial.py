@@ -27,6 +27,7 @@ from tracknet.cli.train import StoppedError, TrackNetCLI
 from tracknet.cli.train import main as train
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.machine import this_process
+from tracknet.training.records.redaction import Redactor
 
 Direction = Literal["maximize", "minimize"]
 
@@ -173,6 +174,7 @@ def objective(
         raise
     except Exception as error:  # also a mistake of ours ends one trial, and not the sweep
         told = str(error) if isinstance(error, TrackNetError) else f"{type(error).__name__}: {error}"
+        told = Redactor().text(told)
         trial.set_user_attr("failure", told)
         raise TrialFailedError(told) from error
     finally:
@@ -195,7 +197,7 @@ def _fit(words: Sequence[str], cli: Any) -> None:
     except StoppedError:
         raise
     except Exception:
-        traceback.print_exc()
+        print(Redactor().text(traceback.format_exc()), file=sys.stderr)
         raise
     finally:
         sys.argv[:] = told

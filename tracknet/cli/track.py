@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tracknet.cli.engines import Engine, load_detector
+from tracknet.cli.trusting import add_trust
 from tracknet.data.running_background import BACKGROUND_SECONDS
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.evaluation.gaps import MAX_GAP
@@ -107,6 +108,7 @@ def make_parser() -> ArgumentParser:
         help="Video to write with the ball drawn in, or a folder for it; "
         "without a value VIDEO_overlay.mp4 in the current folder.",
     )
+    add_trust(parser)
     return parser
 
 

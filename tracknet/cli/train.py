@@ -28,6 +28,7 @@ from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
 from tracknet.cli.saved_config import SavedConfig, without_secrets
+from tracknet.cli.trusting import TRUST_FLAG, TRUST_HELP
 from tracknet.cli.usage import SettingError, TrackNetParser, command_options, located, refusal
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import compose
@@ -40,6 +41,7 @@ from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.logger_guard import guard, start
+from tracknet.training.records.redaction import Redactor
 from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.schedules import WarmupCosine
 from tracknet.training.settings import CHECKS
@@ -134,6 +136,7 @@ class TrackNetCLI(LightningCLI):
             "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME an environment; "
             "`tracknet config list` names them, `tracknet config explain` says where each value comes from. "
             "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins."
+            f" {TRUST_FLAG}: {TRUST_HELP}"
         )
         if subcommand == "test":
             told = "Judge with gaps filled, too: linear, acceleration, cubic, or a checkpoint."
@@ -224,6 +227,10 @@ class TrackNetCLI(LightningCLI):
             if cause is None:
                 raise
             raise cause from None
+        for built in (self.model, self.datamodule):
+            # What loggers are told of; a class that needs its own keys has them in `hparams`.
+            if (told := getattr(built, "_hparams_initial", None)) is not None:
+                built._hparams_initial = type(told)(Redactor().tree(told))
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -262,7 +269,9 @@ class TrackNetCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except OSError as error:
             if error.errno is not None and error.filename is None:  # such as TensorBoard's, on a full disk
-                error.filename = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
+                error.filename = (
+                    getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
+                )
             raise
 
     @staticmethod

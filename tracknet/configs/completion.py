@@ -11,6 +11,9 @@ from tracknet.configs.wording import choices
 
 Shell = Literal["bash", "zsh"]
 
+_BESIDE = ("--config", "--env", "--trusted-only", "--trust", "--print_config", "--help")
+"""What training commands take besides their keys."""
+
 _SCRIPT = """\
 # Completion of tracknet for {shell}: source this file.
 _tracknet() {{
@@ -87,7 +90,7 @@ def completion(
         training="|".join(training),
         values="\n".join(values),
         files=" ".join(files),
-        flags=" ".join(["--config", "--print_config", "--help", *flags]),
+        flags=" ".join([*_BESIDE, *flags]),
         others="\n".join(others),
     )
     start = "autoload -Uz compinit bashcompinit && compinit && bashcompinit\n" if shell == "zsh" else ""

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from tracknet.data.faults import Fault
 from tracknet.data.labels import Labels, read_labels
+from tracknet.errors import TrackNetError
 
 Part = Literal["train", "val", "test"]
 """Parts of a split."""
@@ -20,11 +21,15 @@ class Clip:
     """A video of one rally.
 
     Attributes:
-        name: Name within the data set, unique, with ``/`` between its parts, such as ``match1/1_02_00``.
+        name: Name within the data set, unique, with ``/`` between its parts, such as ``match1/1_02_00``. It
+            names files, too: no part is empty, ``.`` or ``..``.
         group: What belongs together in a split, such as ``match1``; empty when the layout does not tell.
         video: Video file or folder of images.
         labels: Label file, or None when there is none.
         parts: Parts in which the data set's own split lists the clip; empty when it has none.
+
+    Raises:
+        TrackNetError: The name leads out of a folder.
     """
 
     name: str
@@ -32,6 +37,13 @@ class Clip:
     video: Path
     labels: Path | None
     parts: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        if {"", ".", ".."} & set(self.name.split("/")):
+            raise TrackNetError(
+                f"{self.video}: its clip would be named {self.name!r}, after which files are named; expected "
+                "names with / between them, none of them empty, . or .."
+            )
 
 
 class Layout(ABC):

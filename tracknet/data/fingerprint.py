@@ -19,7 +19,7 @@ def clip_prints(clips: Sequence[LabelledClip]) -> dict[str, str]:
     """Give a short hexadecimal number for each clip that changes with its frames or its labels.
 
     Args:
-        clips: Clips of the frame cache, which knows them by their content.
+        clips: Clips, mostly of the frame cache, which knows them by their content and size.
 
     Returns:
         Name of the clip -> number.
@@ -36,7 +36,8 @@ def clip_print(key: str, shape: tuple[int, ...], labels: Labels) -> str:
         labels: The labels.
     """
     digest = hashlib.sha256(f"{key}{shape}".encode())
-    for column in (labels.xy, labels.visible, labels.labelled):
+    # Without degrees of visibility, its bytes are those of "visible"; zeros have no sign.
+    for column in (labels.xy + 0.0, labels.visibility, labels.labelled):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()[:_HEX]
 

@@ -321,7 +321,7 @@ def read_trajectories(root: Path, size: tuple[int, int] = (720, 1280)) -> list[L
 def _clip(root: Path, path: Path) -> Clip:
     """Name a rally after its label file, without the folder that only holds labels."""
     folders = [part for part in path.relative_to(root).parts[:-1] if part not in _ROOMS]
-    stem = path.stem.removesuffix("_ball")
+    stem = path.stem.removesuffix("_ball") or path.stem
     own_folder = stem.lower() == "label" and folders
     name = "/".join(folders if own_folder else [*folders, stem])
     prefix = re.match(r"((?:game|match)\d+)_", stem, re.IGNORECASE)

@@ -31,6 +31,7 @@ from tracknet.training.checkpoint_format import (
 )
 from tracknet.training.compression import DEFAULT_LEVEL, Method, ZstdLevel, in_words, require_zstandard
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.records.redaction import Redactor
 from tracknet.trust import check_recipe, limited, refusal_of, remember
 
 _LONGEST_REASON = 300
@@ -43,7 +44,9 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
 
     Lightning's own writes without syncing to the disk, cannot tell a damaged file, and reads pickled code
     unless it is told not to. Here files carry metadata and a SHA-256, are read only where that is right and
-    as tensors and plain values only; the last good checkpoint of a folder is never removed; each is dated
+    as tensors and plain values only; the last good checkpoint of a folder is never removed, nor is anything
+    in a folder that it has not written to, whatever a checkpoint that a run goes on from names; keys, tokens
+    and passwords among the hyperparameters are written as ``<redacted>``; each is dated
     after the one before it, also where the clock was set back, as runs go on from the newest. Files at remote
     addresses (``s3://...``) are written as Lightning writes them. Lightning's ``AsyncCheckpointIO`` may be
     put around it.
@@ -80,6 +83,7 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
         self.level = level
         self._has_told = False
         self._remembered = False
+        self._folders: set[str] = set()  # where it has written checkpoints
         self._newest = 0  # date of the newest checkpoint that was written or read, in nanoseconds
 
     @override
@@ -96,6 +100,8 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
         Raises:
             TrackNetError: The disk does not allow it, or it holds more than tensors and plain values.
         """
+        checkpoint = _without_secrets(checkpoint)
+        self._folders.add(_folder_of(path))
         if _is_remote(path):
             super().save_checkpoint(checkpoint, path, storage_options)
         else:
@@ -146,9 +152,15 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint, unless no other one in its folder is whole.
 
+        Lightning asks for what the checkpoint names that a run goes on from, which may be somebody else's
+        and name any folder of this machine.
+
         Args:
             path: The file, or a remote address.
         """
+        if _folder_of(path) not in self._folders:
+            rank_zero_warn(f"{path}: kept, as this run has written no checkpoint to its folder")
+            return
         if not _is_remote(path):
             others = (one for one in Path(path).parent.glob("[!.]*.ckpt") if one != Path(path))
             if not any(check_seal(one) == "whole" for one in others):
@@ -183,6 +195,20 @@ def with_checkpoints_of_ours(plugins: Any, config: str) -> list[Any]:
 
 def _is_remote(path: str | Path) -> bool:
     return "://" in str(path)
+
+
+def _without_secrets(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    names = ("hyper_parameters", "datamodule_hyper_parameters")
+    redactor = Redactor()
+    return checkpoint | {name: redactor.tree(checkpoint[name]) for name in names if name in checkpoint}
+
+
+def _folder_of(path: str | Path) -> str:
+    """Give the folder of a checkpoint; empty where its name leads out of it."""
+    folder, _, name = str(path).rpartition("/")
+    if name in ("", ".", ".."):
+        return ""
+    return folder if _is_remote(path) else os.path.realpath(folder or ".")
 
 
 def _note_if_old(path: Path) -> None:

@@ -136,8 +136,6 @@ def days_of(text: str, key: str = "--older_than") -> float:
     return float(found[1]) * _DAYS[found[2]]
 
 
-
-
 def _last_good(newest: Sequence[Path]) -> list[Path]:
     return next(([path] for path in newest if _is_good(path)), [])
 

@@ -106,7 +106,10 @@ class RacketVision(Layout):
                 videos |= {f"{match.name}/{rally}": path for rally, path in images.items()}
             for stem, path in videos_by_name(sport / "videos").items():
                 match_name, _, rally = stem.rpartition("_")
-                videos[f"{match_name}/{rally}"] = path
+                if match_name and rally not in ("", ".", ".."):
+                    videos[f"{match_name}/{rally}"] = path
+                else:
+                    faults.append(Fault(path, "no-labels", "has no labels; expected a name MATCH_RALLY"))
             listed, info_faults = self._own_split(sport, set(videos))
             found = [
                 Clip(

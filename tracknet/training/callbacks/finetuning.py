@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BaseFinetuning
@@ -17,6 +23,7 @@ class PretrainedBackbone(Callback):
 
     A run that is resumed keeps its own weights, and a checkpoint needs no other file. The size of the
     backbone is that of the network's own parameters; other weights are refused, with the size they have.
+    Tensors are read and nothing else: no pickled code, no class that the files name, no file elsewhere.
 
     Args:
         weights: Folder of weights in the format of Hugging Face, or their name on its hub, such as
@@ -45,12 +52,11 @@ class PretrainedBackbone(Callback):
         network = _network(pl_module, type(self).__name__)
         backbone = network.backbone
         options = {"out_features": STAGES} if isinstance(network, ConvNeXtNetwork) else {}
-        try:
+        with _told(self.weights):
+            _check_shards(Path(self.weights))
             config = type(backbone).config_class.from_pretrained(
                 self.weights, local_files_only=not self.download, **options
             )
-        except (OSError, ValueError) as error:
-            raise TrackNetError(f"{self.weights}: {str(error).splitlines()[0]}") from error
         expected = _size(backbone.config)
         found = _size(config)
         if config.model_type != backbone.config.model_type or found != expected:
@@ -59,12 +65,16 @@ class PretrainedBackbone(Callback):
                 f"{self.weights}: the weights are of a {config.model_type} of {_words(found)}; the network's "
                 f"backbone is a {kind} of {_words(expected)}"
             )
-        try:
+        with _told(self.weights):
+            # Only its weights are wanted: no attention that the file names, which could be code of the hub.
             loaded = type(backbone).from_pretrained(
-                self.weights, config=config, local_files_only=not self.download
+                self.weights,
+                config=config,
+                local_files_only=not self.download,
+                weights_only=True,
+                trust_remote_code=False,
+                attn_implementation="eager",
             )
-        except (OSError, ValueError) as error:
-            raise TrackNetError(f"{self.weights}: {str(error).splitlines()[0]}") from error
         # Not all of them: a backbone made without a pooling layer has no place for it.
         state = loaded.state_dict()
         for name, own in plain_state(backbone).items():
@@ -112,6 +122,36 @@ class BackboneFreeze(BaseFinetuning):
         if self._dropping:
             for parameter in self._trained:
                 parameter.grad = None
+
+
+@contextmanager
+def _told(weights: str) -> Iterator[None]:
+    """Make one message of what is wrong with weights, of which there are as many kinds as formats."""
+    try:
+        yield
+    except TrackNetError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise TrackNetError(
+            f"{weights}: its weights are damaged, or a pickle, which could hold code and is not opened; take "
+            "weights in model.safetensors"
+        ) from error
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        kind = "" if isinstance(error, (OSError, ValueError)) else f"cannot be read: {type(error).__name__}: "
+        raise TrackNetError(f"{weights}: {kind}{said}") from error
+
+
+def _check_shards(folder: Path) -> None:
+    """Refuse a list of weight files that names others than those beside it.
+
+    Raises:
+        TrackNetError: It does.
+    """
+    for index in sorted(folder.glob("*.index.json")):
+        shards = json.loads(index.read_bytes())["weight_map"].values()
+        if outside := sorted({name for name in shards if Path(name).name != name}):
+            raise TrackNetError(f"{index}: names the file {outside[0]!r}; expected files of its own folder")
 
 
 def _network(module: LightningModule, callback: str) -> BackboneNetwork:

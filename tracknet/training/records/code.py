@@ -35,7 +35,7 @@ def code_version(folder: Path, redactor: Redactor) -> tuple[dict[str, Any], str]
     new = [name for name in untracked if name.endswith(".py") and _is_small(top / name)]
     for name in new[:_MOST]:
         diff += _git(top, "diff", "--no-ext-diff", "--no-color", "--no-index", "--", os.devnull, name)
-    kept = redactor.values(diff)
+    kept = redactor.code(diff)
     told = {
         "root": root,
         "commit": commit,

@@ -10,12 +10,19 @@ from typing import Any
 REDACTED = "<redacted>"
 _WORDS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "apikey"}
 _PAIRS = ("api_key", "access_key", "private_key", "secret_key")
+_CLASS_PATHS = {"class_path", "_class_path", "_instantiator"}
 _SHORTEST = 8  # a shorter value of a variable would be found in ordinary words
 
 _ASSIGNED = re.compile(
     r"""(?P<name>[\w.-]*(?:key|token|secret|passw|passphrase|credential)[\w-]*)
         (?P<between>["']?\s*[=:]\s*)
         (?P<value>"[^"]*"|'[^']*'|[^\s"',}\]]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_IN_CODE = re.compile(
+    r"""(?P<name>[\w.-]*(?:key|token|secret|passw|passphrase|credential)[\w-]*)
+        (?P<between>["']?\s*(?::[\w\s.|]+=|[=:])\s*)
+        (?P<value>"[^"\n]{8,}"|'[^'\n]{8,}')""",
     re.IGNORECASE | re.VERBOSE,
 )
 _IN_ADDRESS = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
@@ -69,6 +76,18 @@ class Redactor:
         """
         return self.values(_ASSIGNED.sub(_without_value, text))
 
+    def code(self, text: str) -> str:
+        """Replace also texts in quotes that are given to a secret name, and leave other code as it is.
+
+        Args:
+            text: Code, or changes of it.
+
+        Example:
+            >>> Redactor({}).code('api_key: str = "abc-def-ghi"; token = next(tokens)')
+            'api_key: str = <redacted>; token = next(tokens)'
+        """
+        return self.values(_IN_CODE.sub(_without_value, text))
+
     def words(self, words: Sequence[str]) -> list[str]:
         """Redact a command line, in which a value may be the word after its name.
 
@@ -96,15 +115,17 @@ class Redactor:
 
         Args:
             value: Mappings, lists and plain values.
-            name: Key that it lies under.
+            name: Key that it lies under; class paths stay, as nothing could be built again without them.
 
         Returns:
             A copy of it.
         """
+        if name in _CLASS_PATHS:
+            return value
         if isinstance(value, Mapping):
             return {key: self.tree(one, str(key)) for key, one in value.items()}
-        if isinstance(value, list):
-            return [self.tree(one, name) for one in value]
+        if type(value) in (list, tuple):
+            return type(value)(self.tree(one, name) for one in value)
         if isinstance(value, str):
             return REDACTED if is_secret_name(name) and value else self.values(value)
         return value
