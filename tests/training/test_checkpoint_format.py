@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import random
+import resource
 import subprocess
 import sys
 import zipfile
@@ -160,6 +161,19 @@ def test_each_step_of_a_migration_is_taken_once(monkeypatch):
     assert migrate(Path("x"), {})["way"] == [1, 2, 3]
     assert migrate(Path("x"), {"tracknet_format": 3})["way"] == [3]
     assert "way" not in migrate(Path("x"), {"tracknet_format": 4})
+
+
+@pytest.mark.parametrize("room", [0, 64, 100, 1000, 20_000])
+def test_a_disk_that_takes_no_more_is_told_wherever_that_is(tmp_path, room):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "a.ckpt"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(TrackNetError, match=r"a\.ckpt: cannot be written: File too large; make room"):
+            write_checkpoint({"state_dict": {str(place): torch.ones(1000) for place in range(9)}}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(path, monkeypatch):

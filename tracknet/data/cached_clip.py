@@ -52,10 +52,13 @@ class CachedClip:
 
     @property
     def key(self) -> str:
-        """Name of the frames, which changes with them; empty for frames in memory."""
+        """Name of the frames, which changes with them."""
         if isinstance(self.frames, np.memmap) and self.frames.filename is not None:
             return Path(self.frames.filename).parent.name
-        return str(getattr(self.frames, "key", ""))
+        named = getattr(self.frames, "key", None)
+        return (
+            str(named) if named else hashlib.sha256(np.ascontiguousarray(self.frames).tobytes()).hexdigest()
+        )
 
     def row(self, frame: int) -> int:
         """Give the row in ``frames`` of a frame of the source.

@@ -165,12 +165,12 @@ def write_checkpoint(
             worth = None
             # Through a file of Python's own, whose errors say what the disk refused.
             with part.open("wb") as file:
-                torch.save(content, file)
+                _save(content, file)
             _refuse_code(part, path)
         else:
             # Without a name, so that it goes with the process; not in memory, which training may fill.
             with tempfile.TemporaryFile(dir=path.parent) as plain:
-                torch.save(content, plain)
+                _save(content, plain)
                 _refuse_code(plain, path)
                 worth = _compressed(plain, part, level)
         with zipfile.ZipFile(part, "a") as archive:
@@ -182,6 +182,19 @@ def write_checkpoint(
             file.seek(-_HEX, os.SEEK_END)
             file.write(digest.encode())
     return worth
+
+
+def _save(content: Mapping[str, Any], file: IO[bytes]) -> None:
+    """Let PyTorch write to a file, which complains of its own positions where the disk has refused a write."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):
+            reason = reason.__cause__ or reason.__context__
+        if reason is None:
+            raise
+        raise reason from error
 
 
 def _refuse_code(archive: Path | IO[bytes], path: Path) -> None:
