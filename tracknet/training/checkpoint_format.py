@@ -185,7 +185,7 @@ def write_checkpoint(
 
 
 def _save(content: Mapping[str, Any], file: IO[bytes]) -> None:
-    """Let PyTorch write to a file, which complains of its own positions where the disk has refused a write."""
+    """Let PyTorch write to a file; where a disk refuses, it complains of positions, not of the disk."""
     try:
         torch.save(content, file)
     except RuntimeError as error:
