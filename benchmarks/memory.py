@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.material import Bench, a_batch, a_tracker, a_trainer
 from benchmarks.measuring import Row, Target, paired, row
-from tracknet.training.callbacks import AdaptiveMicroBatch
+from tracknet.training.callbacks import ActivationCheckpointing, AdaptiveMicroBatch
 
 TITLE = "Memory of a training step"
 WINDOWS = 8
@@ -27,7 +27,7 @@ Figures = tuple[float, float]
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """Compare a batch in parts, smaller batches and contiguous tensors with a whole batch of 8 windows."""
+    """Compare a batch in parts, smaller batches and other ways with a whole batch of 8 windows."""
     rounds = bench.rounds(3)
     told = f"compact network, {WINDOWS} windows of {bench.crop[0]}x{bench.crop[1]}"
     for part in (4, 2, 1):
@@ -41,6 +41,9 @@ def measure(bench: Bench) -> Iterator[Row]:
         yield row(
             f"Memory of a batch of {windows} / of {WINDOWS}", "MB", _of(pairs, 0), None, "without parts"
         )
+    pairs = paired(lambda: _in_child(bench, again=True), lambda: _in_child(bench), rounds, warm=0)
+    yield row("Memory, activations again / kept", "MB", _of(pairs, 0), Target("at most", 1), told)
+    yield row("Time, activations again / kept", "s a step", _of(pairs, 1), None, "ActivationCheckpointing")
     pairs = paired(lambda: _in_child(bench), lambda: _in_child(bench, channels_last=False), rounds, warm=0)
     yield row("Memory, channels_last / contiguous", "MB", _of(pairs, 0), None, "channels_last is what we do")
     yield row("Time, channels_last / contiguous", "s a step", _of(pairs, 1), Target("at most", 1), told)
@@ -51,12 +54,16 @@ def _of(pairs: list[tuple[Figures, Figures]], which: int) -> list[tuple[float, f
 
 
 def _in_child(
-    bench: Bench, windows: int = WINDOWS, part: int | None = None, channels_last: bool = True
+    bench: Bench,
+    windows: int = WINDOWS,
+    part: int | None = None,
+    channels_last: bool = True,
+    again: bool = False,
 ) -> Figures:
     # Forked, so that the imports are neither repeated nor counted.
     context = multiprocessing.get_context("fork")
     told, tell = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(tell, bench, windows, part, channels_last))
+    process = context.Process(target=_train, args=(tell, bench, windows, part, channels_last, again))
     process.start()
     tell.close()
     try:
@@ -68,7 +75,9 @@ def _in_child(
     return result
 
 
-def _train(tell: Connection, bench: Bench, windows: int, part: int | None, channels_last: bool) -> None:
+def _train(
+    tell: Connection, bench: Bench, windows: int, part: int | None, channels_last: bool, again: bool
+) -> None:
     """Train in this process and tell what it took."""
     tracker = a_tracker(bench.crop)
     if not channels_last:
@@ -77,6 +86,7 @@ def _train(tell: Connection, bench: Bench, windows: int, part: int | None, chann
     steps = 2 if bench.quick or bench.most == 1 else 4
     clock = _Clock()
     callbacks: list[Callback] = [clock] if part is None else [clock, AdaptiveMicroBatch(part)]
+    callbacks += [ActivationCheckpointing()] if again else []
     trainer = a_trainer(bench.folder / "memory", callbacks, max_steps=steps)
     batches = [a_batch(tracker, windows, bench.crop)] * steps
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -190,7 +190,8 @@ def log_histogram(to: Loggers, tag: str, values: Any, step: int) -> None:
     def wandb(logger: WandbLogger) -> None:
         from wandb import Histogram
 
-        logger.log_metrics({tag: Histogram(np_histogram=(counts, edges))}, step)
+        told: dict[str, Any] = {tag: Histogram(np_histogram=(counts, edges))}
+        logger.log_metrics(told, step)
 
     def file(path: Path) -> None:
         bins = zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)

@@ -1,5 +1,6 @@
 """Callbacks that watch, time and record training."""
 
+from tracknet.training.callbacks.activation_checkpointing import ActivationCheckpointing
 from tracknet.training.callbacks.experiment import Report
 from tracknet.training.callbacks.finetuning import BackboneFreeze, PretrainedBackbone
 from tracknet.training.callbacks.hard_frames import HardFrameMining, HardFrameTarget
@@ -23,6 +24,7 @@ from tracknet.training.callbacks.retention import CheckpointRetention
 from tracknet.training.callbacks.run_record import RunRecord
 
 __all__ = [
+    "ActivationCheckpointing",
     "AdaptiveMicroBatch",
     "BackboneFreeze",
     "CheckpointRetention",
