@@ -11,10 +11,11 @@ match 2 of the shuttlecock trajectories and game 4 of tennis are not looked at b
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from tracknet.cli.train import main as train
 from tracknet.data.splits import select
@@ -97,7 +98,7 @@ def _train(options: argparse.Namespace, name: str, changes: list[str]) -> Path:
     words += ["--data.val", f"[{','.join(VAL)}]", "--data.test", f"[{','.join(TEST)}]"]
     words += ["--trainer.max_time", options.time, "--trainer.logger.init_args.save_dir", str(options.runs)]
     train(["fit", *words, "--trainer.logger.init_args.name", name, *changes])
-    newest = max(run.glob("version_*"), key=lambda path: int(path.name.rpartition("_")[2]))
+    newest: Path = max(run.glob("version_*"), key=lambda path: int(path.name.rpartition("_")[2]))
     return newest / "checkpoints" / "best.ckpt"
 
 
@@ -121,12 +122,12 @@ def _table(rallies: Sequence[LabelledTrajectory], methods: dict[str, GapFill]) -
     return [*rows, _row("all", total, [np.concatenate(found) for found in every.values()])]
 
 
-def _errors(method: GapFill, windows: dict[str, object], picked: range) -> np.ndarray:
+def _errors(method: GapFill, windows: Mapping[str, Tensor], picked: range) -> np.ndarray:
     """Distances in px of every frame of the gaps."""
     scale = np.array([SPACE[1], SPACE[0]])
     found = []
     for n in picked:
-        truth, visible, mask = (windows[name][n].numpy() for name in ("xy", "visible", "mask"))  # type: ignore[index]
+        truth, visible, mask = (windows[name][n].numpy() for name in ("xy", "visible", "mask"))
         hidden = np.flatnonzero(mask)
         start, stop = int(hidden[0]), int(hidden[-1]) + 1
         seen = visible & ~mask

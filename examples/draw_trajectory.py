@@ -45,4 +45,5 @@ def main(video: Path, table: Path, picture: Path, overlay: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), Path(sys.argv[4]) if len(sys.argv) > 4 else None)
+    video, table, picture, *overlay = (Path(word) for word in sys.argv[1:])
+    main(video, table, picture, overlay[0] if overlay else None)
