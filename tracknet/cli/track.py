@@ -317,7 +317,7 @@ def csv_path(output: Path | None, name: str) -> Path:
 
     Raises:
         UsageError: The name is not that of a CSV.
-        TrackNetError: The file is there and no trajectory, or its folder cannot be parser.
+        TrackNetError: The file is there and no trajectory, or its folder cannot be made.
     """
     path = _within(output or Path(), f"{name}_ball.csv")
     if path.suffix.lower() != ".csv":
@@ -333,7 +333,7 @@ def csv_path(output: Path | None, name: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrackNetError(f"{path.parent}: the folder cannot be parser: {error.strerror}") from error
+        raise TrackNetError(f"{path.parent}: the folder cannot be made: {error.strerror}") from error
     return path
 
 
