@@ -283,6 +283,14 @@ def test_without_optuna_and_without_torch():
     assert "--pruner" in done.stdout
 
 
+def test_a_killed_trial_that_was_the_last_combination():
+    study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler())
+    killed = study.ask({"optimizer.lr": CategoricalDistribution([0.1])})
+    killed.set_user_attr("process", dead_process())
+    assert sweep_run.put_back(study) == 1
+    assert [one.state for one in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
 @pytest.mark.slow
 def test_two_workers_that_are_killed(here):
     words = [sys.executable, "-m", "tracknet", "sweep", "rates.yaml", "--workers", "2"]

@@ -49,6 +49,11 @@ def rallies(tmp_path_factory):
         if layout == "generated":
             clips = [f"--data.{part}_rallies=1" for part in ("train", "val", "test")]
             return ["--data.root=generated", "--data.rally_frames=12", *clips]
+        if layout == "packed":
+            (_, flat), *_ = [word.split("=") for word in words("flat")]
+            packed = tmp_path_factory.mktemp(layout)
+            assert main(["data", "pack", flat, f"--output={packed}", "--size", "32", "64"]) == 0
+            return [f"--data.root={packed}"]
         if layout not in made:
             made[layout] = tmp_path_factory.mktemp(layout) / "rallies"
             generate_rallies(

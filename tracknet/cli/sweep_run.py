@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -204,7 +205,9 @@ def put_back(study: optuna.Study) -> int:
         if killed > RETRIES:
             told = f"its process was killed {killed} times; is there too little memory?"
             Trial(study, trial._trial_id).set_user_attr("failure", told)
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        # The state is set in any case; a sampler that has tried all would stop what does not run.
+        with suppress(RuntimeError):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         _again(study, deepcopy(trial))
     return len(dead)
 
