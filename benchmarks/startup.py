@@ -64,7 +64,7 @@ TYPED = {
 
 
 MOST = {"tracknet fit --print_config": 1.1}
-"""Stricter targets. That of the light commands stands for half a second, which is some 15 bare interpreters."""
+"""Stricter targets. That of the light commands stands for half a second: some 15 bare interpreters."""
 
 
 def measure(bench: Bench) -> Iterator[Row]:

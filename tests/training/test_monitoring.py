@@ -26,7 +26,7 @@ from tracknet.training.callbacks import (
     Throughput,
     TrainingNotices,
 )
-from tracknet.training.callbacks.monitoring import memory_use, replay, throughput
+from tracknet.training.callbacks.monitoring import memory_use, nonfinite, replay, throughput
 from tracknet.training.callbacks.monitoring.input_drift import appearance
 from tracknet.training.callbacks.monitoring.replay import RandomState, Recorded, run_again
 from tracknet.training.lightning_module import HeatmapTracker
@@ -261,6 +261,15 @@ def test_notices_in_words(tiny_rallies, tmp_path, bright_network, capsys, given,
 
 
 # NonFiniteGuard --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "finite"),
+    [(0.5, True), (-1e30, True), (float("inf"), False), (-float("inf"), False), (float("nan"), False)],
+)
+def test_gradients_whose_squares_overflow_are_finite(entry, finite):
+    gradients = [torch.ones(3, 2), torch.tensor([0.0, entry])]
+    assert bool(nonfinite._are_finite(gradients)) is finite
 
 
 class Spoilt(nn.Module):

@@ -112,8 +112,7 @@ class NonFiniteGuard(Callback):
         self._finite, self._batches = None, []
         gradients = [one.grad for one in pl_module.parameters() if one.grad is not None]
         if gradients and getattr(trainer.precision_plugin, "scaler", None) is None:
-            # The largest entry: sums of squares can overflow where no gradient does.
-            finite = finite & get_total_norm(gradients, norm_type=float("inf")).isfinite()
+            finite = finite & _are_finite(gradients)
         if trainer.world_size > 1:
             finite = trainer.strategy.reduce(finite.float(), reduce_op="mean") == 1
         before, self._checked_until = self._checked_until, trainer.global_step + 1
@@ -167,3 +166,9 @@ class NonFiniteGuard(Callback):
 
 def _float_buffers(module: LightningModule) -> list[Tensor]:
     return [one for one in module.buffers() if one.is_floating_point()]
+
+
+def _are_finite(gradients: list[Tensor]) -> Tensor:
+    """Say whether all entries are finite; their squares, whose sum may overflow, take a CPU least time."""
+    finite = get_total_norm(gradients).isfinite()
+    return finite if bool(finite) else get_total_norm(gradients, norm_type=float("inf")).isfinite()
