@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
@@ -559,3 +560,16 @@ def test_a_lost_loader_worker_is_told_with_what_can_be_done(capsys):
     ) as told:
         train.main(["fit"], lost)
     assert "--ckpt_path last" in str(told.value)
+
+
+def test_a_whole_number_stays_one_whatever_the_order_of_its_types():
+    parsed = Namespace(
+        limit_train_batches=1.0, limit_val_batches=0.5, precision="32-true", devices=2, max_time=None
+    )
+    given = {"limit_train_batches": 1, "limit_val_batches": 0.5, "precision": "32-true", "devices": 2}
+    train.keep_whole_numbers(parsed, given)
+    assert type(parsed.limit_train_batches) is int
+    assert parsed == Namespace(
+        limit_train_batches=1, limit_val_batches=0.5, precision="32-true", devices=2, max_time=None
+    )
+    train.keep_whole_numbers(parsed, None)

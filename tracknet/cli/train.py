@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -174,6 +174,8 @@ class TrackNetCLI(LightningCLI):
                 except SettingError as error:
                     options = command_options(parser, command[0] if command else None)
                     raise located(error, options, composed) from error
+            parsed = self.config[named] if command else self.config
+            keep_whole_numbers(parsed.trainer, composed.values.get("trainer"))
             self.composed = composed
         else:
             super().parse_arguments(parser, args)
@@ -320,6 +322,21 @@ class TrackNetCLI(LightningCLI):
         folders = {Path(folder) for folder in named if folder}
         files = [path for folder in folders for path in folder.glob("[!.]*.ckpt")]
         return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def keep_whole_numbers(parsed: Namespace, given: object) -> None:
+    """Make 1 of a 1.0 that was given as 1: to the trainer, these are one batch and all of them.
+
+    Python counts ``int | float`` and ``float | int`` as one type, and may hand out the one for the other, as
+    other packages have used it before; then a whole number is read as the other kind.
+
+    Args:
+        parsed: The trainer's settings as parsed.
+        given: The same as given.
+    """
+    for key, value in given.items() if isinstance(given, dict) else ():
+        if type(value) is int and type(parsed.get(key)) is float:
+            parsed[key] = value
 
 
 def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
