@@ -251,6 +251,8 @@ class TrackNetCLI(LightningCLI):
             without_secrets(self.config[self.subcommand] if self.subcommand else self.config), skip_none=False
         )
         trainer_config = self._get(self.config_init, "trainer") or {}
+        if hasattr(self, "composed"):
+            keep_whole_numbers(trainer_config, self.composed.values.get("trainer"))
         kwargs["plugins"] = with_checkpoints_of_ours(trainer_config.get("plugins"), config)
         if self.subcommand == "fit" and (path := self.config["fit"].get("ckpt_path")):
             for change in changes_since(Path(path), config) if Path(path).is_file() else ():
@@ -324,7 +326,7 @@ class TrackNetCLI(LightningCLI):
         return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def keep_whole_numbers(parsed: Namespace, given: object) -> None:
+def keep_whole_numbers(parsed: Namespace | dict[str, Any], given: object) -> None:
     """Make 1 of a 1.0 that was given as 1: to the trainer, these are one batch and all of them.
 
     Python counts ``int | float`` and ``float | int`` as one type, and may hand out the one for the other, as
