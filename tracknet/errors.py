@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class TrackNetError(Exception):
@@ -16,6 +16,28 @@ class UsageError(TrackNetError):
     """A wrong option, key or value: the command ends with this message and exit code 2."""
 
     exit_code = 2
+
+
+def reasons(error: BaseException) -> Iterator[BaseException]:
+    """Give an exception, what it was raised because of, and so on down to the first one.
+
+    Args:
+        error: The last of them.
+
+    Example:
+        >>> try:
+        ...     try:
+        ...         1 / 0
+        ...     except ZeroDivisionError as error:
+        ...         raise ValueError from error
+        ... except ValueError as error:
+        ...     print([type(reason).__name__ for reason in reasons(error)])
+        ['ValueError', 'ZeroDivisionError']
+    """
+    reason: BaseException | None = error
+    while reason is not None:
+        yield reason
+        reason = reason.__cause__ or reason.__context__
 
 
 def nearest(word: str, options: Iterable[str]) -> str:

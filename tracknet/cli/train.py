@@ -34,7 +34,7 @@ from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_
 from tracknet.configs import compose
 from tracknet.configs.crossing import crossing_faults
 from tracknet.data.whole_file import why_refused
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, reasons
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
@@ -223,12 +223,10 @@ class TrackNetCLI(LightningCLI):
             with limited(composed is not None and composed.trusted_only):
                 super().instantiate_classes()
         except ValueError as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, TrackNetError):
-                cause = cause.__cause__ or cause.__context__
-            if cause is None:
+            own = next((one for one in reasons(error) if isinstance(one, TrackNetError)), None)
+            if own is None:
                 raise
-            raise cause from None
+            raise own from None
         for built in (self.model, self.datamodule):
             # What loggers are told of; a class that needs its own keys has them in `hparams`.
             if (told := getattr(built, "_hparams_initial", None)) is not None:
@@ -394,16 +392,13 @@ def _get(attribute: str, model: LightningModule) -> Any:
     return getattr(model, attribute, None)
 
 
-def _lost_worker(error: BaseException | None) -> str:
+def _lost_worker(error: BaseException) -> str:
     """Give what PyTorch says of a worker that is gone.
 
     It says so wherever the process is at that moment: code that fails in turn has it as its reason.
     """
-    while error is not None:
-        if str(error).startswith("DataLoader worker"):
-            return str(error).partition("\n")[0].rstrip(". ")
-        error = error.__cause__ or error.__context__
-    return ""
+    told = next((str(one) for one in reasons(error) if str(one).startswith("DataLoader worker")), "")
+    return told.partition("\n")[0].rstrip(". ")
 
 
 def _mismatch(message: str) -> str:

@@ -25,7 +25,7 @@ from typing import IO, Any, Literal, TypedDict
 import torch
 
 from tracknet.data.whole_file import remove_leftovers, whole_file
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, reasons
 from tracknet.training.compression import (
     DEFAULT_LEVEL,
     Compression,
@@ -189,12 +189,10 @@ def _save(content: Mapping[str, Any], file: IO[bytes]) -> None:
     try:
         torch.save(content, file)
     except RuntimeError as error:
-        reason: BaseException | None = error
-        while reason is not None and not isinstance(reason, OSError):
-            reason = reason.__cause__ or reason.__context__
-        if reason is None:
+        refusal = next((one for one in reasons(error) if isinstance(one, OSError)), None)
+        if refusal is None:
             raise
-        raise reason from error
+        raise refusal from error
 
 
 def _refuse_code(archive: Path | IO[bytes], path: Path) -> None:
