@@ -89,7 +89,7 @@ def fork(folder: Path, words: list[str]) -> int:
 def final(folder: Path) -> list[dict]:
     """The checkpoints of the end that a run has left; one that was killed there has none, or two."""
     found = [torch.load(path, weights_only=True) for path in folder.rglob("last.ckpt")]
-    newest = max(content["global_step"] for content in found)
+    newest = max((content["global_step"] for content in found), default=None)
     return [content for content in found if content["global_step"] == newest]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data._utils import signal_handling
 
 
 class InterruptBetweenSteps(Callback):
@@ -25,6 +26,16 @@ class InterruptBetweenSteps(Callback):
         self._before: Any = None
         self._child_ended = False
         self._look_at_workers: Any = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over what PyTorch hears of processes that end, before the first of them begins."""
+        if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+            return
+        # PyTorch's own, set once, with its first worker: heard while that starts, it ends in a traceback.
+        getattr(signal_handling, "_set_SIGCHLD_handler", int)()
+        if callable(handler := signal.getsignal(signal.SIGCHLD)):
+            self._look_at_workers = handler
+            signal.signal(signal.SIGCHLD, self._note_end)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to Ctrl-C, unless somebody else does."""
@@ -45,7 +56,7 @@ class InterruptBetweenSteps(Callback):
         if batch_idx % trainer.accumulate_grad_batches == 0:
             if self._asked:
                 raise KeyboardInterrupt
-            self._wait_for_workers()
+            self._look()
 
     def on_validation_batch_start(
         self,
@@ -63,7 +74,7 @@ class InterruptBetweenSteps(Callback):
         """
         if self._asked:
             raise KeyboardInterrupt
-        self._wait_for_workers()
+        self._look()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen no longer."""
@@ -84,14 +95,9 @@ class InterruptBetweenSteps(Callback):
         self._asked = True
         rank_zero_info("Ctrl-C: training stops after this step; press it again to stop at once")
 
-    def _wait_for_workers(self) -> None:
-        """Take over what PyTorch hears of processes that end, and let it look at its own now."""
-        if self._look_at_workers is None and hasattr(signal, "SIGCHLD"):
-            handler = signal.getsignal(signal.SIGCHLD)
-            if callable(handler) and threading.current_thread() is threading.main_thread():
-                self._look_at_workers = handler
-                signal.signal(signal.SIGCHLD, self._note_end)
-        if self._child_ended:
+    def _look(self) -> None:
+        """Let PyTorch look at its workers now, should one have ended."""
+        if self._child_ended and self._look_at_workers is not None:
             self._child_ended = False
             self._look_at_workers(signal.SIGCHLD, None)
 
