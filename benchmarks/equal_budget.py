@@ -149,12 +149,15 @@ def train(name: str, folder: Path, config: dict[str, Any]) -> tuple[float, dict[
 
 def table(rows: Sequence[Trained]) -> str:
     """Draw the rows as Markdown, the best first."""
-    head = "| network | F1 | precision | recall | accuracy | steps | frames seen | CPU s a step | learning rate |"
-    lines = [f"{head} CPU min, all |", "|---|---|---|---|---|---|---|---|---|---|"]
+    head = "| network | F1 | precision | recall | accuracy | steps | frames seen "
+    lines = [
+        f"{head}| CPU s a step | learning rate | CPU min, all |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in sorted(rows, key=lambda one: -one.figures["val/f1"]):
-        figures = [f"{row.figures[f'val/{key}']:.3f}" for key in ("f1", "precision", "recall", "accuracy")]
+        found = [f"{row.figures[f'val/{key}']:.3f}" for key in ("f1", "precision", "recall", "accuracy")]
         seen = f"{row.steps:,} | {row.frames:,} | {row.step_cpu:.2f} | {row.rate:g} | {row.fit_cpu / 60:.1f}"
-        lines.append(f"| {' | '.join([row.name, *figures])} | {seen} |")
+        lines.append(f"| {' | '.join([row.name, *found])} | {seen} |")
     return "\n".join(lines) + "\n"
 
 

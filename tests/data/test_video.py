@@ -14,8 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tracknet.data import background as background_module
 from tracknet.data import video as video_module
-from tracknet.data.background import evenly_spaced, median_background, median_of, sample_frames
+from tracknet.data.background import (
+    background_and_frames,
+    evenly_spaced,
+    median_background,
+    median_of,
+    sample_frames,
+)
 from tracknet.data.geometry import resize_xy
 from tracknet.data.video import ImageFolder, VideoFile, VideoWriter, count_frames, open_source
 from tracknet.errors import TrackNetError
@@ -378,7 +385,7 @@ def test_the_background_has_no_ball(tmp_path):
 def test_a_long_video_is_sampled_at_its_keyframes(tmp_path, monkeypatch):
     source = open_source(encode(tmp_path / "clip.mp4", 120, g="5", sc_threshold="0"))
     assert numbers_of(sample_frames(source, None, 4)) == [0, 40, 79, 119]
-    monkeypatch.setattr(video_module, "LONG_VIDEO", 100)
+    monkeypatch.setattr(background_module, "LONG_VIDEO", 100)
     monkeypatch.setattr(VideoFile, "_decode_evenly", None)
     numbers = numbers_of(sample_frames(source, (32, 48), 12))
     assert all(number % 5 == 0 for number in numbers)
@@ -390,13 +397,13 @@ def test_a_long_video_is_sampled_at_its_keyframes(tmp_path, monkeypatch):
 
 def test_a_long_video_of_few_keyframes_is_decoded(tmp_path, monkeypatch):
     source = open_source(encode(tmp_path / "clip.mp4", 120, g="50", sc_threshold="0"))
-    monkeypatch.setattr(video_module, "LONG_VIDEO", 100)
+    monkeypatch.setattr(background_module, "LONG_VIDEO", 100)
     assert numbers_of(sample_frames(source, None, 8)) == evenly_spaced(120, 8)
 
 
 def test_a_video_that_cannot_seek_is_decoded(tmp_path, monkeypatch):
     source = open_source(encode(tmp_path / "clip.h264", 30, g="2"))
-    monkeypatch.setattr(video_module, "LONG_VIDEO", -1)
+    monkeypatch.setattr(background_module, "LONG_VIDEO", -1)
     assert numbers_of(sample_frames(source, None, 8)) == evenly_spaced(30, 8)
 
 
@@ -452,3 +459,26 @@ def test_real_rallies(real_data):
     labels = (real_data / "badminton" / "00008.csv").read_text().strip().splitlines()
     assert (rally.info.height, rally.info.width, rally.info.fps) == (720, 1280, 30)
     assert count_frames(rally) == sum(1 for _ in rally.frames((36, 64))) == len(labels) - 1
+
+
+@pytest.mark.parametrize("held", [0, 20, 29, 30, 31, 600])
+def test_the_background_comes_with_all_frames(tmp_path, monkeypatch, held):
+    source = open_source(encode(tmp_path / "clip.mp4", 30))
+    monkeypatch.setattr(background_module, "HELD_BYTES", held * 3 * 32 * 48)
+    opened = []
+    decoded = VideoFile._decoded
+    monkeypatch.setattr(VideoFile, "_decoded", lambda *given: opened.append(1) or decoded(*given))
+    background, frames = background_and_frames(source, (32, 48))
+    every = list(frames)
+    # Those that fit are decoded once, of the others some a second time.
+    assert len(opened) == (1 if held >= 30 else 2)
+    np.testing.assert_array_equal(every, list(source.frames((32, 48))))
+    np.testing.assert_array_equal(background, median_background(source, (32, 48)))
+
+
+def test_of_a_long_video_no_frames_are_held(tmp_path, monkeypatch):
+    source = open_source(encode(tmp_path / "clip.mp4", 120, g="5", sc_threshold="0"))
+    monkeypatch.setattr(background_module, "LONG_VIDEO", 100)
+    background, frames = background_and_frames(source, (32, 48))
+    np.testing.assert_array_equal(background, median_background(source, (32, 48)))
+    assert sum(1 for _ in frames) == 120

@@ -175,7 +175,7 @@ def test_each_frame_is_decoded_and_converted_once(mode, monkeypatch):
     original, converted = finder._channels_first, []
 
     def counting(images, device):
-        converted.extend(images[:, 0, 0, 0].tolist())
+        converted.extend(int(image[0, 0, 0]) for image in images)
         return original(images, device)
 
     monkeypatch.setattr(finder, "_channels_first", counting)
@@ -227,19 +227,19 @@ def test_flip_finds_the_mirrored_ball_in_the_mirrored_video(mode):
 
 
 def test_without_flip_this_detector_does_not_see_mirrored_pictures_alike():
-    pictures = [np.full((*SIZE, 3), 10, np.uint8) for _ in range(3)]
-    for picture in pictures:
+    pictures = [np.full((*SIZE, 3), 10, np.uint8) for _ in range(7)]
+    for picture in pictures[:3]:
         picture[1, 2] = 110
-    options = {"mode": "average"}
+
+    def columns(video, **options):
+        rows = tracked(video, Light(3, needs_background=True), mode="average", **options)
+        return [row.x for row in rows[:3]]
+
     source = Pictures(pictures)
-    assert [row.x for row in tracked(source, Light(3, needs_background=True), **options)] == [3.0] * 3
-    assert [row.x for row in tracked(mirrored(source), Light(3, needs_background=True), **options)] == [
-        6.0
-    ] * 3
+    assert columns(source) == [3.0] * 3
+    assert columns(mirrored(source)) == [6.0] * 3
     # With flip both columns beside it have half of the value, and the first of them is taken.
-    rows = tracked(source, Light(3, needs_background=True), mode="average", flip=True)
-    assert [row.x for row in rows] == [1.0] * 3
-    assert [row.confidence for row in rows] == pytest.approx([100 / 255 / 2] * 3)
+    assert columns(source, flip=True) == [1.0] * 3
 
 
 class TwoDots(Detector):

@@ -123,7 +123,7 @@ def cache(
         frames: Frames per window of the network; matters only where few frames are labelled, such as in
             OpenTTGames: what no window with a label can hold is left out.
         cache_dir: Folder of the cache; default ``$TRACKNET_CACHE`` or ``~/.cache/tracknet/frames``.
-        verify: Compare every byte of the clips that are there with the digest of their writing first, and
+        verify: Compare every byte of the clips that are there with the checksum of their writing first, and
             decode those again that are damaged.
 
     Returns:
@@ -147,7 +147,7 @@ def cache(
         for source in damaged:
             print(f"{source.path}: damaged in the frame cache; decoded again")
         if without:
-            print(f"{without} clip{'s' * (without != 1)} of an older tracknet, without a digest to compare")
+            print(f"{without} clip{'s' * (without != 1)} of an older tracknet, without a checksum to compare")
     store.build(sources)
     clips = f"{len(sources)} clip{'s' * (len(sources) != 1)}"
     print(f"{clips} at {size[0]}x{size[1]} (height x width) in the frame cache {store.root}")
@@ -231,7 +231,7 @@ def _add_cache(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="Compare every byte of the clips that are there with the digest of their writing first, and "
+        help="Compare every byte of the clips that are there with the checksum of their writing first, and "
         "decode those again that are damaged.",
     )
     parser.add_function_arguments(cache, as_group=False, skip={"roots", "size", "verify"})

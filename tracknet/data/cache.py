@@ -23,7 +23,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
-from tracknet.data.cached_clip import DIGEST, CachedClip, digest_of, load_clip
+from tracknet.data.cached_clip import CHECKSUM, CachedClip, checksum_of, load_clip
 from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.file_lock import locked
 from tracknet.data.progress import track_progress
@@ -35,7 +35,8 @@ CACHE_VERSION = 1  # part of each key: raise it when the same video would give o
 
 # What reading a file that is missing, cut short or overwritten ends in.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError)
-_KEPT = {"version", "source", "size", "frames", "stretches", DIGEST}  # keys of meta.json
+_OLDER = {"version", "source", "size", "frames", "stretches", "digest"}  # keys of meta.json, once
+_KEPT = {"version", "source", "size", "frames", "stretches", CHECKSUM}
 _HEADER = 128  # bytes of the header of frames.npy, the same for every number of frames
 _CHUNK = 1 << 20
 _MOVE = "choose another folder with TRACKNET_CACHE or the option for the root of the cache"
@@ -190,7 +191,7 @@ class FrameCache:
 
         Returns:
             The sources whose clips were damaged, which `build` builds again; and how many clips were built
-            by a version that kept no digest.
+            by a version that kept no such checksum.
 
         Raises:
             TrackNetError: A file of a source cannot be read, or a clip cannot be removed.
@@ -203,8 +204,10 @@ class FrameCache:
             try:
                 self._verified(folder)
                 meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-                without += meta.keys() <= _KEPT - {DIGEST}
-                if meta.keys() <= _KEPT and meta.get(DIGEST) in (None, digest_of(folder, meta)):
+                if meta.keys() <= _OLDER:
+                    without += 1
+                    continue
+                if meta.keys() <= _KEPT and meta[CHECKSUM] == checksum_of(folder, meta):
                     continue
             except _DAMAGE:
                 pass
@@ -329,7 +332,7 @@ class FrameCache:
             }
             if isinstance(source, Excerpt):
                 meta["stretches"] = source.stretches
-            meta[DIGEST] = digest_of(part, meta)
+            meta[CHECKSUM] = checksum_of(part, meta)
             with (part / "meta.json").open("wb") as file:
                 file.write(json.dumps(meta, indent=1).encode())
                 _sync(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from numpy.typing import ArrayLike
 from tracknet.data.labels import Labels
 from tracknet.data.video import Stretch
 
-DIGEST = "digest"
-"""Key of ``meta.json`` under which the hash of a clip lies; see `digest_of`."""
+CHECKSUM = "crc32"
+"""Key of ``meta.json`` under which the checksum of a clip lies; see `checksum_of`."""
 
 _CHUNK = 1 << 18
 
@@ -107,26 +108,29 @@ class LabelledClip:
     fps: float
 
 
-def digest_of(folder: Path, meta: Mapping[str, Any]) -> str:
-    """Hash all that is kept of a clip, its frames included.
+def checksum_of(folder: Path, meta: Mapping[str, Any]) -> str:
+    """Compute the CRC-32 of all that is kept of a clip, its frames included.
+
+    It is there for bits that flip, of which no single one escapes it, and costs a fifth of a cryptographic
+    hash; who may write to a cache could change that, too.
 
     Args:
         folder: Folder of the clip.
-        meta: What its ``meta.json`` holds; a digest in it does not count.
+        meta: What its ``meta.json`` holds; a checksum in it does not count.
 
     Returns:
-        40 hexadecimal digits.
+        8 hexadecimal digits.
 
     Raises:
         OSError: A file cannot be read.
     """
-    told = {name: value for name, value in meta.items() if name != DIGEST}
-    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=20)
+    told = {name: value for name, value in meta.items() if name != CHECKSUM}
+    checksum = zlib.crc32(json.dumps(told, sort_keys=True).encode())
     for name in ("background.npy", "frames.npy"):
         with (folder / name).open("rb") as file:
             while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()
+                checksum = zlib.crc32(chunk, checksum)
+    return f"{checksum:08x}"
 
 
 def load_clip(folder: Path) -> CachedClip:

@@ -20,7 +20,8 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from tracknet.data.background import evenly_spaced, median_background, sample_frames
+from tracknet.data import background
+from tracknet.data.background import background_and_frames, evenly_spaced, median_background, sample_frames
 from tracknet.data.video_writer import VideoWriter
 from tracknet.errors import TrackNetError, nearest
 
@@ -32,6 +33,7 @@ __all__ = [
     "VideoFile",
     "VideoInfo",
     "VideoWriter",
+    "background_and_frames",
     "count_frames",
     "median_background",
     "open_source",
@@ -39,7 +41,6 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-LONG_VIDEO = 3000  # frames; the background of a longer video is taken from its keyframes
 FALLBACK_FPS = 30.0
 
 Stretch = tuple[int, int]
@@ -216,7 +217,7 @@ class VideoFile(FrameSource):
         return self.info.frames or round(self._seconds * self.info.fps)
 
     def sample(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:  # noqa: D102
-        if self.estimate() > LONG_VIDEO:
+        if self.estimate() > background.LONG_VIDEO:
             keyframes = self._keyframes(size, samples)
             if len(keyframes) >= samples / 2:
                 return keyframes

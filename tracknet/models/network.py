@@ -48,17 +48,18 @@ def stack_frames(frames: Tensor, background: Tensor | None, mode: BackgroundMode
     Raises:
         ValueError: The mode needs a background and there is none.
     """
-    frames = _unit(frames)
     if mode != "none":
         if background is None:
             raise ValueError(f"background mode {mode!r} needs the median background of the clip")
-        background = _unit(background).unsqueeze(1)
+        background = background.unsqueeze(1)
         if mode == "concat":
             frames = torch.cat([background, frames], dim=1)
         else:
+            frames, background = _unit(frames), _unit(background)
             difference = (frames - background).abs_().sum(dim=2, keepdim=True).clamp_(max=1.0)
             frames = difference if mode == "subtract" else torch.cat([frames, difference], dim=2)
-    return frames.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    # Bytes are brought into order before they become floats, four times their size.
+    return _unit(frames.flatten(1, 2).contiguous(memory_format=torch.channels_last))
 
 
 def _unit(images: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class BallFinder(ABC):
         Returns:
             One tensor ``[3, H, W]`` for each.
         """
-        return list(_channels_first(np.stack(frames), self.device).unbind())
+        return list(_channels_first(frames, self.device).unbind())
 
     @abstractmethod
     def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
@@ -182,7 +182,7 @@ class HeatmapFinder(BallFinder):
 
     def load(self, frames: Sequence[np.ndarray]) -> list[Tensor]:
         """Bring frames to the device as float in 0..1, see `BallFinder.load`."""
-        return list(_channels_first(np.stack(frames), self.device).float().div_(255.0).unbind())
+        return list(_channels_first(frames, self.device).contiguous().float().div_(255.0).unbind())
 
     @torch.inference_mode()
     def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
@@ -269,12 +269,13 @@ def choose_finder(
 
 
 def _batch(windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    frames = torch.stack([torch.stack(list(window)) for window in windows])
+    every = [frame for window in windows for frame in window]
+    frames = torch.stack(every).unflatten(0, (len(windows), -1))
     return frames, None if background is None else background.expand(len(frames), -1, -1, -1)
 
 
-def _channels_first(images: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(images).to(device).movedim(-1, -3).contiguous()
+def _channels_first(images: Sequence[np.ndarray], device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.stack(images)).to(device).movedim(-1, -3)
 
 
 def _no_ball(number: int, confidence: float) -> TrajectoryRow:

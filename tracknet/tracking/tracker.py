@@ -15,7 +15,7 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from tracknet.data.progress import track_progress
 from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackground
-from tracknet.data.video import FrameSource, median_background
+from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.ensemble import Ensemble, place_weights
 from tracknet.tracking.finder import BallDetector, BallFinder, HeatmapDetector, choose_finder
@@ -119,11 +119,12 @@ def _rows(
     batch_size: int,
 ) -> Generator[list[TrajectoryRow], None, None]:
     """Give the rows of one batch of windows after the other."""
-    background = None
+    background, images = None, source.frames(detector.input_size)
     if detector.needs_background:
-        background = finder.load([median_background(source, detector.input_size)])[0]
+        still, images = background_and_frames(source, detector.input_size)
+        background = finder.load([still])[0]
     frame = 0
-    with closing(_decoded_ahead(_batches(source.frames(detector.input_size), batch_size * stride))) as parts:
+    with closing(_decoded_ahead(_batches(images, batch_size * stride))) as parts:
         frames = (loaded for part in parts for loaded in finder.load(part))
         windows = slide(frames, detector.frames, detector.outputs, stride)
         for batch in _batches(windows, batch_size):
