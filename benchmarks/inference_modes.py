@@ -1,6 +1,7 @@
 """What each way of tracking finds, and how fast it is, over labelled clips.
 
     python -m benchmarks.inference_modes --ckpt FILE --data ROOT [--clips 00009 00040] [--frames 60]
+        [--graphs best.onnx int8.onnx]
 
 Every figure comes from tracking the videos themselves, as ``tracknet track`` does. The frames a second are
 those of this machine; the ratio between two modes is what other machines share.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.measuring import Took
 from tracknet.data.clips import Clip
 from tracknet.data.geometry import resize_xy
 from tracknet.data.labels import read_labels
@@ -28,9 +30,9 @@ from tracknet.data.video import count_frames, open_source
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
-from tracknet.tracking.tracker import track
+from tracknet.tracking.onnx_detector import load_onnx
+from tracknet.tracking.tracker import BallDetector, track
 from tracknet.training.checkpoints import load_tracker
-from tracknet.training.lightning_module import HeatmapTracker
 
 VAL = ("00009", "00017", "00031", "00040", "00046", "00049")
 
@@ -66,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", nargs="+", default=list(VAL), help="names or patterns")
     parser.add_argument("--frames", type=int, help="only the first so many frames of each clip")
     parser.add_argument("--ways", nargs="+", help="only these rows of the table")
+    parser.add_argument("--graphs", nargs="+", type=Path, default=[], help="graphs of tracknet export, too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).parent / "results" / "inference_modes.md"
@@ -73,18 +76,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     clips = select(detect_layout(options.data).find(options.data)[0], options.clips)
     tracker = load_tracker(options.ckpt, options.device)
+    ways: list[tuple[Way, BallDetector]]
+    ways = [(way, tracker) for way in WAYS if not options.ways or way.name in options.ways]
+    ways += [
+        (Way(f"single, {path.stem} in ONNX Runtime", "single"), load_onnx(path)) for path in options.graphs
+    ]
     rows = []
-    for way in WAYS:
-        if options.ways and way.name not in options.ways:
-            continue
-        metrics, frames, seconds = BallMetrics("tracknetv2"), 0, 0.0
+    for way, detector in ways:
+        metrics, frames, spent = BallMetrics("tracknetv2"), 0, Took(0.0, 0.0)
         for clip in clips:
-            done, took = judge(tracker, clip, way, metrics, options.frames, options.device)
-            frames, seconds = frames + done, seconds + took
+            done, took = judge(detector, clip, way, metrics, options.frames, options.device)
+            frames, spent = frames + done, Took(spent.clock + took.clock, spent.cpu + took.cpu)
         found = metrics.compute()
         rows.append(
             f"| {way.name} | {found['f1']:.3f} | {found['precision']:.3f} | {found['recall']:.3f} "
-            f"| {frames / seconds:.2f} |"
+            f"| {frames / spent.clock:.2f} | {frames / spent.cpu:.2f} |"
         )
         print(rows[-1], flush=True)
     first = f" (the first {options.frames} frames of each)" if options.frames else ""
@@ -93,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"# Inference modes\n\n{len(clips)} clips: {', '.join(clip.name for clip in clips)}{first}; "
         f"{type(network).__name__}, {network.frames} frames a window, background {network.background}; "
         f"{metrics.label}; device {options.device}, {torch.get_num_threads()} threads.\n\n"
-        "| way | F1 | precision | recall | frames/s |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "| way | F1 | precision | recall | frames/s | frames a CPU second |\n|---|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n\n"
         f"Peak memory of the whole run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB. "
         "The mode causal makes the background of what it has seen; the others know that of the whole clip.\n"
     )
@@ -102,35 +110,35 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def judge(
-    tracker: HeatmapTracker, clip: Clip, way: Way, metrics: BallMetrics, limit: int | None, device: str
-) -> tuple[int, float]:
-    """Track one clip, add its frames to the metrics, and give their number and the seconds it took."""
+    detector: BallDetector, clip: Clip, way: Way, metrics: BallMetrics, limit: int | None, device: str
+) -> tuple[int, Took]:
+    """Track one clip, add its frames to the metrics, and give their number and what it took."""
     source = open_source(clip.video)
     size = (source.info.height, source.info.width)
     assert clip.labels is not None
     labels, _ = read_labels(clip.labels, count_frames(source), size)
     online = OnlineTracker() if way.online else None
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     with closing(
-        track(source, tracker, mode=way.mode, flip=way.flip, online=online, device=device, progress=False)
+        track(source, detector, mode=way.mode, flip=way.flip, online=online, device=device, progress=False)
     ) as stream:
         rows = list(islice(stream, limit))
-    seconds = time.monotonic() - started
+    took = Took(time.monotonic() - started, time.process_time() - cpu)
     count = len(rows)
     metrics.update(
-        _as_input(torch.tensor([[row.x, row.y] for row in rows]), size, tracker),
+        _as_input(torch.tensor([[row.x, row.y] for row in rows]), size, detector),
         torch.tensor([[row.visible for row in rows]]),
-        _as_input(torch.from_numpy(labels.xy[:count]), size, tracker),
+        _as_input(torch.from_numpy(labels.xy[:count]), size, detector),
         torch.from_numpy(labels.visible[None, :count]),
         torch.from_numpy(labels.labelled[None, :count]),
-        tracker.input_size,
+        detector.input_size,
         torch.tensor([size]),
     )
-    return count, seconds
+    return count, took
 
 
-def _as_input(xy: torch.Tensor, size: tuple[int, int], tracker: HeatmapTracker) -> torch.Tensor:
-    moved: torch.Tensor = resize_xy(xy.float(), size, tracker.input_size)
+def _as_input(xy: torch.Tensor, size: tuple[int, int], detector: BallDetector) -> torch.Tensor:
+    moved: torch.Tensor = resize_xy(xy.float(), size, detector.input_size)
     return moved[None]
 
 

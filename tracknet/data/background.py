@@ -98,10 +98,11 @@ def background_and_frames(
     frames = source.frames(size)
     fits = 0 if source.estimate() > LONG_VIDEO else HELD_BYTES // (3 * size[0] * size[1])
     held = deque(islice(frames, fits))
-    if held and (further := next(frames, None)) is None:
-        return median_of([held[i] for i in evenly_spaced(len(held), BACKGROUND_SAMPLES)]), _given(held)
-    if held:
+    further = next(frames, None) if held else None
+    if further is not None:
         held.append(further)
+    elif held:
+        return median_of([held[i] for i in evenly_spaced(len(held), BACKGROUND_SAMPLES)]), _given(held)
     return median_background(source, size), chain(_given(held), frames)
 
 

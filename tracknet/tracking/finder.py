@@ -270,7 +270,8 @@ def choose_finder(
 
 def _batch(windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> tuple[Tensor, Tensor | None]:
     every = [frame for window in windows for frame in window]
-    frames = torch.stack(every).unflatten(0, (len(windows), -1))
+    frames = torch.stack(every)
+    frames = frames.view(len(windows), -1, *frames.shape[1:])
     return frames, None if background is None else background.expand(len(frames), -1, -1, -1)
 
 
