@@ -1,9 +1,10 @@
 """Compare the speed of two networks: how fast they train, by `tracknet profile`, and what bounds them.
 
-Usage: python compare_speed.py ROOT wasb compact [options of tracknet fit ...]
+Usage: python compare_speed.py ROOT wasb monotrack [options of tracknet fit ...]
 
-ROOT holds rallies; `wasb` and `compact` are any two of `tracknet config list model`. Writes a profile of each
-(profile.html explains it) and speed.png.
+ROOT holds rallies; `wasb` and `monotrack` are any two of `tracknet config list model` whose windows have as
+many frames (`--model.network.frames 3` makes it so). Writes a profile of each (profile.html explains it) and
+speed.png.
 """
 
 from __future__ import annotations

@@ -128,7 +128,11 @@ def folder(tmp_path, monkeypatch):
     """A folder with what pages take for granted, as the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRACKNET_ENV", raising=False)
-    for run in ("RUN", "OTHER", "runs/rallies/version_0", "runs/my_camera/version_0"):
+    for run in (
+        "RUN",
+        "OTHER",
+        *(f"runs/{name}/version_0" for name in ("rallies", "my_rallies", "my_camera")),
+    ):
         (tmp_path / run / "checkpoints").mkdir(parents=True)
         for name in ("best", "last", "recent"):
             torch.save({"state_dict": {}}, tmp_path / run / "checkpoints" / f"{name}.ckpt")
@@ -314,7 +318,8 @@ TINY = {
 def test_marked_blocks_run_as_a_reader_runs_them(tmp_path, tiny_rallies, monkeypatch, capsys):
     """One page after the other, in one folder: later pages track with what the first one has trained."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(tiny_rallies, tmp_path / "rallies")
+    for name in ("rallies", "my_rallies"):
+        shutil.copytree(tiny_rallies, tmp_path / name)
     shutil.copy(tiny_rallies / "a.mp4", tmp_path / "match.mp4")
     for name, value in TINY.items():
         monkeypatch.setenv(f"TRACKNET_FIT__{name}", value)
