@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("cache", "loader", "step", "targets", "decoding", "tracking", "startup", "memory", "docs")
+PARTS = ("cache", "loader", "packed", "step", "targets", "decoding", "tracking", "startup", "memory", "docs")
 """Modules of this folder, each with a title ``TITLE`` and a function ``measure``."""
 
 

@@ -34,7 +34,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 
     def bare(workers: int) -> None:
         with ThreadPoolExecutor(workers) as pool:
-            for future in [pool.submit(_decode, file, bench.size) for file in files]:
+            for future in [pool.submit(decode, file, bench.size) for file in files]:
                 future.result()
 
     cores = usable_cores()
@@ -57,7 +57,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     )
 
 
-def _decode(path: Path, size: tuple[int, int]) -> None:
+def decode(path: Path, size: tuple[int, int]) -> None:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1

@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.material import Bench, a_batch, a_tracker
 from benchmarks.measuring import Row, Target, Took, paired, rate, row, seconds
+from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.windows import WindowDataset
 
 TITLE = "The loader"
 FOLD = 100
-Work = Callable[[], None]
 
 
 def measure(bench: Bench) -> Iterator[Row]:
@@ -33,27 +33,34 @@ def measure(bench: Bench) -> Iterator[Row]:
 
     batches = 3 if bench.quick else 25
     for workers in (0, 1, 2):
-        data = bench.a_data_module(workers)
-        feed = _endless(data.train_dataloader())
-        next(feed)
-
-        def take(feed: Iterator[Any] = feed) -> None:
-            for _ in range(batches):
-                next(feed)
-
-        def deliver(workers: int = workers, feed: Iterator[Any] = feed, take: Work = take) -> Took | float:
-            # What workers read ahead while the network ran does not count; their CPU time cannot be told.
-            for _ in range(2 * workers):
-                next(feed)
-            took = rate(take, batches * 4)()
-            return took.clock if workers else took
-
-        pairs = paired(deliver, rate(forward, 1), bench.rounds(5))
+        feed = delivery(bench.a_data_module(workers), batches)
+        pairs = paired(feed, rate(forward, 1), bench.rounds(5))
         del feed
         note = f"forward of the compact network, {gflop:.1f} GFLOP a frame; a step of training takes less"
         name = f"Loader with {workers} workers / what the network takes"
         yield row(name, "windows/s", pairs, Target("at least", 1.2) if gflop >= 1 else None, note)
     yield from _large(bench)
+
+
+def delivery(data: RallyDataModule, batches: int) -> Callable[[], Took | float]:
+    """Give what takes batches of a training loader and tells the windows a second.
+
+    What workers read ahead while others had their turn does not count, and their CPU time cannot be told.
+    """
+    feed = _endless(data.train_dataloader())
+    next(feed)
+
+    def take() -> None:
+        for _ in range(batches):
+            next(feed)
+
+    def deliver() -> Took | float:
+        for _ in range(2 * data.num_workers):
+            next(feed)
+        took = rate(take, batches * data.batch_size)()
+        return took.clock if data.num_workers else took
+
+    return deliver
 
 
 def _large(bench: Bench) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Callback
@@ -22,48 +23,78 @@ from tracknet.training.callbacks import ActivationCheckpointing, AdaptiveMicroBa
 
 TITLE = "Memory of a training step"
 WINDOWS = 8
+SMALLER = (4, 2)
 Figures = tuple[float, float]
 """MB above what was there before, and the seconds of the fastest step but the first."""
 
 
+class Way(NamedTuple):
+    """How a step is done.
+
+    Attributes:
+        windows: Windows of the batch.
+        part: Windows that go through the network at once; None for all.
+        channels_last: Whether the colours of a pixel lie side by side, as we do.
+        again: Whether activations are computed again in the backward pass.
+    """
+
+    windows: int = WINDOWS
+    part: int | None = None
+    channels_last: bool = True
+    again: bool = False
+
+
 def measure(bench: Bench) -> Iterator[Row]:
-    """Compare a batch in parts, smaller batches and other ways with a whole batch of 8 windows."""
-    rounds = bench.rounds(3)
+    """Compare a batch in parts, smaller batches and other ways with a whole one of 8 windows; 4 and 2 too."""
     told = f"compact network, {WINDOWS} windows of {bench.crop[0]}x{bench.crop[1]}"
     for part in (4, 2, 1):
-        pairs = paired(lambda n=part: _in_child(bench, WINDOWS, n), lambda: _in_child(bench), rounds, warm=0)  # type: ignore[misc]
+        pairs = _pairs(bench, Way(part=part), Way())
         yield row(f"Memory in parts of {part} / whole", "MB", _of(pairs, 0), Target("at most", 1), told)
         yield row(
             f"Time in parts of {part} / whole", "s a step", _of(pairs, 1), None, "the gradients are the same"
         )
-    for windows in (4, 2):
-        pairs = paired(lambda n=windows: _in_child(bench, n), lambda: _in_child(bench), rounds, warm=0)  # type: ignore[misc]
+    for windows in SMALLER:
+        pairs = _pairs(bench, Way(windows), Way())
         yield row(
             f"Memory of a batch of {windows} / of {WINDOWS}", "MB", _of(pairs, 0), None, "without parts"
         )
-    pairs = paired(lambda: _in_child(bench, again=True), lambda: _in_child(bench), rounds, warm=0)
+    pairs = _pairs(bench, Way(again=True), Way())
     yield row("Memory, activations again / kept", "MB", _of(pairs, 0), Target("at most", 1), told)
     yield row("Time, activations again / kept", "s a step", _of(pairs, 1), None, "ActivationCheckpointing")
-    pairs = paired(lambda: _in_child(bench), lambda: _in_child(bench, channels_last=False), rounds, warm=0)
+    pairs = _pairs(bench, Way(), Way(channels_last=False))
     yield row("Memory, channels_last / contiguous", "MB", _of(pairs, 0), None, "channels_last is what we do")
     yield row("Time, channels_last / contiguous", "s a step", _of(pairs, 1), Target("at most", 1), told)
+    for windows in SMALLER:
+        yield from _smaller(bench, Way(windows))
+
+
+def _smaller(bench: Bench, whole: Way) -> Iterator[Row]:
+    """Compare each way with another one for a smaller batch."""
+    ways = {
+        "in parts of 1 / whole": (whole._replace(part=1), whole),
+        "activations again / kept": (whole._replace(again=True), whole),
+        "channels_last / contiguous": (whole, whole._replace(channels_last=False)),
+    }
+    for name, (ours, reference) in ways.items():
+        pairs = _pairs(bench, ours, reference)
+        yield row(f"Memory of a batch of {whole.windows}, {name}", "MB", _of(pairs, 0))
+
+
+def _pairs(bench: Bench, ours: Way, reference: Way) -> list[tuple[Figures, Figures]]:
+    return paired(
+        lambda: _in_child(bench, ours), lambda: _in_child(bench, reference), bench.rounds(3), warm=0
+    )
 
 
 def _of(pairs: list[tuple[Figures, Figures]], which: int) -> list[tuple[float, float]]:
     return [(ours[which], reference[which]) for ours, reference in pairs]
 
 
-def _in_child(
-    bench: Bench,
-    windows: int = WINDOWS,
-    part: int | None = None,
-    channels_last: bool = True,
-    again: bool = False,
-) -> Figures:
+def _in_child(bench: Bench, way: Way) -> Figures:
     # Forked, so that the imports are neither repeated nor counted.
     context = multiprocessing.get_context("fork")
     told, tell = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(tell, bench, windows, part, channels_last, again))
+    process = context.Process(target=_train, args=(tell, bench, way))
     process.start()
     tell.close()
     try:
@@ -75,20 +106,18 @@ def _in_child(
     return result
 
 
-def _train(
-    tell: Connection, bench: Bench, windows: int, part: int | None, channels_last: bool, again: bool
-) -> None:
+def _train(tell: Connection, bench: Bench, way: Way) -> None:
     """Train in this process and tell what it took."""
     tracker = a_tracker(bench.crop)
-    if not channels_last:
+    if not way.channels_last:
         tracker.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         tracker.network.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
     steps = 2 if bench.quick or bench.most == 1 else 4
     clock = _Clock()
-    callbacks: list[Callback] = [clock] if part is None else [clock, AdaptiveMicroBatch(part)]
-    callbacks += [ActivationCheckpointing()] if again else []
+    callbacks: list[Callback] = [clock] if way.part is None else [clock, AdaptiveMicroBatch(way.part)]
+    callbacks += [ActivationCheckpointing()] if way.again else []
     trainer = a_trainer(bench.folder / "memory", callbacks, max_steps=steps)
-    batches = [a_batch(tracker, windows, bench.crop)] * steps
+    batches = [a_batch(tracker, way.windows, bench.crop)] * steps
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     trainer.fit(tracker, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

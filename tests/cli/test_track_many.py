@@ -11,10 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 
-from tracknet.cli import track_workers
+from tracknet.cli import track_workers, video_tracker
 from tracknet.cli.main import main as tracknet
 from tracknet.cli.processes import Worker
 from tracknet.errors import UsageError
@@ -129,7 +131,7 @@ def test_what_is_done_is_skipped_and_said_so(here, ckpt, tiny_rallies, tmp_path,
 
 def test_ctrl_c_loses_nothing(here, ckpt, monkeypatch, tiny_rallies, capsys):
     shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
-    plain = track_workers.track
+    plain = video_tracker.track
 
     def stopped_in_the_second(source, *args, **kwargs):
         for row in plain(source, *args, **kwargs):
@@ -139,7 +141,7 @@ def test_ctrl_c_loses_nothing(here, ckpt, monkeypatch, tiny_rallies, capsys):
 
     words = ["track", "../films", "--ckpt", str(ckpt)]
     with monkeypatch.context() as patch:
-        patch.setattr(track_workers, "track", stopped_in_the_second)
+        patch.setattr(video_tracker, "track", stopped_in_the_second)
         assert tracknet(words) == 130
     assert "stopped; 2 videos are left: the same command goes on" in capsys.readouterr().err
     assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "open", "court 2/d.mp4": "open"}
@@ -173,7 +175,16 @@ def test_what_is_wrong_for_all_ends_at_once(here, ckpt, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["../films", "--overlay"], "--overlay is for one video"),
+        (
+            ["../films", "--overlay", "a.csv"],
+            "--overlay a.csv: expected a folder for many videos, found a file",
+        ),
+        (["../films", "--overlay", "new.mp4"], "--overlay new.mp4: expected a folder for many videos"),
+        (["../films", "--output=../films", "--overlay"], "a_overlay.mp4: the overlay would lie among"),
+        (
+            ["b.mp4", "b_overlay.mp4", "--overlay", "."],
+            "is one of the videos, and the overlay of b.mp4 would be",
+        ),
         (["../films", "--output", "-"], "--output - is for one video"),
         (["../films", "--output", "a.csv"], "--output a.csv: expected a folder for many videos"),
         (["../films", "--drop_late"], "--drop_late is for live streams"),
@@ -183,6 +194,8 @@ def test_what_is_wrong_for_all_ends_at_once(here, ckpt, capsys, monkeypatch):
 )
 def test_wrong_words(here, words, message, capsys):
     (here / "a.csv").touch()
+    (here / "b.mp4").touch()
+    (here / "b_overlay.mp4").touch()
     (here / "frames").mkdir()
     code = tracknet(["track", *words, "--ckpt", "b.ckpt"])
     err = capsys.readouterr().err
@@ -192,6 +205,132 @@ def test_wrong_words(here, words, message, capsys):
     else:
         assert code == 2
         assert message in err
+
+
+def pictures(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_an_overlay_of_each_video(here, ckpt, tiny_rallies, capsys):
+    def run(*words):
+        return tracknet(["track", "../films", "--ckpt", str(ckpt), *words])
+
+    assert run("--overlay", "drawn") == 1
+    assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "failed", "court 2/d.mp4": "tracked"}
+    assert "76 frames in" in capsys.readouterr().err  # each is tracked, and drawn into
+    drawn = sorted(path.relative_to("drawn").as_posix() for path in Path("drawn").rglob("*.*"))
+    assert drawn == ["a_overlay.mp4", "court 2/d_overlay.mp4"]
+    # The same pictures as those of one video by itself.
+    alone = [
+        "track",
+        str(tiny_rallies / "a.mp4"),
+        "--ckpt",
+        str(ckpt),
+        "--output=one.csv",
+        "--overlay=one.mp4",
+    ]
+    assert tracknet(alone) == 0
+    assert np.array_equal(pictures("drawn/a_overlay.mp4"), pictures("one.mp4"))
+    assert len(pictures("drawn/court 2/d_overlay.mp4")) == 17
+    # Nothing is tracked or drawn twice, whether or not overlays are asked for, and a later broken video is.
+    shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
+    before = {
+        path: path.stat().st_mtime_ns for path in [*Path("drawn").rglob("*"), *Path("tracked").rglob("*_*")]
+    }
+    assert run("--overlay", "drawn") == 0
+    assert states("tracked") == {"a.mp4": "skipped", "broken.mp4": "tracked", "court 2/d.mp4": "skipped"}
+    assert run() == 0
+    assert run("--overlay", "drawn") == 0
+    assert set(states("tracked").values()) == {"skipped"}
+    assert (
+        before.items()
+        <= {
+            path: path.stat().st_mtime_ns
+            for path in [*Path("drawn").rglob("*"), *Path("tracked").rglob("*_*")]
+        }.items()
+    )
+
+
+def test_what_is_missing_or_older_is_drawn(here, ckpt, tiny_rallies, capsys):
+    def run(*words):
+        return tracknet(["track", "../films", "--ckpt", str(ckpt), *words])
+
+    shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
+    assert run() == 0
+    rows = Path("tracked/a_ball.csv").read_bytes(), Path("tracked/a_ball.csv").stat().st_mtime_ns
+    assert run("--overlay") == 0
+    out, err = capsys.readouterr()
+    assert "3 drawn" in out
+    assert "drawing 3 videos: [1/3] a.mp4: overlay of 21 frames drawn" in err
+    assert summary("tracked")["a.mp4"]["frames_with_ball"] == "19"
+    overlays = [Path(f"tracked/{name}_overlay.mp4") for name in ("a", "broken", "court 2/d")]
+    assert [len(pictures(path)) for path in overlays] == [21, 20, 17]
+    # Missing, cut short, older than a trajectory that somebody corrected; with another trail.
+    overlays[0].unlink()
+    assert run("--overlay") == 0
+    assert states("tracked") == {"a.mp4": "drawn", "broken.mp4": "skipped", "court 2/d.mp4": "skipped"}
+    overlays[1].write_bytes(overlays[1].read_bytes()[:-100])
+    corrected = Path("tracked/court 2/d_ball.csv")
+    corrected.write_text(corrected.read_text().replace("16,0,0.00,0.00", "16,1,40.00,30.00"))
+    plain = pictures(overlays[2])[-1]
+    assert run("--overlay") == 0
+    assert states("tracked") == {"a.mp4": "skipped", "broken.mp4": "drawn", "court 2/d.mp4": "drawn"}
+    assert (pictures(overlays[2])[-1] != plain).any()
+    assert "16,1,40.00,30.00" in corrected.read_text()
+    assert run("--overlay", "--trail", "0") == 0
+    assert set(states("tracked").values()) == {"drawn"}
+    assert (Path("tracked/a_ball.csv").read_bytes(), Path("tracked/a_ball.csv").stat().st_mtime_ns) == rows
+    assert run("--overlay", "--trail", "0", "--overwrite") == 0
+    assert set(states("tracked").values()) == {"tracked"}
+
+
+def test_an_overlay_that_fails_does_not_stop_the_others(here, ckpt, tiny_rallies, monkeypatch, capsys):
+    shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
+    Path("drawn").mkdir()
+    Path("drawn/court 2").write_text("a file where a folder is needed")
+    plain = track_workers.render_overlay
+
+    def stopped_at_broken(source, rows, path, *args, **kwargs):
+        def stopping():
+            yield from rows
+            raise ZeroDivisionError("by nought")
+
+        wrong = source.path.name == "broken.mp4"
+        plain(source, stopping() if wrong else rows, path, *args, **kwargs)
+
+    words = ["track", "../films", "--ckpt", str(ckpt), "--overlay", "drawn"]
+    with monkeypatch.context() as patch:
+        patch.setattr(track_workers, "render_overlay", stopped_at_broken)
+        assert tracknet(words) == 1
+    assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "failed", "court 2/d.mp4": "failed"}
+    assert [path.name for path in Path("drawn").iterdir() if path.is_file() and path.suffix] == [
+        "a_overlay.mp4"
+    ]
+    err = capsys.readouterr().err
+    kept = "; the trajectory is whole: tracked/"
+    assert f"../films/broken.mp4: ZeroDivisionError: by nought{kept}broken_ball.csv\n" in err
+    assert "drawn/court 2/d_overlay.mp4: cannot be written: " in err
+    assert f"{kept}court 2/d_ball.csv\n" in err
+    Path("drawn/court 2").unlink()
+    assert tracknet(words) == 0
+    assert states("tracked") == {"a.mp4": "skipped", "broken.mp4": "drawn", "court 2/d.mp4": "drawn"}
+
+
+def test_ctrl_c_in_an_overlay(here, ckpt, tiny_rallies, monkeypatch, capsys):
+    shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
+    words = ["track", "../films", "--ckpt", str(ckpt), "--overlay"]
+    with monkeypatch.context() as patch:
+        patch.setattr("tracknet.tracking.overlay.BallPen.draw", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert tracknet(words) == 130
+    assert "stopped; 3 videos are left: the same command goes on" in capsys.readouterr().err
+    assert sorted(path.name for path in Path("tracked").iterdir()) == [
+        "a_ball.csv",
+        "a_ball.json",
+        "summary.csv",
+    ]
+    assert tracknet(words) == 0
+    assert states("tracked") == {"a.mp4": "drawn", "broken.mp4": "tracked", "court 2/d.mp4": "tracked"}
 
 
 def test_a_summary_of_something_else_is_left_alone(here, ckpt, capsys):
@@ -233,6 +372,8 @@ def test_one_video_or_many(tmp_path):
         "9.MKV": "9_ball.csv",
         "rallies/10.mp4": "rallies/10_ball.csv",
     }
+    overlays = [job.overlay for job in find_jobs([tmp_path / "rallies"], out, tmp_path / "drawn")]
+    assert overlays == [tmp_path / "drawn/9_overlay.mp4", tmp_path / "drawn/10_overlay.mp4"]
     # What has been written is not read as a video, nor are two written to one file.
     touch(out / "9_overlay.mp4", tmp_path / "rallies/10.avi", tmp_path / "more/10.mp4")
     assert [name for name in found(".") if name.startswith("out")] == []
@@ -253,11 +394,11 @@ def test_a_process_that_dies_takes_only_its_video_with_it(here, compact, tiny_ra
     shutil.copy(tiny_rallies / "c.mp4", "../films/c.mp4")
     send = Worker.send
 
-    def killed_at_c(worker, job):
-        if job.name == "c.mp4":
+    def killed_at_c(worker, so_far):
+        if so_far.job.name == "c.mp4":
             worker.process.kill()
             worker.process.join()
-        send(worker, job)
+        send(worker, so_far)
 
     monkeypatch.setattr(Worker, "send", killed_at_c)
     assert tracknet(["track", "../films", "--ckpt", str(compact), "--processes", "2"]) == 1
@@ -272,6 +413,20 @@ def test_a_process_that_dies_takes_only_its_video_with_it(here, compact, tiny_ra
     assert "2 of 4 videos failed" in capsys.readouterr().err
     assert tracknet(["track", "../films", "--ckpt", str(compact), "--processes", "2", "--step", "2"]) == 2
     assert "a step of 2 goes with" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_overlays_by_several_processes(here, compact, capsys):
+    words = ["track", "../films", "--ckpt", str(compact), "--processes", "2", "--overlay", "drawn"]
+    assert tracknet(words) == 1
+    assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "failed", "court 2/d.mp4": "tracked"}
+    assert "76 frames in" in capsys.readouterr().err
+    assert len(pictures("drawn/a_overlay.mp4")) == 21
+    Path("drawn/a_overlay.mp4").unlink()
+    Path("drawn/court 2/d_overlay.mp4").unlink()
+    assert tracknet(words) == 1
+    assert states("tracked") == {"a.mp4": "drawn", "broken.mp4": "failed", "court 2/d.mp4": "drawn"}
+    assert len(pictures("drawn/court 2/d_overlay.mp4")) == 17
 
 
 @pytest.mark.slow

@@ -7,14 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Literal, TextIO
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tracknet.cli.engines import Engine, load_detector
+from tracknet.cli.engines import Engine
 from tracknet.cli.trusting import add_trust
 from tracknet.data.running_background import BACKGROUND_SECONDS
 from tracknet.errors import TrackNetError, UsageError, nearest
@@ -35,6 +34,9 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
+
+UNNAMED = Path("VIDEO_overlay.mp4")
+"""Stands for ``--overlay`` without a value."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Choice = Literal["none", "online"]
@@ -74,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
         return track_many(videos, processes, overwrite, **chosen)
     if processes > 1:
         raise UsageError("--processes is for many videos; one video is tracked by one process")
+    if chosen["overlay"] == UNNAMED:
+        chosen["overlay"] = Path()
     return track_video(videos[0], **chosen)
 
 
@@ -102,11 +106,11 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--overlay",
         nargs="?",
-        const=Path(),
+        const=UNNAMED,
         type=Path,
         metavar="MP4",
-        help="Video to write with the ball drawn in, or a folder for it; "
-        "without a value VIDEO_overlay.mp4 in the current folder.",
+        help="Video to write with the ball drawn in, or a folder for it; without a value VIDEO_overlay.mp4 "
+        "in the current folder. Of many videos, a folder; without a value, beside their trajectories.",
     )
     add_trust(parser)
     return parser
@@ -182,7 +186,6 @@ def track_video(
     from tracknet.data.stream import is_live
     from tracknet.data.video import open_source
 
-    online = OnlineTracker(max_jump) if tracker == "online" else None
     if is_live(str(video)):
         from tracknet.cli.live import track_stream
 
@@ -192,7 +195,7 @@ def track_video(
             ckpt,
             output,
             flip=flip,
-            online=online,
+            online=OnlineTracker(max_jump) if tracker == "online" else None,
             drop_late=drop_late,
             background_seconds=background_seconds,
             device=device,
@@ -211,49 +214,36 @@ def track_video(
     if overlay is not None:
         overlay = _overlay_path(overlay, name, video)
 
-    import torch
-
+    from tracknet.cli.video_tracker import TrackSettings, VideoTracker
     from tracknet.tracking.overlay import render_overlay
-    from tracknet.tracking.rectification import rectify
-    from tracknet.tracking.tracker import track
 
-    fill = None
-    if rectifier is not None:
-        from tracknet.cli.rectifier import choose_fill
-
-        fill = choose_fill(rectifier)
-    detector, place = load_detector(ckpt, device, engine, threshold)
-
-    started = time.monotonic()
-    tracked = track(
-        source,
-        detector,
+    settings = TrackSettings(
+        ckpt=ckpt,
         mode=mode or "single",
         step=step,
         flip=flip,
-        online=online,
-        batch_size=batch_size,
-        device=place,
+        max_jump=max_jump if tracker == "online" else None,
         background_seconds=background_seconds,
+        batch_size=batch_size,
+        device=device,
+        engine=engine,
+        threshold=threshold,
+        rectifier=rectifier,
+        max_gap=max_gap,
     )
+    finder = VideoTracker(settings, progress=True)
+    started = time.monotonic()
     try:
-        with closing(tracked) as found:
-            size = (source.info.height, source.info.width)
-            rows = found if fill is None else rectify(found, fill, size, max_gap)
+        with finder.rows(source) as rows:
             if to_screen:
-                summary = write_rows(sys.stdout, rows, filled=fill is not None)
+                summary = write_rows(sys.stdout, rows, filled=finder.fills)
             else:
-                summary = write_trajectory(output, rows, filled=fill is not None)
+                summary = write_trajectory(output, rows, filled=finder.fills)
     except TrajectoryInterrupted as stop:
         print(f"stopped; the {stop.summary.frames} frames before are in {stop.path}", file=sys.stderr)
         return INTERRUPTED
-    except torch.OutOfMemoryError as error:
-        raise TrackNetError(
-            f"no memory left on {place} with --batch_size {batch_size}: use a smaller one"
-        ) from error
-    print_summary(
-        summary, time.monotonic() - started, detector.threshold, sys.stderr if to_screen else sys.stdout
-    )
+    talk = sys.stderr if to_screen else sys.stdout
+    print_summary(summary, time.monotonic() - started, finder.threshold, talk)
     if to_screen:
         return 0
     print(f"trajectory: {output}", flush=True)

@@ -13,8 +13,9 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloa
 
 from tracknet.cli.engines import Engine
 from tracknet.cli.runs_shown import print_table
-from tracknet.cli.track import Choice, Device
-from tracknet.cli.track_workers import TrackSettings, track_here, track_in_processes
+from tracknet.cli.track import OVERLAY_SUFFIXES, UNNAMED, Choice, Device
+from tracknet.cli.track_workers import Orders, track_here, track_in_processes
+from tracknet.cli.video_tracker import TrackSettings
 from tracknet.data.progress import track_progress
 from tracknet.data.stream import is_live
 from tracknet.data.video import open_source
@@ -31,7 +32,6 @@ from tracknet.tracking.batch import (
     done_before,
     find_jobs,
     write_summary,
-    write_told,
 )
 from tracknet.tracking.modes import Mode
 
@@ -71,7 +71,7 @@ def track_many(
         overwrite: Track also what is there.
         ckpt: See `track_video`.
         output: Folder for the trajectories and the summary.
-        overlay: Refused, as are ``-`` for the output and `drop_late`.
+        overlay: Folder for the overlays; `UNNAMED` for that of the trajectories, None for no overlays.
         mode: See `track_video`.
         step: See `track_video`.
         flip: See `track_video`.
@@ -83,7 +83,7 @@ def track_many(
         device: See `track_video`.
         engine: See `track_video`.
         threshold: See `track_video`.
-        trail: Of no use without an overlay.
+        trail: See `track_video`.
         rectifier: See `track_video`.
         max_gap: See `track_video`.
 
@@ -91,13 +91,12 @@ def track_many(
         Exit code, see `track_videos`.
 
     Raises:
-        UsageError: An option that is for one video; and as `track_videos`.
+        UsageError: An option that is for one video, or a file where many need a folder; and as
+            `track_videos`.
         TrackNetError: As `track_videos`.
     """
     if drop_late:
         raise UsageError("--drop_late is for live streams; a file waits")
-    if overlay is not None:
-        raise UsageError("--overlay is for one video; track it once more by itself to see it")
     if output == Path("-"):
         raise UsageError("--output - is for one video; many have a folder")
     settings = TrackSettings(
@@ -114,25 +113,31 @@ def track_many(
         rectifier=rectifier,
         max_gap=max_gap,
     )
-    return track_videos(videos, settings, output, processes, overwrite)
+    folder = _folder("--output", output or TRACKED)
+    overlays = folder if overlay == UNNAMED else overlay and _folder("--overlay", overlay)
+    return track_videos(videos, settings, folder, overlays, trail, processes, overwrite)
 
 
 def track_videos(
     videos: Sequence[str],
     settings: TrackSettings,
-    output: Path | None = None,
+    output: Path = TRACKED,
+    overlays: Path | None = None,
+    trail: NonNegativeInt = 12,
     processes: PositiveInt = 1,
     overwrite: bool = False,
 ) -> int:
     """Find the ball in many videos; one that fails does not stop the others.
 
-    A trajectory that is there, whole and made with the same checkpoint and settings, is left as it is. The
-    summary is on disk after each video, so that a killed command can be given again.
+    A trajectory that is there, whole and made with the same checkpoint and settings, is left as it is, and so
+    is an overlay of it. The summary is on disk after each video, so that a killed command can be given again.
 
     Args:
         videos: Video files, folders of videos, folders of images.
         settings: How to track.
-        output: Folder for the trajectories and the summary; default ``tracked`` in the current folder.
+        output: Folder for the trajectories and the summary.
+        overlays: Folder for the videos with the ball drawn in; None for none.
+        trail: Frames of the trail in them.
         processes: Videos that are tracked at once.
         overwrite: Track also what is there.
 
@@ -145,26 +150,22 @@ def track_videos(
     """
     if live := next((one for one in videos if is_live(one)), None):
         raise UsageError(f"{live}: live streams are tracked one at a time, each with a command of its own")
-    folder = output or TRACKED
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder}: expected a folder for many videos, found a file")
-    jobs = find_jobs([Path(one).expanduser() for one in videos], folder)
-    check_summary(folder)
-    made = how_made(settings)
-    outcomes = {job: Outcome(job, "open") for job in jobs}
-    for job in [] if overwrite else jobs:
-        if before := done_before(job, made):
-            outcomes[job] = before
-    left = [job for job in jobs if outcomes[job].status == "open"]
+    jobs = find_jobs([Path(one).expanduser() for one in videos], output, overlays)
+    check_summary(output)
+    orders = Orders(settings, how_made(settings), trail)
+    outcomes = {
+        job: Outcome(job, "open") if overwrite else done_before(job, orders.made, trail) for job in jobs
+    }
+    left = [one for one in outcomes.values() if one.status == "open"]
     if skipped := len(jobs) - len(left):
         print(f"{skipped} of {len(jobs)} videos are done and skipped (--overwrite tracks them again)")
-    remove_leftovers(folder / SUMMARY)
+    remove_leftovers(output / SUMMARY)
     stopped = False
     try:
-        _track(left, len(jobs), settings, made, processes, outcomes, folder)
+        _track(left, orders, processes, outcomes, output)
     except KeyboardInterrupt:
         stopped = True
-    summary = write_summary(folder, outcomes.values())
+    summary = write_summary(output, outcomes.values())
     print_table(list(COLUMNS), [one.cells() for one in outcomes.values()])
     counts = {status: _count(outcomes, status) for status in get_args(Status)}
     print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
@@ -198,42 +199,46 @@ def how_made(settings: TrackSettings) -> dict[str, Value]:
     return told
 
 
+def _folder(option: str, path: Path) -> Path:
+    """Refuse what is, or is named like, one file."""
+    is_video = path.suffix.lower() in OVERLAY_SUFFIXES and not path.is_dir()
+    if is_video or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{option} {path}: expected a folder for many videos, found a file")
+    return path
+
+
 def _track(
-    left: list[VideoJob],
-    total: int,
-    settings: TrackSettings,
-    made: dict[str, Value],
+    left: list[Outcome],
+    orders: Orders,
     processes: int,
     outcomes: dict[VideoJob, Outcome],
     folder: Path,
 ) -> None:
-    """Track what is left, and note each video as soon as it is done."""
+    """Do what is left, and note each video as soon as it is done."""
     if not left:
         return
-    frames = sum(_estimate(job) for job in left)
-    done = total - len(left)
-    with track_progress(frames or None, "frames", f"tracking {len(left)} videos") as bar:
+    frames = sum(_estimate(one) for one in left)
+    done = len(outcomes) - len(left)
+    work = "tracking" if any(not one.has_trajectory for one in left) else "drawing"
+    with track_progress(frames or None, "frames", f"{work} {len(left)} videos") as bar:
         tell = bar.advance
         if processes > 1 and len(left) > 1:
-            results = track_in_processes(left, settings, min(processes, len(left)), tell)
+            results = track_in_processes(left, orders, min(processes, len(left)), tell)
         else:
-            results = track_here(left, settings, tell)
+            results = track_here(left, orders, tell)
         with closing(results):
             for outcome in results:
-                if outcome.status == "tracked":
-                    try:
-                        write_told(outcome, made)
-                    except TrackNetError as error:  # the video has gone, say
-                        outcome = Outcome(outcome.job, "failed", reason=str(error))
                 outcomes[outcome.job] = outcome
                 write_summary(folder, outcomes.values())
                 done += 1
-                bar.note(f"[{done}/{total}] {_in_short(outcome)}")
+                bar.note(f"[{done}/{len(outcomes)}] {_in_short(outcome)}")
 
 
 def _in_short(outcome: Outcome) -> str:
     if outcome.status == "failed":
         return f"failed: {outcome.reason}"
+    if outcome.status == "drawn":
+        return f"{outcome.job.name}: overlay of {outcome.frames} frames drawn"
     rate = outcome.frames / max(outcome.seconds, 1e-6)
     return f"{outcome.job.name}: {outcome.frames} frames, ball in {outcome.balls}, {rate:.1f} frames/s"
 
@@ -242,9 +247,11 @@ def _count(outcomes: dict[VideoJob, Outcome], status: Status) -> int:
     return sum(one.status == status for one in outcomes.values())
 
 
-def _estimate(job: VideoJob) -> int:
+def _estimate(left: Outcome) -> int:
+    """Give the frames that are to be gone through: to track them, and again to draw into them."""
+    times = int(not left.has_trajectory) + int(left.job.overlay is not None)
     try:
-        return open_source(job.video).estimate()
+        return times * open_source(left.job.video).estimate()
     except TrackNetError:
         return 0  # it fails when its turn comes
 

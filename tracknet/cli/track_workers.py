@@ -6,116 +6,95 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from tracknet.cli.engines import Engine, load_detector
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
-from tracknet.cli.rectifier import choose_fill
-from tracknet.cli.track import Device, csv_path
+from tracknet.cli.track import csv_path
+from tracknet.cli.video_tracker import TrackSettings, VideoTracker
 from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError, UsageError
-from tracknet.tracking.batch import Outcome, VideoJob
-from tracknet.tracking.modes import Mode
-from tracknet.tracking.online import OnlineTracker
-from tracknet.tracking.rectification import rectify
-from tracknet.tracking.tracker import track
-from tracknet.tracking.trajectory import TrajectoryRow, TrajectorySummary, partial_path, write_trajectory
+from tracknet.tracking.batch import Outcome, Value, VideoJob, write_told
+from tracknet.tracking.overlay import render_overlay
+from tracknet.tracking.trajectory import TrajectoryRow, partial_path, read_trajectory, write_trajectory
 
 _TOLD_EVERY = 0.5  # seconds between two reports of a process
 
 Tell = Callable[[int], None]
 
 
-class TrackSettings(NamedTuple):
-    """How to track; see `track_video` for the meaning."""
+class Orders(NamedTuple):
+    """What is done with each of many videos.
 
-    ckpt: Path
-    mode: Mode
-    step: int | None
-    flip: bool
-    max_jump: float | None
-    background_seconds: float
-    batch_size: int
-    device: Device
-    engine: Engine
-    threshold: float | None
-    rectifier: str | None
-    max_gap: int
+    Attributes:
+        settings: How to track.
+        made: What decides on a trajectory, written beside each.
+        trail: Frames of the trail in the overlays.
+    """
+
+    settings: TrackSettings
+    made: dict[str, Value]
+    trail: int
 
 
-class VideoTracker:
-    """Tracks one video after the other with one detector.
+class BatchTracker:
+    """Tracks one of many videos after the other, and draws those of their overlays that are wanted.
 
     Args:
-        settings: How; `max_jump` is None without the online tracker.
+        orders: What is done with each.
 
     Raises:
         TrackNetError: The checkpoint, the rectifier or the device cannot be used.
     """
 
-    def __init__(self, settings: TrackSettings) -> None:
-        self._settings = settings
-        self._fill = None if settings.rectifier is None else choose_fill(settings.rectifier)
-        self._detector, self._place = load_detector(
-            settings.ckpt, settings.device, settings.engine, settings.threshold
-        )
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._tracker = VideoTracker(orders.settings)
 
-    def track(self, job: VideoJob, tell: Tell) -> Outcome:
-        """Track a video.
+    def finish(self, so_far: Outcome, tell: Tell) -> Outcome:
+        """Do what is left to do of a video.
 
         Args:
-            job: The video.
+            so_far: The video, and whether its trajectory is there.
             tell: Is told of frames that are done.
 
         Returns:
-            What became of it: tracked or failed.
+            What became of it: tracked, drawn or failed.
 
         Raises:
             UsageError: The settings do not go with the checkpoint, whatever the video.
             KeyboardInterrupt: Ctrl-C; the frames so far are in ``NAME.partial.csv``.
         """
-        started = time.monotonic()
+        job, kept = so_far.job, ""
         try:
-            summary = self._written(job, tell)
+            outcome = so_far._replace(status="drawn") if so_far.has_trajectory else self._track(job, tell)
+            if job.overlay is not None:
+                kept = f"; the trajectory is whole: {job.csv}"
+                self._draw(outcome, tell)
         except UsageError:
             raise
-        except torch.OutOfMemoryError:
-            size = self._settings.batch_size
-            reason = f"no memory left on {self._place} with --batch_size {size}: use a smaller one"
-            return Outcome(job, "failed", reason=f"{job.video}: {reason}")
         except TrackNetError as error:
-            return Outcome(job, "failed", reason=str(error))
+            return Outcome(job, "failed", reason=f"{error}{kept}")
         except Exception as error:  # whatever a file brings about, the others are to be tracked
-            return Outcome(job, "failed", reason=f"{job.video}: {type(error).__name__}: {error}")
-        partial_path(job.csv).unlink(missing_ok=True)
-        return Outcome(job, "tracked", summary.frames, summary.visible, time.monotonic() - started)
+            return Outcome(job, "failed", reason=f"{job.video}: {type(error).__name__}: {error}{kept}")
+        return outcome
 
-    def _written(self, job: VideoJob, tell: Tell) -> TrajectorySummary:
-        settings = self._settings
+    def _track(self, job: VideoJob, tell: Tell) -> Outcome:
+        started = time.monotonic()
         path = csv_path(job.csv, job.csv.stem)
-        source = open_source(job.video)
-        tracked = track(
-            source,
-            self._detector,
-            mode=settings.mode,
-            step=settings.step,
-            flip=settings.flip,
-            online=None if settings.max_jump is None else OnlineTracker(settings.max_jump),
-            batch_size=settings.batch_size,
-            device=self._place,
-            background_seconds=settings.background_seconds,
-            progress=False,
-        )
-        with closing(tracked):
-            size = (source.info.height, source.info.width)
-            fill = self._fill
-            rows = tracked if fill is None else rectify(tracked, fill, size, settings.max_gap)
-            return write_trajectory(path, _counted(rows, tell), filled=fill is not None)
+        with self._tracker.rows(open_source(job.video)) as rows:
+            summary = write_trajectory(path, _counted(rows, tell), filled=self._tracker.fills)
+        partial_path(job.csv).unlink(missing_ok=True)
+        outcome = Outcome(job, "tracked", summary.frames, summary.visible, time.monotonic() - started)
+        write_told(outcome, self._orders.made)
+        return outcome
+
+    def _draw(self, outcome: Outcome, tell: Tell) -> None:
+        job, trail = outcome.job, self._orders.trail
+        assert job.overlay is not None
+        rows = _counted(read_trajectory(job.csv), tell)
+        render_overlay(open_source(job.video), rows, job.overlay, trail, progress=False)
+        write_told(outcome, self._orders.made, trail)
 
 
 def _counted(rows: Iterable[TrajectoryRow], tell: Tell) -> Iterator[TrajectoryRow]:
@@ -124,14 +103,12 @@ def _counted(rows: Iterable[TrajectoryRow], tell: Tell) -> Iterator[TrajectoryRo
         tell(1)
 
 
-def track_here(
-    jobs: Sequence[VideoJob], settings: TrackSettings, tell: Tell
-) -> Generator[Outcome, None, None]:
+def track_here(left: Sequence[Outcome], orders: Orders, tell: Tell) -> Generator[Outcome, None, None]:
     """Track videos in this process, one after the other.
 
     Args:
-        jobs: The videos.
-        settings: How.
+        left: The videos, and which of them have trajectories.
+        orders: What is done with each.
         tell: Is told of frames that are done.
 
     Yields:
@@ -140,19 +117,19 @@ def track_here(
     Raises:
         TrackNetError: No video can be tracked.
     """
-    tracker = VideoTracker(settings)
-    for job in jobs:
-        yield tracker.track(job, tell)
+    tracker = BatchTracker(orders)
+    for so_far in left:
+        yield tracker.finish(so_far, tell)
 
 
 def track_in_processes(
-    jobs: Sequence[VideoJob], settings: TrackSettings, processes: int, tell: Tell
+    left: Sequence[Outcome], orders: Orders, processes: int, tell: Tell
 ) -> Generator[Outcome, None, None]:
     """Track several videos at once, each in a process; one that dies takes only its video with it.
 
     Args:
-        jobs: The videos.
-        settings: How.
+        left: The videos, and which of them have trajectories.
+        orders: What is done with each.
         processes: How many; they share the cores and the GPUs.
         tell: Is told of frames that are done.
 
@@ -162,13 +139,14 @@ def track_in_processes(
     Raises:
         TrackNetError: No video can be tracked.
     """
-    left = deque(jobs)
+    waiting = deque(left)
     at: dict[Worker, tuple[int, VideoJob]] = {}
 
     def give(place: int, worker: Worker | None = None) -> None:
-        worker = worker or Worker(_serve, settings, place, processes)
-        at[worker] = (place, left.popleft())
-        worker.send(at[worker][1])
+        worker = worker or Worker(_serve, orders, place, processes)
+        so_far = waiting.popleft()
+        at[worker] = (place, so_far.job)
+        worker.send(so_far)
 
     try:
         for place in range(processes):
@@ -184,7 +162,7 @@ def track_in_processes(
                 place, job = at[worker]
                 yield _lost(job, worker) if said is DIED else said
                 del at[worker]
-                if left:
+                if waiting:
                     give(place, None if said is DIED else worker)
                 else:
                     worker.end()
@@ -201,7 +179,7 @@ def _lost(job: VideoJob, worker: Worker) -> Outcome:
     return Outcome(job, "failed", reason=reason)
 
 
-def _serve(calls: Connection, settings: TrackSettings, place: int, processes: int) -> None:
+def _serve(calls: Connection, orders: Orders, place: int, processes: int) -> None:
     """Track what is asked for, until nobody asks any more; runs in a process of its own."""
     # Ctrl-C reaches all processes of a terminal; the first one decides, and then says SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -217,9 +195,9 @@ def _serve(calls: Connection, settings: TrackSettings, place: int, processes: in
 
     try:
         take_share(place, processes)
-        tracker = VideoTracker(settings)
+        tracker = BatchTracker(orders)
         while True:
-            outcome = tracker.track(calls.recv(), tell)
+            outcome = tracker.finish(calls.recv(), tell)
             calls.send(waiting)
             calls.send(outcome)
             waiting = 0

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ SUMMARY = "summary.csv"
 COLUMNS = ("file", "frames", "frames_with_ball", "fps", "seconds", "status", "reason")
 """Columns of the summary; fps is the speed of the tracking, in frames a second."""
 
-Status = Literal["tracked", "skipped", "failed", "open"]
+Status = Literal["tracked", "drawn", "skipped", "failed", "open"]
 Value = str | int | float | bool | None
 
 
@@ -30,11 +30,13 @@ class VideoJob(NamedTuple):
         video: Video file, or folder of images.
         name: What it is called in the summary: its path below the folder that was named.
         csv: The trajectory.
+        overlay: The video with the ball drawn in; None where none is wanted.
     """
 
     video: Path
     name: str
     csv: Path
+    overlay: Path | None = None
 
 
 class Outcome(NamedTuple):
@@ -42,10 +44,11 @@ class Outcome(NamedTuple):
 
     Attributes:
         job: The video.
-        status: ``skipped`` was done before, ``open`` was not reached.
-        frames: Frames of the trajectory.
+        status: ``drawn`` got an overlay for the trajectory that was there, ``skipped`` was done before,
+            ``open`` was not reached.
+        frames: Frames of the trajectory; 0 where there is none.
         balls: Those with a ball.
-        seconds: Time that the tracking took; of a skipped video, when it was tracked.
+        seconds: Time that the tracking took, when it was tracked.
         reason: Why it failed or was skipped.
     """
 
@@ -56,9 +59,14 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     reason: str = ""
 
+    @property
+    def has_trajectory(self) -> bool:
+        """Whether the trajectory is there."""
+        return self.frames > 0
+
     def cells(self) -> list[str]:
         """Give the row of the summary."""
-        if self.status not in ("tracked", "skipped"):
+        if self.status in ("failed", "open"):
             return [self.job.name, "", "", "", "", self.status, self.reason]
         rate = self.frames / max(self.seconds, 1e-6)
         figures = [str(self.frames), str(self.balls), f"{rate:.1f}", f"{self.seconds:.1f}"]
@@ -92,7 +100,7 @@ def holds_videos(path: Path) -> bool:
     return not images and bool(below)
 
 
-def find_jobs(paths: Sequence[Path], output: Path) -> list[VideoJob]:
+def find_jobs(paths: Sequence[Path], output: Path, overlays: Path | None = None) -> list[VideoJob]:
     """Find the videos in files and folders.
 
     Folders are searched as deep as they go, hidden ones excepted: for video files, and where there are none
@@ -102,28 +110,34 @@ def find_jobs(paths: Sequence[Path], output: Path) -> list[VideoJob]:
         paths: Files, folders of videos, folders of images.
         output: Where the trajectories go, each in the folder of the same name as that of its video, as
             ``NAME_ball.csv``.
+        overlays: Where the videos with the ball drawn in go, in the same way, as ``NAME_overlay.mp4``; None
+            for none.
 
     Returns:
         The videos in natural order, each once.
 
     Raises:
-        UsageError: No video is found, two trajectories would be one file, or a folder may be one video or
-            many.
+        UsageError: No video is found, two trajectories would be one file, an overlay would be taken for a
+            video, or a folder may be one video or many.
         TrackNetError: A folder cannot be read.
     """
     found: dict[Path, tuple[Path, Path]] = {}
-    skip = frozenset({output.resolve()})
+    skip = frozenset(folder.resolve() for folder in (output, overlays) if folder is not None)
+    searched = []
     for path in paths:
         if not holds_videos(path):
             found.setdefault(path.resolve(), (path, Path(path.resolve().name)))
             continue
+        searched.append(path)
         around = Path(path.resolve().name) if len(paths) > 1 else Path()
         for video in _below(path, skip):
             found.setdefault(video.resolve(), (video, around / video.relative_to(path)))
-    jobs = list(_named(list(found.values()), output))
+    jobs = list(_named(list(found.values()), output, overlays))
     if not jobs:
         expected = f"expected files in {', '.join(sorted(VIDEO_SUFFIXES))}, or folders of images"
         raise UsageError(f"{', '.join(map(str, paths))}: no video found; {expected}")
+    for job in jobs:
+        _check_overlay(job, frozenset(found), searched, skip)
     return jobs
 
 
@@ -139,18 +153,19 @@ def told_of(csv_file: Path) -> Path:
     return csv_file.with_suffix(".json")
 
 
-def write_told(outcome: Outcome, made: Mapping[str, Value]) -> None:
+def write_told(outcome: Outcome, made: Mapping[str, Value], trail: int | None = None) -> None:
     """Write beside a trajectory how it was made.
 
     Args:
         outcome: The video, tracked.
         made: The checkpoint and the settings.
+        trail: Frames of the trail in its overlay; None while there is none.
 
     Raises:
         TrackNetError: It cannot be written.
     """
     job = outcome.job
-    told = {
+    told: dict[str, Any] = {
         "video": str(job.video),
         "print": print_of(job.video),
         "made": dict(made),
@@ -158,30 +173,45 @@ def write_told(outcome: Outcome, made: Mapping[str, Value]) -> None:
         "frames_with_ball": outcome.balls,
         "seconds": round(outcome.seconds, 3),
     }
+    if trail is not None and job.overlay is not None:
+        told["overlay"] = {"trail": trail, "print": print_of(job.overlay)}
     with whole_file(told_of(job.csv)) as part:
         part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def done_before(job: VideoJob, made: Mapping[str, Value]) -> Outcome | None:
-    """Find out whether a trajectory is there, whole, of this video, and made the same way.
+def done_before(job: VideoJob, made: Mapping[str, Value], trail: int = 0) -> Outcome:
+    """Find out whether a trajectory is there, whole, of this video, and made the same way; and its overlay.
 
     Args:
         job: The video.
         made: The checkpoint and the settings, as `write_told` had them.
+        trail: Frames of the trail in the overlay.
 
     Returns:
-        What became of it then; None where it is to be tracked.
+        What became of it then: skipped where nothing is left to do; else open, with the figures of the
+        trajectory where only its overlay is missing, or older than the trajectory.
     """
     try:
         told: dict[str, Any] = json.loads(told_of(job.csv).read_text(encoding="utf-8"))
         with job.csv.open("rb") as file:
             rows = sum(1 for _ in file) - 1
         if told["made"] != made or told["print"] != print_of(job.video) or told["frames"] != rows:
-            return None
+            return Outcome(job, "open")
         figures = (int(told["frames"]), int(told["frames_with_ball"]), float(told["seconds"]))
     except (OSError, TrackNetError, ValueError, KeyError, TypeError):
-        return None
+        return Outcome(job, "open")
+    if job.overlay is not None and not _is_drawn(job.overlay, job.csv, told.get("overlay"), trail):
+        return Outcome(job, "open", *figures)
     return Outcome(job, "skipped", *figures, "done before with the same checkpoint and settings")
+
+
+def _is_drawn(overlay: Path, trajectory: Path, told: object, trail: int) -> bool:
+    """Say whether an overlay is there, whole, with this trail, and of the trajectory as it is now."""
+    try:
+        newer = overlay.stat().st_mtime_ns >= trajectory.stat().st_mtime_ns
+        return newer and told == {"trail": trail, "print": print_of(overlay)}
+    except (OSError, TrackNetError):
+        return False
 
 
 def write_summary(folder: Path, outcomes: Iterable[Outcome]) -> Path:
@@ -220,7 +250,7 @@ def check_summary(folder: Path) -> None:
             raise TrackNetError(f"{path}: exists and is no summary of videos; choose another --output")
 
 
-def _named(found: Sequence[tuple[Path, Path]], output: Path) -> Iterator[VideoJob]:
+def _named(found: Sequence[tuple[Path, Path]], output: Path, overlays: Path | None) -> Iterator[VideoJob]:
     """Give each video a trajectory of its own; files that differ in their endings only keep these."""
     short = {video: name if video.is_dir() else name.with_suffix("") for video, name in found}
     shared: dict[Path, int] = defaultdict(int)
@@ -236,7 +266,28 @@ def _named(found: Sequence[tuple[Path, Path]], output: Path) -> Iterator[VideoJo
                 "goes with an --output each, or name the folder around both"
             )
         taken[target] = video
-        yield VideoJob(video, name.as_posix(), target)
+        overlay = overlays and overlays / stem.with_name(f"{stem.name}_overlay.mp4")
+        yield VideoJob(video, name.as_posix(), target, overlay)
+
+
+def _check_overlay(job: VideoJob, videos: Set[Path], searched: Sequence[Path], skip: frozenset[Path]) -> None:
+    """Refuse an overlay that is one of the videos, or would be taken for one by the next command."""
+    if job.overlay is None:
+        return
+    overlay = job.overlay.resolve()
+    if overlay in videos:
+        raise UsageError(
+            f"{job.overlay}: is one of the videos, and the overlay of {job.video} would be written over it; "
+            "leave it out, or choose another folder for --overlay"
+        )
+    for folder in searched:
+        root = folder.resolve()
+        between = [one for one in overlay.parents if root in one.parents]
+        if root in overlay.parents and not any(one in skip or one.name.startswith(".") for one in between):
+            raise UsageError(
+                f"{job.overlay}: the overlay would lie among the videos of {folder}, and the next command "
+                "would track it as one of them; give --overlay a folder elsewhere"
+            )
 
 
 def _below(folder: Path, skip: frozenset[Path]) -> list[Path]:
