@@ -32,10 +32,11 @@ from tracknet.training.checkpoint_format import (
 from tracknet.training.compression import DEFAULT_LEVEL, Method, ZstdLevel, in_words, require_zstandard
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.records.redaction import Redactor
-from tracknet.trust import check_recipe, limited, refusal_of, remember
+from tracknet.trust import check_recipe, is_boundless, limited, refusal_of, remember
 
 _LONGEST_REASON = 300
 _KEYS_SHOWN = 5
+_MOST_VALUES = 10_000_000
 _OURS = {"pytorch-lightning_version", "hyper_parameters", "rectifier"}
 
 
@@ -287,6 +288,10 @@ def read_checkpoint(path: Path) -> Any:
         raise
     except Exception as error:  # damaged files raise nearly anything
         raise TrackNetError(f"{path}: not a readable checkpoint: {_fault(path, error)}") from error
+    if is_boundless(content, _MOST_VALUES):
+        raise TrackNetError(
+            f"{path}: not a readable checkpoint: its lists and names unfold to more than {_MOST_VALUES:,} values"
+        )
     if isinstance(content, dict) and "state_dict" in content and not _OURS.isdisjoint(content):
         return migrate(path, content)
     return content
