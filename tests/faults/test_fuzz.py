@@ -26,7 +26,7 @@ from .inputs import write_tracker
 
 
 @pytest.mark.usefixtures("bright_network")
-@pytest.mark.parametrize(("name", "count"), [("csv", 300), ("checkpoint", 25)])
+@pytest.mark.parametrize(("name", "count"), [("csv", 300), ("checkpoint", 25), ("packed", 120)])
 def test_some_changed_files(tmp_path, name, count):
     campaign = fuzz(TARGETS[name], tmp_path, seed=7, count=count)
     assert campaign.findings == {}

@@ -59,7 +59,8 @@ class TestZip:
         tracemalloc.stop()
 
     @pytest.mark.parametrize(
-        "words", ["checkpoint inspect a.ckpt", "checkpoint verify a.ckpt", "checkpoint import a.ckpt -o b.ckpt"]
+        "words",
+        ["checkpoint inspect a.ckpt", "checkpoint verify a.ckpt", "checkpoint import a.ckpt -o b.ckpt"],
     )
     def test_by_the_commands_too(self, words, bomb, capsys):
         words = words.replace("-o", "--output").split()

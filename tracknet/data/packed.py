@@ -267,4 +267,3 @@ class PackedBackground:
 @lru_cache(maxsize=_BACKGROUNDS)
 def _decoded(background: PackedBackground) -> np.ndarray:
     return background.pack.background(background.spans)
-
