@@ -15,6 +15,7 @@ import torch
 
 from tracknet.configs import find_config
 from tracknet.configs.tree import read_tree
+from tracknet.data.labels import read_labels
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoint_format import read_metadata, write_checkpoint
 from tracknet.training.checkpoint_report import report_checkpoint
@@ -86,6 +87,14 @@ def test_yaml_that_is_no_configuration(tmp_path, text, says):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=says):
         read_tree(find_config(str(path)))
+
+
+def test_a_heading_of_invisible_characters_is_told_in_few_words(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("filA " + "\ufeff" * 51, encoding="utf-8")
+    (fault,) = read_labels(path, 8, (64, 96))[1]
+    assert fault.kind == "missing-column"
+    assert len(fault.message) < 500
 
 
 @pytest.mark.parametrize(
