@@ -32,12 +32,12 @@ from .fuzz_packed import packed_files, read_packed
 
 HEAD = """# Files changed at random
 
-`python -m tests.faults.fuzz --minutes 10 --target TARGET --seed SEED --table FILE`, a row each time. Valid files
-are changed in a few places and given to all that reads them; each is read or refused with a message, anything
-else is a finding: another exception, a crash, more than 30 seconds, more than 4 GiB. What was found is mended, and
-kept as a case in `tests/faults/test_fuzz.py`.
+`python -m tests.faults.fuzz --minutes 10 --target TARGET --seed SEED --table FILE`, a row each time. Valid
+files are changed in a few places and given to all that reads them. Each must be read, or refused with a
+message; a finding is anything else: another exception, a crash, more than 30 seconds, more than 4 GiB. What
+was found is mended and kept as a case in `tests/faults/test_fuzz.py`.
 
-| date | target | seed | minutes | tried | read | refused | findings |
+| date, UTC | target | seed | minutes | tried | read | refused | findings |
 |---|---|---:|---:|---:|---:|---:|---:|
 """
 

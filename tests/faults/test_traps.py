@@ -186,7 +186,7 @@ def test_a_pickle_in_the_place_of_the_storage_of_a_sweep_does_nothing(storage, h
     pytest.importorskip("optuna")
     name = storage.removeprefix("sqlite:///")
     (here / name).write_bytes(pickle.dumps(Touch()))
-    words = ["sweep", "--config", "[+callbacks=minimal,--data.root=%s]" % tiny_rallies]
+    words = ["sweep", "--config", f"[+callbacks=minimal,--data.root={tiny_rallies}]"]
     words += ["--space", "{optimizer.lr: {low: 0.001, high: 0.01}}", "--trials=1", f"--storage={storage}"]
     assert main(words) == 1
     assert f"storage {storage}: cannot be used: " in capsys.readouterr().err

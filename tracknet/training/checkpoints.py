@@ -290,7 +290,7 @@ def read_checkpoint(path: Path) -> Any:
         raise TrackNetError(f"{path}: not a readable checkpoint: {_fault(path, error)}") from error
     if is_boundless(content, _MOST_VALUES):
         raise TrackNetError(
-            f"{path}: not a readable checkpoint: its lists and names unfold to more than {_MOST_VALUES:,} values"
+            f"{path}: not a readable checkpoint: its lists unfold to more than {_MOST_VALUES:,} values"
         )
     if isinstance(content, dict) and "state_dict" in content and not _OURS.isdisjoint(content):
         return migrate(path, content)
