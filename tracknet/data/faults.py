@@ -149,8 +149,8 @@ def shown(value: object, longest: int = 40) -> str:
         longest: Characters between the quotes, those that stand for invisible ones included.
 
     Example:
-        >>> shown("a" * 50, longest=10), shown("\\ufeff" * 9, longest=10)
-        ("'aaaaaaa...'", "'\\\\ufeff...'")
+        >>> shown("a" * 50, longest=10), len(shown(chr(0xFEFF) * 9, longest=10))
+        ("'aaaaaaa...'", 11)
     """
     text = str(value)
     if len(text) <= longest and len(repr(text)) <= longest + 2:
