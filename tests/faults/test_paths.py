@@ -203,6 +203,7 @@ class TestPackedData:
             lambda index, to: index["clips"][0].update(name="/outside"),
             lambda index, to: index["clips"][0].update(name="a\0b"),
             lambda index, to: index["clips"][0].update(name="x" * 300),
+            lambda index, to: index["clips"][0].update(name="\ud800"),
         ],
     )
     def test_an_index_that_leads_out_is_not_opened(self, change, copied, packed, tmp_path):

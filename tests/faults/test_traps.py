@@ -18,8 +18,10 @@ from PIL import Image
 from tracknet.cli.main import main
 from tracknet.data.packed import decode
 from tracknet.errors import TrackNetError
+from tracknet.models import CompactTrackNet, TrackNetV2
 from tracknet.training.checkpoint_format import write_checkpoint
 from tracknet.training.checkpoints import load_tracker, read_checkpoint
+from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.records.run import RECORD, read_run
 
 from .inputs import write_tracker
@@ -131,6 +133,53 @@ def test_values_without_end_in_a_checkpoint(part, values, here, capsys):
     for words in ("verify a.ckpt", "inspect a.ckpt", "diff a.ckpt whole.ckpt"):
         assert main(["checkpoint", *words.split()]) == 1
         assert "unfold to more than" in capsys.readouterr().err
+
+
+class TestHugeNetworks:
+    """Checkpoints of a few kilobytes whose network would take all memory."""
+
+    @pytest.fixture
+    def nothing_built(self, monkeypatch):
+        made = []
+        plain = torch.nn.Conv2d.__init__
+
+        def watching(self, *args, **kwargs):
+            plain(self, *args, **kwargs)
+            made.append(self.weight.numel() * (self.weight.device.type != "meta"))
+
+        monkeypatch.setattr(torch.nn.Conv2d, "__init__", watching)
+        return made
+
+    def test_one_that_hyperparameters_name(self, here, nothing_built):
+        small = HeatmapTracker(CompactTrackNet(3, "none", stem=4, widths=[8, 8, 8]), input_size=(32, 64))
+        recipe = dict(small.hparams)
+        arguments = recipe["network"]["init_args"] | {"widths": [1 << 15, 1 << 15, 1 << 15]}
+        recipe["network"] = recipe["network"] | {"init_args": arguments}
+        write_checkpoint({"state_dict": small.state_dict(), "hyper_parameters": recipe}, here / "a.ckpt")
+        nothing_built.clear()
+        with pytest.raises(
+            TrackNetError, match=r"a\.ckpt: .*its state_dict is of another network than the one"
+        ):
+            load_tracker(here / "a.ckpt")
+        assert sum(nothing_built) == 0
+
+    def test_one_whose_weights_are_one_number_repeated(self, here):
+        weights = {"network.w": torch.zeros(1).expand(1 << 40)}
+        torch.save({"state_dict": weights, "hyper_parameters": {}}, here / "a.ckpt")
+        for read in (read_checkpoint, load_tracker):
+            with pytest.raises(TrackNetError, match=r"a\.ckpt: not opened: its tensors would be 4398047 MB"):
+                read(here / "a.ckpt")
+
+    def test_one_of_published_code(self, here, nothing_built):
+        weights = TrackNetV2(3, "none", 4).state_dict()
+        first = "down_block_1.conv_1.conv.weight"
+        # A width of 5,000 in the first layer makes one of a gigabyte in the fifth.
+        weights[first] = torch.zeros(1).expand(5000, *weights[first].shape[1:])
+        torch.save({"model": weights}, here / "a.pt")
+        nothing_built.clear()
+        assert main(["checkpoint", "import", "a.pt", "--output", "b.ckpt"]) == 1
+        assert sum(nothing_built) == 0
+        assert not (here / "b.ckpt").exists()
 
 
 def test_nothing_ordinary_is_refused_for_its_size(here):

@@ -51,7 +51,7 @@ class Clip:
 
 
 def is_clip_name(name: str) -> bool:
-    r"""Tell whether files can be named after a clip without leading out of a folder, on any system.
+    r"""Tell whether files can be named after a clip without leading out of a folder.
 
     Args:
         name: Name of a clip.
@@ -61,9 +61,11 @@ def is_clip_name(name: str) -> bool:
         [True, False, False, False]
     """
     parts = re.split(r"[/\\]", name)
-    return "\0" not in name and all(
-        part not in ("", ".", "..") and len(os.fsencode(part)) <= _LONGEST_NAME for part in parts
-    )
+    try:
+        longest = max(len(os.fsencode(part)) for part in parts)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and not {"", ".", ".."} & set(parts) and longest <= _LONGEST_NAME
 
 
 class Layout(ABC):
