@@ -32,6 +32,14 @@ def ctrl_c_is_heard() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture
+def plain_sigterm() -> Iterator[None]:
+    """Let SIGTERM mean what it means without a measurement of coverage, whose handler ends the process."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real labelled rallies; tests that need it are skipped where it is missing."""

@@ -1,4 +1,7 @@
-"""Which classes a file of somebody else may name: those of packages that were installed for that."""
+"""Which classes a file of somebody else may name, and how much may come out of it.
+
+Classes are limited to those of packages that were installed for that.
+"""
 
 from __future__ import annotations
 
@@ -141,6 +144,40 @@ def class_paths(recipe: Any) -> Iterator[str]:
     elif isinstance(recipe, (list, tuple)):
         for value in recipe:
             yield from class_paths(value)
+
+
+def is_boundless(values: Any, most: int, deepest: int = 200) -> bool:
+    """Tell whether plain values unfold to more than any file is meant to hold.
+
+    A file of some bytes can hold lists of one list of one list, which takes for ever to look through, or a
+    list that holds itself.
+
+    Args:
+        values: Mappings, lists and plain values.
+        most: Values that it may be, each as often as it is found.
+        deepest: How deep they may be nested.
+
+    Example:
+        >>> is_boundless({"size": [288, 512]}, most=10)
+        False
+        >>> endless = []
+        >>> endless.append(endless)
+        >>> is_boundless(endless, most=10)
+        True
+    """
+    known: dict[int, int] = {}
+
+    def count(value: Any, depth: int) -> int:
+        below = value.values() if isinstance(value, Mapping) else value
+        if below is value and not isinstance(value, (list, tuple)):
+            return 1
+        if id(value) not in known:
+            known[id(value)] = most + 1  # until it is known: what holds itself has no end
+            if depth <= deepest:
+                known[id(value)] = 1 + sum(count(one, depth + 1) for one in below)
+        return known[id(value)]
+
+    return count(values, 0) > most
 
 
 def remember(recipe: Any) -> None:

@@ -517,6 +517,7 @@ class TestStopping:
         resumed = tmp_path / "more" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
         assert torch.load(resumed, weights_only=True)["global_step"] == 2 * epochs
 
+    @pytest.mark.usefixtures("plain_sigterm")
     def test_a_cluster_that_takes_the_machine_back(self, config, tmp_path, monkeypatch, capsys):
         def on_train_batch_end(self, outputs, batch, batch_idx):
             if self.global_step == 1:

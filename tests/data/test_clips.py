@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import PurePosixPath, PureWindowsPath
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracknet.data.clips import is_clip_name
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis, detect_layout
 from tracknet.errors import TrackNetError
 
@@ -177,3 +182,22 @@ def test_tennis_games_may_lie_in_parts(tmp_path):
         ("test/game1/Clip2", "test/game1"),
     ]
     assert faults == []
+
+
+@given(parts=st.lists(st.sampled_from(["..", ".", "", "a", "b c", "..a", "/", "\\", "\0", "~"]), min_size=1))
+def test_files_named_after_a_clip_stay_in_their_folder(parts):
+    for sign in "/\\":
+        name = sign.join(parts)
+        if not is_clip_name(name):
+            continue
+        for kind in (PurePosixPath, PureWindowsPath):
+            below = kind("/results") / f"{name}.csv"
+            assert below.is_relative_to("/results")
+            assert ".." not in below.parts
+            assert "\0" not in name
+
+
+def test_ordinary_names_are_names_of_clips():
+    names = ("match1/1_02_00", "train/game 3/Clip-1", "..a/b..", "ünï", "a" * 255)
+    assert all(is_clip_name(name) for name in names)
+    assert not any(is_clip_name(name) for name in ("", "a/", "/a", "a//b", "a/../b", ".", "a" * 256))

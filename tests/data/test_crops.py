@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tracknet.data.crops import RandomCrop
 from tracknet.errors import UsageError
@@ -64,3 +66,38 @@ def test_a_crop_larger_than_the_picture_is_named():
 def test_crops_can_end_before_the_training_does():
     assert [RandomCrop(epochs=2).lasts(epoch) for epoch in range(4)] == [True, True, False, False]
     assert RandomCrop().lasts(1000)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    picture=st.tuples(st.integers(4, 40), st.integers(4, 40)),
+    share=st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)),
+    place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    on_ball=st.floats(0, 1),
+)
+def test_a_crop_moves_all_labels_by_whole_pixels_and_hides_what_it_leaves_out(
+    seed, picture, share, place, on_ball
+):
+    height, width = picture
+    size = tuple(max(1, int(side * part)) for side, part in zip(picture, share, strict=True))
+    # Each pixel tells where it was.
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    pixels = torch.stack([rows, columns, rows]).to(torch.uint8)
+    xy = torch.tensor([[place[0] * (width - 1), place[1] * (height - 1)], [0.0, 0.0]])
+    batch = {
+        "frames": pixels.expand(1, 2, -1, -1, -1),
+        "xy": xy[None],
+        "visible": torch.tensor([[True, False]]),
+    }
+    torch.manual_seed(seed)
+    cropped = RandomCrop(size, on_ball=on_ball)(batch)
+    found = cropped["frames"][0, 0]
+    top, left = int(found[0, 0, 0]), int(found[1, 0, 0])
+    assert found.shape == (3, *size)
+    assert torch.equal(found, pixels[:, top : top + size[0], left : left + size[1]])
+    assert torch.allclose(cropped["xy"][0] + torch.tensor([left, top]), xy, atol=1e-4)
+    x, y = cropped["xy"][0, 0].tolist()
+    inside = -0.5 <= x < size[1] - 0.5 and -0.5 <= y < size[0] - 0.5
+    assert cropped["visible"][0].tolist() == [inside, False]
+    if on_ball == 1:
+        assert inside

@@ -104,3 +104,30 @@ def test_processes_share_the_windows_without_counting_one_twice(processes, overl
         for frame in dataset[place]["frame"][dataset[place]["counted"]].tolist()
     ]
     assert sorted(counted) == list(range(13))
+
+
+@given(
+    totals=st.lists(st.integers(1, 23), min_size=1, max_size=3),
+    frames=st.integers(1, 9),
+    step=st.integers(1, 7),
+    labelled=st.sets(st.integers(0, 22)),
+)
+def test_training_windows_are_consecutive_frames_of_one_clip_with_a_label(totals, frames, step, labelled):
+    clips = [a_clip(n, unlabelled=tuple(set(range(n)) - labelled)) for n in totals]
+    dataset = windows(clips, frames, frames, step)
+    found = []
+    for place in range(len(dataset)):
+        sample = dataset[place]
+        which, numbers = int(sample["clip"]), sample["frame"].tolist()
+        # A clip shorter than a window repeats its last frame.
+        assert numbers == [min(numbers[0] + k, totals[which] - 1) for k in range(frames)]
+        assert sample["frames"][:, 0, 0, 0].tolist() == numbers
+        assert sample["xy"][:, 0].tolist() == numbers
+        assert sample["labelled"].tolist() == [number in labelled for number in numbers]
+        found.append((which, numbers[0]))
+    assert found == [
+        (which, start)
+        for which, total in enumerate(totals)
+        for start in range(0, max(total - frames, 0) + 1, step)
+        if labelled & set(range(start, min(start + frames, total)))
+    ]

@@ -30,6 +30,11 @@ _VALUES: tuple[Any, ...] = (
     b"\xff",
     2**70,
 )
+_ENDLESS: list[Any] = []
+_ENDLESS.append(_ENDLESS)
+_UNFOLDING: list[Any] = ["x"] * 10
+for _ in range(20):
+    _UNFOLDING = [_UNFOLDING] * 10
 _TOKENS = [
     *(b'null true false 0 -1 1e999 NaN [ ] { } , : " format versions saved epoch step metrics model'.split()),
     *(b"network config data resumable BrightNetwork os.system builtins.eval ctorch collections".split()),
@@ -134,4 +139,4 @@ def _change_value(content: Any, draw: random.Random) -> Any:
     if isinstance(content, list) and content and draw.random() < 0.7:
         place = draw.randrange(len(content))
         return [*content[:place], _change_value(content[place], draw), *content[place + 1 :]]
-    return draw.choice(_VALUES)
+    return draw.choice((*_VALUES, _ENDLESS, _UNFOLDING))

@@ -7,14 +7,17 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import zipfile
 
 import pytest
 import torch
+import yaml
 
-from tracknet.configs import find_config
+from tracknet.configs import compose, find_config
 from tracknet.configs.tree import read_tree
+from tracknet.data.labels import read_labels
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoint_format import read_metadata, write_checkpoint
 from tracknet.training.checkpoint_report import report_checkpoint
@@ -26,7 +29,7 @@ from .inputs import write_tracker
 
 
 @pytest.mark.usefixtures("bright_network")
-@pytest.mark.parametrize(("name", "count"), [("csv", 300), ("checkpoint", 25)])
+@pytest.mark.parametrize(("name", "count"), [("csv", 300), ("checkpoint", 25), ("packed", 120)])
 def test_some_changed_files(tmp_path, name, count):
     campaign = fuzz(TARGETS[name], tmp_path, seed=7, count=count)
     assert campaign.findings == {}
@@ -78,6 +81,10 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: &a\n  b: [*a]\n", r"c\.yaml:1:4: this anchor \(&\) holds an alias \(\*\) of itself"),
         (LAUGHS, r"c\.yaml: its anchors \(&\) and aliases \(\*\) unfold to more than 100,000 values"),
         ("a: " + "[" * 3000 + "]" * 3000, r"c\.yaml: .*nested too deeply"),
+        ("?", r"c\.yaml:1:2: expected the name of a key, found '', which YAML does not take for text"),
+        ("3:\n", r"c\.yaml:1:1: expected the name of a key, found '3', which YAML does not take for text"),
+        ("a:\n  ? [b]\n  : 1\n", r"c\.yaml:2:5: expected the name of a key, found a list"),
+        ("a:\n  - ? {b: 1}\n    : 1\n", r"c\.yaml:2:7: expected the name of a key, found a mapping"),
         ("a: !!python/object/apply:os.getcwd []\n", r"c\.yaml:1:4: not valid YAML: could not determine"),
     ],
 )
@@ -86,6 +93,24 @@ def test_yaml_that_is_no_configuration(tmp_path, text, says):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=says):
         read_tree(find_config(str(path)))
+
+
+def test_a_heading_of_invisible_characters_is_told_in_few_words(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("filA " + "\ufeff" * 51, encoding="utf-8")
+    (fault,) = read_labels(path, 8, (64, 96))[1]
+    assert fault.kind == "missing-column"
+    assert len(fault.message) < 500
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000, "a\0b", "~nobody-of-this-name/a"])
+@pytest.mark.parametrize("key", ["extends", "--config", "+data"])
+def test_names_that_no_file_can_have(name, key, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"extends": name}))
+    words = {"extends": ["--config", str(path)], "--config": ["--config", name], "+data": [f"+data={name}"]}
+    with pytest.raises(UsageError, match=rf"(c\.yaml:1: )?{re.escape(key)}.*: no "):
+        compose(words[key], "fit")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -244,3 +245,81 @@ def test_other_graphs_are_refused(tmp_path):
 def test_wrong_words(here, words, message, capsys):
     assert tracknet(["export", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+class TestGraphsOfStrangers:
+    """Graphs whose metadata name a class of a module that lies beside them, or numbers that are none."""
+
+    @staticmethod
+    def graph(path, **told):
+        onnx = pytest.importorskip("onnx")
+        value = onnx.helper.make_tensor_value_info("frames", onnx.TensorProto.FLOAT, [1])
+        out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+        node = onnx.helper.make_node("Identity", ["frames"], ["y"])
+        opset = [onnx.helper.make_opsetid("", 18)]
+        model = onnx.helper.make_model(
+            onnx.helper.make_graph([node], "g", [value], [out]), opset_imports=opset, ir_version=9
+        )
+        decoder = {"class_path": "tracknet.evaluation.decoding.PeakDecoder", "init_args": {}}
+        info = GraphInfo("1", "a.Net", 3, 3, (32, 64), False, False, 0.5, decoder)
+        content = json.loads(info.to_json()) | told
+        onnx.helper.set_model_props(model, {"tracknet": json.dumps(content)})
+        onnx.save(model, path)
+        return str(path)
+
+    @pytest.fixture
+    def evil(self, here, monkeypatch):
+        pytest.importorskip("onnxruntime")
+        monkeypatch.syspath_prepend(here)
+        monkeypatch.setenv("XDG_STATE_HOME", str(here / "state"))
+        code = "from pathlib import Path\nfrom tracknet.evaluation.decoding import PeakDecoder\n"
+        (here / "evil_decoder.py").write_text(
+            f"{code}Path('mark').write_text('run')\nclass Peak(PeakDecoder):\n    pass\n"
+        )
+        yield {"class_path": "evil_decoder.Peak", "init_args": {}}
+        sys.modules.pop("evil_decoder", None)
+
+    def test_the_module_is_not_imported(self, evil, here, tiny_rallies, capsys):
+        words = ["track", str(tiny_rallies / "a.mp4"), "--ckpt", self.graph(here / "a.onnx", decoder=evil)]
+        assert tracknet(words) == 1
+        error = capsys.readouterr().err
+        assert "a.onnx: not built: it names the class evil_decoder.Peak" in error
+        assert error.count("\n") == 1
+        assert not (here / "mark").exists()
+
+    def test_on_request(self, evil, here, monkeypatch):
+        from tracknet.tracking.onnx_detector import load_onnx
+
+        monkeypatch.setenv("TRACKNET_TRUST", "1")
+        assert type(load_onnx(Path(self.graph(here / "a.onnx", decoder=evil))).decoder).__name__ == "Peak"
+        assert (here / "mark").exists()
+
+    def test_nothing_of_the_standard_library_is_imported(self, here, monkeypatch):
+        pytest.importorskip("onnxruntime")
+        from tracknet.tracking.onnx_detector import load_onnx
+
+        monkeypatch.delitem(sys.modules, "antigravity", raising=False)
+        path = self.graph(here / "a.onnx", decoder={"class_path": "antigravity.Peak", "init_args": {}})
+        with pytest.raises(TrackNetError, match=r"a\.onnx: its decoder antigravity\.Peak cannot be built"):
+            load_onnx(Path(path))
+        assert "antigravity" not in sys.modules
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"frames": 10**9},
+            {"outputs": 0},
+            {"input_size": [1 << 20, 64]},
+            {"input_size": 5},
+            {"frames": True},
+            {"decoder": "text"},
+            {"threshold": "0.5"},
+            {"threshold": float("nan")},
+        ],
+    )
+    def test_metadata_that_cannot_be_are_refused(self, told, here):
+        pytest.importorskip("onnxruntime")
+        from tracknet.tracking.onnx_detector import load_onnx
+
+        with pytest.raises(TrackNetError, match=r"a\.onnx: not a graph of `tracknet export`"):
+            load_onnx(Path(self.graph(here / "a.onnx", **told)))

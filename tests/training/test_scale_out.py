@@ -126,6 +126,7 @@ def test_a_run_goes_on_with_another_number_of_processes(here):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_sigterm")
 def test_a_job_that_slurm_requeues_goes_on_where_it_was(here, monkeypatch):
     scontrol = here / "bin" / "scontrol"
     scontrol.parent.mkdir()

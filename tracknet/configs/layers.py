@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tracknet.configs.library import find_config, find_piece, library
+from tracknet.configs.library import find_config, find_piece, is_file, library
 from tracknet.configs.tree import Node, read_tree
 from tracknet.errors import UsageError
 
@@ -167,6 +167,6 @@ def _parent(path: Path, name: str, asked: str) -> Path:
     roots += [parent for parent in path.parents if parent.name == "configs"][:1]
     roots.append(library() / path.parent.name)  # one's own experiment extends a packaged one
     for root in roots:
-        if (root / file).is_file() and (root / file) != path:
+        if is_file(root / file) and (root / file) != path:
             return find_config(str(root / file))
     return find_config(file, asked)

@@ -39,7 +39,7 @@ def packaged_file(name: str) -> Path | None:
     inside = Path(name)
     inside = inside.relative_to("configs") if inside.parts[:1] == ("configs",) else inside
     found = (root / inside for root in libraries() if not inside.is_absolute())
-    return next((path for path in found if path.is_file()), None)
+    return next((path for path in found if is_file(path)), None)
 
 
 def find_config(name: str, asked: str = "--config") -> Path:
@@ -59,8 +59,8 @@ def find_config(name: str, asked: str = "--config") -> Path:
         UsageError: There is no such file here or in the package, or it is not a YAML mapping, or one of its
             keys is there twice, of which YAML would take the last without a word.
     """
-    own = Path(name).expanduser()
-    if own.is_file():
+    own = _at_home(name)
+    if is_file(own):
         return well_formed(own)
     if packaged := packaged_file(str(own)):
         return packaged
@@ -88,12 +88,12 @@ def find_piece(group: str, name: str, asked: str) -> Path:
     Raises:
         UsageError: There is no such file here or in the package, or it is not a YAML mapping.
     """
-    if name.endswith((".yaml", ".yml")) and Path(name).expanduser().is_file():
+    if name.endswith((".yaml", ".yml")) and is_file(_at_home(name)):
         return find_config(name)
     stem = name.removesuffix(".yaml")
     for folder in (Path("configs"), Path(), *libraries()):
         path = folder / group / f"{stem}.yaml"
-        if path.is_file():
+        if is_file(path):
             return well_formed(path)
     pieces = [one for one in packaged_configs() if one.count("/") == 2]
     pieces += [path.as_posix() for path in Path("configs").glob("*/*.yaml")]
@@ -103,3 +103,18 @@ def find_piece(group: str, name: str, asked: str) -> Path:
         raise UsageError(f"{asked}: no group {group!r}{known}")
     names = sorted({Path(one).stem for one in pieces if one.split("/")[1] == group})
     raise UsageError(f"{asked}: no {group} {name!r}{nearest(name, names)} (those are {', '.join(names)})")
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a name that no file can have is that of none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _at_home(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(name)

@@ -11,6 +11,7 @@ import yaml
 from tracknet.errors import UsageError
 
 _MOST_VALUES = 100_000
+_NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what keys are in YAML
 
 
 @contextmanager
@@ -53,15 +54,25 @@ def well_formed(path: Path) -> Path:
     with yaml_faults(path):
         node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
         if not isinstance(node, yaml.MappingNode):
-            found = "nothing" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "text"
-            raise UsageError(f"{path}: expected keys such as trainer and model, found {found}")
+            raise UsageError(f"{path}: expected keys such as trainer and model, found {_found(node)}")
         if _count(path, node, {}) > _MOST_VALUES:
             raise UsageError(
                 f"{path}: its anchors (&) and aliases (*) unfold to more than {_MOST_VALUES:,} values; "
                 "write out what is meant"
             )
+        for key, _ in node.value:
+            if key.tag not in _NAMES:
+                raise UsageError(f"{_place(path, key)}: expected the name of a key, found {_found(key)}")
         _refuse_repeated(path, node)
     return path
+
+
+def _found(node: yaml.Node | None) -> str:
+    if node is None:
+        return "nothing"
+    if isinstance(node, yaml.ScalarNode):
+        return f"{node.value!r}, which YAML does not take for text" if node.tag not in _NAMES else "text"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 
 def _count(path: Path, node: yaml.Node, known: dict[int, int]) -> int:
@@ -87,6 +98,8 @@ def _refuse_repeated(path: Path, node: yaml.Node) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise UsageError(f"{_place(path, key)}: expected the name of a key, found {_found(key)}")
             line = key.start_mark.line + 1
             if key.value in seen and key.value != "<<":
                 raise UsageError(f"{_place(path, key)}: {key.value!r} is in line {seen[key.value]} already")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from tracknet.errors import TrackNetError
 
 Part = Literal["train", "val", "test"]
 """Parts of a split."""
+
+_LONGEST_NAME = 255  # bytes of the name of a file
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,29 @@ class Clip:
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
-        if {"", ".", ".."} & set(self.name.split("/")):
+        if not is_clip_name(self.name):
             raise TrackNetError(
                 f"{self.video}: its clip would be named {self.name!r}, after which files are named; expected "
                 "names with / between them, none of them empty, . or .."
             )
+
+
+def is_clip_name(name: str) -> bool:
+    r"""Tell whether files can be named after a clip without leading out of a folder.
+
+    Args:
+        name: Name of a clip.
+
+    Example:
+        >>> [is_clip_name(name) for name in ("match1/1_02_00", "../a", "/a", r"a\..\..\b")]
+        [True, False, False, False]
+    """
+    parts = re.split(r"[/\\]", name)
+    try:
+        longest = max(len(os.fsencode(part)) for part in parts)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and not {"", ".", ".."} & set(parts) and longest <= _LONGEST_NAME
 
 
 class Layout(ABC):

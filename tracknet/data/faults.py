@@ -139,3 +139,23 @@ def _stretches(numbers: Iterable[int]) -> list[str]:
         else:
             stretches.append((number, number))
     return [f"{first}" if first == last else f"{first}-{last}" for first, last in stretches]
+
+
+def shown(value: object, longest: int = 40) -> str:
+    """Quote a value for a message, cut short when it is long.
+
+    Args:
+        value: What was found in a file.
+        longest: Characters between the quotes, those that stand for invisible ones included.
+
+    Example:
+        >>> shown("a" * 50, longest=10), len(shown(chr(0xFEFF) * 9, longest=10))
+        ("'aaaaaaa...'", 11)
+    """
+    text = str(value)
+    if len(text) <= longest and len(repr(text)) <= longest + 2:
+        return repr(text)
+    cut = text[: longest - 3]
+    while len(repr(cut)) > longest - 1 and cut:
+        cut = cut[:-1]
+    return repr(f"{cut}...")

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from tracknet.data.faults import Fault, FaultKind
+from tracknet.data.faults import Fault, FaultKind, shown
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, nearest
 
@@ -255,14 +255,14 @@ def _find_columns(header: Sequence[str]) -> _Columns | str:
     if frame is not None and visibility is not None and x is not None and y is not None:
         shares = names[visibility] in _IN_SHARES
         return _Columns(frame, visibility, x, y, names[frame] == "file name", shares)
-    shown = _shown(",".join(header), 80)
+    written = shown(",".join(header), 80)
     if header[0][:1].isdigit():
-        return f"the first line {shown} does not name the columns; expected {_expected()}"
+        return f"the first line {written} does not name the columns; expected {_expected()}"
     missing = [column for column, place in found.items() if place is None]
     known = [alias for column in missing for alias in _ALIASES[column]]
     hint = next((hint for name in names if (hint := nearest(name, known))), "")
     column = "column" if len(missing) == 1 else "columns"
-    return f"no {column} for {' and '.join(missing)} in {shown}; expected {_expected()}{hint}"
+    return f"no {column} for {' and '.join(missing)} in {written}; expected {_expected()}{hint}"
 
 
 def _expected() -> str:
@@ -282,17 +282,17 @@ def _frame_of(cells: Sequence[str], columns: _Columns, frames: int, places: dict
         if place is None:
             raise _FaultyRowError(
                 "beyond-video",
-                f"{_shown(text)} is not among the {len(set(places.values()))} images of the clip",
+                f"{shown(text)} is not among the {len(set(places.values()))} images of the clip",
             )
         return place
     if columns.names_files:
         digits = re.findall(r"\d+", Path(text).stem, re.ASCII)
         if not digits:
-            raise _FaultyRowError("bad-number", f"the file name {_shown(text)} holds no frame number")
+            raise _FaultyRowError("bad-number", f"the file name {shown(text)} holds no frame number")
         text = digits[-1]
     number = _number(text, "frame")
     if number != int(number):
-        raise _FaultyRowError("bad-number", f"the frame {_shown(text)} is not a whole number")
+        raise _FaultyRowError("bad-number", f"the frame {shown(text)} is not a whole number")
     if number < 0:
         raise _FaultyRowError("negative-frame", f"the frame {number:.10g} is negative")
     if number >= frames:
@@ -310,7 +310,7 @@ def _ball_of(cells: Sequence[str], columns: _Columns, delimiter: str) -> tuple[i
     except ValueError:
         code = math.nan
     if code not in _VISIBILITY_CODES:
-        raise _FaultyRowError("bad-visibility", f"the visibility is {_shown(text)}; expected 0, 1, 2 or 3")
+        raise _FaultyRowError("bad-visibility", f"the visibility is {shown(text)}; expected 0, 1, 2 or 3")
     coordinates = []
     for name, column in (("x", columns.x), ("y", columns.y)):
         cell = _cell(cells, column)
@@ -370,12 +370,8 @@ def _number(text: str, name: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise _FaultyRowError("bad-number", f"the {name} {_shown(text)} is not a number")
+        raise _FaultyRowError("bad-number", f"the {name} {shown(text)} is not a number")
     return number
-
-
-def _shown(text: str, longest: int = 40) -> str:
-    return repr(text if len(text) <= longest else f"{text[: longest - 3]}...")
 
 
 def _decimal(value: float, digits: int) -> str:

@@ -11,9 +11,7 @@ A folder of packed data holds
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,12 +25,10 @@ from tracknet.data.cached_clip import CachedClip, LabelledClip
 from tracknet.data.clips import Part
 from tracknet.data.file_lock import locked
 from tracknet.data.labels import Labels
-from tracknet.data.shards import Shard, ShardError, ShardStore, Span, chunks_at, digest_of_file
+from tracknet.data.packed_index import INDEX, TABLE, read_index
+from tracknet.data.shards import Shard, ShardStore, Span, chunks_at, digest_of_file
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
-
-PACK_VERSION = 1
-INDEX, TABLE = "index.json", "frames.npy"
 
 Quality = int | Literal["lossless"]
 """Of JPEG, 1 to 100; or ``lossless``, which is WebP."""
@@ -67,10 +63,27 @@ def encode(frame: np.ndarray, quality: Quality) -> bytes:
     return content.getvalue()
 
 
-def decode(content: bytes) -> np.ndarray:
-    """Decompress a frame; uint8 ``[3, H, W]``."""
-    with Image.open(io.BytesIO(content)) as image:
-        pixels: np.ndarray = np.asarray(image.convert("RGB"))
+def decode(content: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decompress a frame.
+
+    Args:
+        content: What `encode` gave; other formats than those two are not opened.
+        size: Height and width that it must have; None takes any.
+
+    Returns:
+        uint8 ``[3, H, W]``.
+
+    Raises:
+        ValueError: It is no such picture, or of another size.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "WEBP")) as image:
+            # Before it is decompressed: a few bytes can be a picture that fills the memory.
+            if size is not None and image.size != (size[1], size[0]):
+                raise ValueError(f"a picture of {image.size[1]}x{image.size[0]}")
+            pixels: np.ndarray = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"no picture in JPEG or WebP ({error})") from error
     channels_first: np.ndarray = pixels.transpose(2, 0, 1)
     return channels_first
 
@@ -132,7 +145,7 @@ class Pack:
                 (int(row["offset"]), int(row["bytes"]), int(row["crc"])) for row in self.rows[rows[places]]
             ]
             for place, content in zip(places, self.store.read(self.shards[number], spans), strict=True):
-                found[place] = decode(content)
+                found[place] = self._decoded(content, number)
         return found
 
     def background(self, spans: Mapping[int, Span]) -> np.ndarray:
@@ -148,7 +161,16 @@ class Pack:
             TrackNetError: A shard cannot be had, or is damaged.
         """
         number = next((n for n in spans if self.store.has(self.shards[n])), next(iter(spans)))
-        return decode(self.store.read(self.shards[number], [spans[number]])[0])
+        return self._decoded(self.store.read(self.shards[number], [spans[number]])[0], number)
+
+    def _decoded(self, content: bytes, number: int) -> np.ndarray:
+        try:
+            return decode(content, self.size)
+        except ValueError as error:
+            raise TrackNetError(
+                f"{self.store.root}/{self.shards[number].name}: holds {error}, expected frames of "
+                f"{self.size[0]}x{self.size[1]}; get it again, or pack the data again"
+            ) from error
 
     def _clip(self, told: Mapping[str, Any]) -> LabelledClip:
         stretches = told["stretches"] and tuple((int(first), int(stop)) for first, stop in told["stretches"])
@@ -177,7 +199,22 @@ class Pack:
                         file.writelines(chunks_at(address))
         if digest_of_file(str(path)) != digest:
             raise TrackNetError(f"{path}: damaged: its digest is not that of {INDEX}; copy or write it again")
-        return open_memmap(path, mode="r")
+        try:
+            rows = open_memmap(path, mode="r")
+        except ValueError as error:
+            raise TrackNetError(f"{path}: not opened: {error}; pack the data again") from error
+        if rows.dtype != ROW or rows.shape != (self.shards[-1].stop,) or not self._in_shards(rows):
+            raise TrackNetError(f"{path}: its rows are not places in the shards; pack the data again")
+        return rows
+
+    def _in_shards(self, rows: np.ndarray) -> bool:
+        """Tell whether all frames lie within the shards that they are said to be in."""
+        lengths = np.repeat(
+            np.array([shard.bytes for shard in self.shards], np.uint64),
+            [shard.stop - shard.first for shard in self.shards],
+        )
+        inside = rows["offset"] <= lengths
+        return bool((inside & (rows["bytes"] <= lengths - np.minimum(rows["offset"], lengths))).all())
 
 
 class PackedFrames:
@@ -230,35 +267,3 @@ class PackedBackground:
 @lru_cache(maxsize=_BACKGROUNDS)
 def _decoded(background: PackedBackground) -> np.ndarray:
     return background.pack.background(background.spans)
-
-
-def read_index(root: str) -> dict[str, Any]:
-    """Read the index of packed data.
-
-    Raises:
-        TrackNetError: There is none, or it is damaged or of another version.
-    """
-    address = f"{root.rstrip('/')}/{INDEX}"
-    try:
-        content = b"".join(chunks_at(address))
-    except ShardError as error:
-        raise TrackNetError(
-            f"{error}; expected packed data that are whole: tracknet data pack goes on when called again"
-        ) from error
-    try:
-        index: dict[str, Any] = json.loads(content)
-        digest = index.pop("digest")
-    except (ValueError, KeyError, AttributeError) as error:
-        raise TrackNetError(f"{address}: damaged; write it again with tracknet data pack") from error
-    if index.get("version") != PACK_VERSION:
-        raise TrackNetError(
-            f"{address}: version {index.get('version')}, expected {PACK_VERSION}; pack the data again"
-        )
-    if digest != digest_of_index(index):
-        raise TrackNetError(f"{address}: damaged; write it again with tracknet data pack")
-    return index
-
-
-def digest_of_index(index: Mapping[str, Any]) -> str:
-    """Hash an index without its digest; 40 hexadecimal digits."""
-    return hashlib.blake2b(json.dumps(index, sort_keys=True).encode(), digest_size=20).hexdigest()

@@ -16,7 +16,8 @@ from tracknet.data.augmentation import Augmentation
 from tracknet.data.cache import FrameCache
 from tracknet.data.crops import RandomCrop
 from tracknet.data.datamodules import STAGES, RallyDataModule
-from tracknet.data.packed import Pack, PackedFrames, read_index
+from tracknet.data.packed import Pack, PackedFrames
+from tracknet.data.packed_index import read_index
 from tracknet.data.resuming import ResumableSampler
 from tracknet.data.settings import misfits
 from tracknet.data.sizes import bytes_of, told_bytes

@@ -26,14 +26,8 @@ from tracknet.data.excerpt import Excerpt
 from tracknet.data.faults import plural
 from tracknet.data.file_lock import locked
 from tracknet.data.fingerprint import clip_print, differences, fingerprint
-from tracknet.data.packed import (
-    INDEX,
-    PACK_VERSION,
-    TABLE,
-    Quality,
-    digest_of_index,
-    encode,
-)
+from tracknet.data.packed import Quality, encode
+from tracknet.data.packed_index import INDEX, PACK_VERSION, TABLE, digest_of_index
 from tracknet.data.progress import track_progress
 from tracknet.data.shard_plan import PackedClip, Piece, PlannedShard, plan_shards, rows_of, sample_told
 from tracknet.data.shard_writer import OVERHEAD, ShardRecord, ShardTar, written_tar

@@ -44,6 +44,8 @@ COLUMNS = (
 )
 """Columns of ``test_frames.csv``; positions, distance and speed in pixels, see `ErrorAnalysis`."""
 
+_LONGEST_NAME = 40  # characters of a clip in the name of a video; file systems allow 255 bytes in all
+
 
 class ErrorAnalysis(Callback):
     """Shows after ``tracknet test`` where and when a tracker is wrong.
@@ -161,7 +163,7 @@ def write_worst(
     for place, stretch in enumerate(stretches, start=1):
         clip = clips[stretch.clip]
         pixels = clip.cached.frames
-        name = clip.name.replace("/", "_")
+        name = clip.name.replace("/", "_")[:_LONGEST_NAME]
         path = folder / f"{place:02d}_{name}_{stretch.start}-{stretch.end - 1}.mp4"
         size = (pixels.shape[2] * SCALE, pixels.shape[3] * SCALE)
         with VideoWriter(path, size, min(clip.fps, 10.0)) as video:

@@ -18,6 +18,8 @@ VISIBILITY = ("no ball", "visible", "partly hidden", "hidden")
 MOST_CLIPS = 20
 """Clips that are drawn: the worst."""
 
+_LONGEST_NAME = 40
+
 
 def draw_errors(
     results: Sequence[FrameResult], metrics: BallMetrics, threshold: float, names: Sequence[str]
@@ -110,7 +112,14 @@ def _draw_by_clip(axis: Any, results: Sequence[FrameResult], names: Sequence[str
         for clip, n in counts.items()
     }
     worst = sorted(scores, key=lambda clip: scores[clip])[:MOST_CLIPS][::-1]
-    axis.barh([names[clip] for clip in worst], [scores[clip] for clip in worst], color="#3b75af")
+    axis.barh(range(len(worst)), [scores[clip] for clip in worst], color="#3b75af")
+    # As they are written: a name with two $ is no formula.
+    axis.set_yticks(range(len(worst)), [_shortened(names[clip]) for clip in worst], parse_math=False)
     shown = "clips" if len(worst) == len(scores) else f"the worst {len(worst)} of {len(scores)} clips"
     axis.set(xlim=(0, 1), xlabel=f"F1 of {shown}")
     axis.tick_params(axis="y", labelsize=7)
+
+
+def _shortened(name: str) -> str:
+    words = " ".join(name.split())
+    return words if len(words) <= _LONGEST_NAME else f"... {words[-_LONGEST_NAME:]}"

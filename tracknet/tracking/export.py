@@ -41,6 +41,8 @@ LARGEST_SHIFT = 0.01
 METADATA = "tracknet"
 """Name of the metadata in the files: JSON, see `GraphInfo`."""
 
+_MOST = 1 << 14  # frames of a window, and pixels of a side
+
 Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
@@ -84,12 +86,18 @@ class GraphInfo:
         Raises:
             ValueError: It is something else.
         """
-        content = json.loads(text)
         try:
+            content = json.loads(text)
             height, width = content.pop("input_size")
-            return cls(input_size=(int(height), int(width)), **content)
-        except (TypeError, KeyError, AttributeError) as error:
+            found = cls(input_size=(int(height), int(width)), **content)
+            counts = (found.frames, found.outputs, *found.input_size)
+            if not all(type(one) is int and 0 < one <= _MOST for one in counts):
+                raise TypeError(f"frames and sizes {counts}")
+            if not isinstance(found.decoder, Mapping) or not 0 <= found.threshold <= 1:
+                raise TypeError(f"decoder {found.decoder!r} with the threshold {found.threshold!r}")
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"not the metadata of a tracker: {error}") from error
+        return found
 
 
 @dataclass(frozen=True)

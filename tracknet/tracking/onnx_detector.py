@@ -12,6 +12,7 @@ from torch import Tensor
 from tracknet.errors import TrackNetError, nearest
 from tracknet.evaluation.decoding import Detections, HeatmapDecoder
 from tracknet.tracking.export import METADATA, GraphInfo, require
+from tracknet.trust import check_recipe, limited, refusal_of
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 """What ONNX Runtime calls the devices."""
@@ -148,12 +149,17 @@ class OnnxHeatmapDetector(_OnnxDetector):
     def __init__(self, graph: OnnxGraph, threshold: float | None = None) -> None:
         super().__init__(graph)
         recipe = graph.info.decoder
-        module, _, name = str(recipe.get("class_path", "")).rpartition(".")
+        class_path = str(recipe.get("class_path", ""))
+        module, _, name = class_path.rpartition(".")
+        more = check_recipe(graph.path, recipe)
         try:
-            found = getattr(import_module(module), name)
-            if not issubclass(found, HeatmapDecoder):
-                raise TypeError("it is no HeatmapDecoder")
-            self.decoder: HeatmapDecoder = found(**recipe.get("init_args", {}))
+            with limited(more is not None, more or ()):
+                if refusal := refusal_of(class_path):
+                    raise ImportError(refusal)
+                found = getattr(import_module(module), name)
+                if not issubclass(found, HeatmapDecoder):
+                    raise TypeError("it is no HeatmapDecoder")
+                self.decoder: HeatmapDecoder = found(**recipe.get("init_args", {}))
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise TrackNetError(
                 f"{graph.path}: its decoder {recipe.get('class_path')} cannot be built: {error}"

@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -228,10 +229,28 @@ def plain_archive(path: Path) -> Path | io.BytesIO:
             than it tells.
     """
     found = read_metadata(path)
-    if found is None or found["compression"] is None:
-        return path
-    with zipfile.ZipFile(path) as archive, archive.open(_COMPRESSED) as record:
-        return expand(record, found["compression"], path)
+    plain: Path | io.BytesIO = path
+    if found is not None and found["compression"] is not None:
+        with zipfile.ZipFile(path) as archive, archive.open(_COMPRESSED) as record:
+            plain = expand(record, found["compression"], path)
+    _refuse_trap(plain, path)
+    return plain
+
+
+def _refuse_trap(archive: Path | IO[bytes], path: Path) -> None:
+    """Refuse records that zip has compressed, as PyTorch never does, to be far more than the file.
+
+    Also where several of them are the same bytes of the file.
+    """
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(archive) as opened:
+        size = sum(record.file_size for record in opened.infolist())
+        if not is_allowed(size, path.stat().st_size):
+            raise TrackNetError(
+                f"{path}: not opened: {path.stat().st_size / 1e6:.1f} MB would become {size / 1e6:.0f} MB, "
+                "more than any checkpoint is compressed"
+            )
+    if not isinstance(archive, Path):
+        archive.seek(0)
 
 
 def read_metadata(path: Path) -> Metadata | None:

@@ -20,8 +20,10 @@ from tracknet.training.public_checkpoints import (
     state_dict_of,
     unknown,
 )
+from tracknet.trust import is_boundless
 
 _NETWORK = "network."
+_MOST_VALUES = 100_000
 _BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
 
 
@@ -196,9 +198,11 @@ def _settings(path: Path) -> dict[str, Any]:
     if found is not None and found["config"]:
         try:
             tree = yaml.safe_load(found["config"])
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             told = " ".join(str(error).split())
             raise TrackNetError(f"{path}: its configuration is not plain YAML: {told}") from error
+        if is_boundless(tree, _MOST_VALUES):
+            raise TrackNetError(f"{path}: its configuration unfolds to more than {_MOST_VALUES:,} values")
         return tree if isinstance(tree, dict) else {}
     content = read_file(path)
     recipe = content.get("hyper_parameters") if isinstance(content, Mapping) else None

@@ -29,13 +29,22 @@ from tracknet.training.checkpoint_format import (
     plain_archive,
     write_checkpoint,
 )
-from tracknet.training.compression import DEFAULT_LEVEL, Method, ZstdLevel, in_words, require_zstandard
+from tracknet.training.compression import (
+    DEFAULT_LEVEL,
+    Method,
+    ZstdLevel,
+    in_words,
+    is_allowed,
+    require_zstandard,
+)
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.records.redaction import Redactor
-from tracknet.trust import check_recipe, limited, refusal_of, remember
+from tracknet.trust import check_recipe, is_boundless, limited, refusal_of, remember
 
 _LONGEST_REASON = 300
 _KEYS_SHOWN = 5
+_MOST_VALUES = 10_000_000
+_OTHER_NETWORK = "its state_dict is of another network than the one it names"
 _OURS = {"pytorch-lightning_version", "hyper_parameters", "rectifier"}
 
 
@@ -247,9 +256,10 @@ def load_tracker(path: Path, device: torch.device | str = "cpu", trust: bool = F
     more = check_recipe(path, content["hyper_parameters"], trust)
     try:
         with limited(more is not None, more or ()):
+            _refuse_other(content)
             tracker = _build(content["hyper_parameters"])
         if faults := mismatches(tracker.state_dict(), content["state_dict"]):
-            raise ValueError(f"its state_dict is of another network than the one it names: {faults}")
+            raise ValueError(f"{_OTHER_NETWORK}: {faults}")
         tracker.load_state_dict(content["state_dict"])
         _note_if_old(path)
         return tracker.to(device).eval()
@@ -287,9 +297,29 @@ def read_checkpoint(path: Path) -> Any:
         raise
     except Exception as error:  # damaged files raise nearly anything
         raise TrackNetError(f"{path}: not a readable checkpoint: {_fault(path, error)}") from error
+    if is_boundless(content, _MOST_VALUES):
+        raise TrackNetError(
+            f"{path}: not a readable checkpoint: its lists unfold to more than {_MOST_VALUES:,} values"
+        )
+    if not is_allowed(size := _tensor_bytes(content), path.stat().st_size):
+        raise TrackNetError(
+            f"{path}: not opened: its tensors would be {size / 1e6:.0f} MB, in a file of "
+            f"{path.stat().st_size / 1e6:.1f} MB"
+        )
     if isinstance(content, dict) and "state_dict" in content and not _OURS.isdisjoint(content):
         return migrate(path, content)
     return content
+
+
+def _tensor_bytes(values: Any) -> int:
+    """Count the bytes of all tensors, also where they are one number that is repeated."""
+    if isinstance(values, Tensor):
+        return values.numel() * values.element_size()
+    if isinstance(values, Mapping):
+        values = values.values()
+    elif not isinstance(values, (list, tuple)):
+        return 0
+    return sum(_tensor_bytes(one) for one in values)
 
 
 def mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> str:
@@ -331,6 +361,21 @@ def _fault(path: Path, error: Exception) -> str:
     if head in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "it is damaged, or a pickle, which could hold code and is not opened"
     return "it is not a file of PyTorch"
+
+
+def _refuse_other(content: Mapping[str, Any]) -> None:
+    """Compare the network that a checkpoint names with its weights before that takes any memory.
+
+    A name and a number or two are enough for a network that fills it. Those that cannot be built without
+    memory are compared afterwards only.
+    """
+    try:
+        with torch.device("meta"):
+            expected = _build(content["hyper_parameters"]).state_dict()
+    except Exception:  # what is wrong with it is told when it is built
+        return
+    if faults := mismatches(expected, content["state_dict"]):
+        raise ValueError(f"{_OTHER_NETWORK}: {faults}")
 
 
 def _build(recipe: dict[str, Any]) -> HeatmapTracker:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -237,13 +238,17 @@ def build_tracker(found: PublicCheckpoint, background: BackgroundMode | None = N
         TrackNetError: Names or shapes of the weights are not those of the network.
     """
     frames, mode = _window(found, background)
+    make: Callable[[], HeatmapNetwork]
     if found.family == "TrackNet":
         width = len(found.weights[_NAMES["TrackNet"].first])
-        network: HeatmapNetwork = (TrackNetV2 if mode == "none" else TrackNetV3)(frames, mode, width)
+        make = partial(TrackNetV2 if mode == "none" else TrackNetV3, frames, mode, width)
         decoder = ComponentDecoder(threshold=0.5, select="area", centre="box")
     else:
-        network = _OF_WASB[found.family](frames, mode)
+        make = partial(_OF_WASB[found.family], frames, mode)
         decoder = ComponentDecoder(threshold=0.5, select="score", centre="weighted")
+    with torch.device("meta"):  # what the file says of its size takes no memory before it is known to be so
+        _fitting(make(), found.weights)
+    network = make()
     fill(network, found.weights)
     mixup = found.settings.get("alpha")
     tracker = HeatmapTracker(
@@ -401,6 +406,10 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     Raises:
         TrackNetError: A name or a shape is another.
     """
+    network.load_state_dict(_fitting(network, weights))
+
+
+def _fitting(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     expected = network.state_dict()
     given = dict(weights)
     for name, tensor in expected.items():
@@ -408,7 +417,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
             given.setdefault(name, tensor)
     if faults := mismatches(expected, given):
         raise TrackNetError(f"looks like {type(network).__name__} and is another network: {faults}")
-    network.load_state_dict(given)
+    return given
 
 
 def unknown(path: Path, content: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tracknet.data.faults import Fault
-from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, shown, whole_number
+from tracknet.data.faults import Fault, shown
+from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, whole_number
 from tracknet.data.labels import Labels, write_text
 
 _EXPECTED = 'expected {"FRAME": {"x": X, "y": Y}, ...}'

@@ -9,8 +9,8 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from tracknet.data.faults import Fault
-from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, shown, whole_number
+from tracknet.data.faults import Fault, shown
+from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, whole_number
 from tracknet.data.labels import Labels, write_text
 
 _TRUE = ("1", "true")

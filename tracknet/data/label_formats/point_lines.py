@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracknet.data.faults import Fault
-from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, shown
+from tracknet.data.faults import Fault, shown
+from tracknet.data.label_formats.sheet import LabelSheet, number, read_text
 from tracknet.data.labels import Labels, write_text
 
 

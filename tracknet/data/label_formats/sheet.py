@@ -123,9 +123,3 @@ def whole_number(value: object) -> int | None:
     """Read a whole number; None when it is none."""
     found = number(value)
     return int(found) if found is not None and found == int(found) else None
-
-
-def shown(value: object, longest: int = 40) -> str:
-    """Quote a value for a message, cut short when it is long."""
-    text = str(value)
-    return repr(text if len(text) <= longest else f"{text[: longest - 3]}...")

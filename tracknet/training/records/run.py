@@ -16,9 +16,11 @@ import yaml
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.machine import lives
+from tracknet.trust import is_boundless
 
 RECORD = "run.json"
 FORMAT = 1
+_MOST_VALUES = 100_000  # of a configuration
 State = Literal[
     "finished",
     "stopped early",
@@ -185,9 +187,9 @@ class Run:
         """
         try:
             tree = yaml.load((self.folder / "config.yaml").read_text(encoding="utf-8"), _Loader)
-        except (OSError, ValueError, yaml.YAMLError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return {}
-        return dict(_flat(tree)) if isinstance(tree, dict) else {}
+        return dict(_flat(tree)) if isinstance(tree, dict) and not is_boundless(tree, _MOST_VALUES) else {}
 
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -206,7 +208,7 @@ def read_run(folder: Path) -> Run:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Run(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return Run(folder, damage=f"{path}: {error}")
     return Run(folder, damage=fault) if (fault := _fault(path, record)) else Run(folder, record)
 

@@ -107,7 +107,7 @@ def draw_heatmaps(
         for axis in axes[row]:
             axis.set_axis_off()
         axes[row, 0].imshow(frame)
-        axes[row, 0].set_title(label, fontsize=9)
+        axes[row, 0].set_title(label, fontsize=9, parse_math=False)
         heat = heatmaps[row, at].numpy()
         axes[row, 1].imshow(
             heat, vmin=0, vmax=1, cmap="inferno", extent=(-0.5, width - 0.5, height - 0.5, -0.5)
