@@ -1,7 +1,7 @@
 """F1 of every network after the same CPU time of training, by one recipe.
 
     python -m benchmarks.equal_budget [--data badminton --val 00009 00017] [--minutes 6] [--networks WASB]
-        [--out benchmarks/results/equal_budget.md --title Generated]
+        [--out benchmarks/results/equal_budget.md --title Badminton]
 
 A network's CPU time for a step is measured first; it then trains as many steps as fit into the budget, with
 `tracknet fit` and the recipe of `configs/experiment/compact_cpu.yaml`, and is judged once, with the averaged
@@ -31,6 +31,7 @@ from benchmarks.networks import NETWORKS
 from tracknet.data.generate import generate_rallies
 from tracknet.models import HeatmapNetwork
 from tracknet.models.network import stack_frames
+from tracknet.training.records.machine import cpu_name
 from tracknet.training.settings import computes_bf16
 
 BATCH = 4
@@ -178,7 +179,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", default=[cls.__name__ for cls, _ in NETWORKS])
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--work", type=Path, help="keep the runs, and what is measured, in this folder")
-    parser.add_argument("--title", default="Generated badminton")
+    parser.add_argument("--title", default="Generated badminton, two unseen courts")
     parser.add_argument("--out", type=Path, help="a Markdown file for the table; default: print it")
     return parser.parse_args()
 
@@ -206,9 +207,12 @@ def main() -> None:
             rows.append(Trained(name, rate, step, steps, steps * BATCH * network.frames, took, figures))
             (folder / f"{name}.json").write_text(json.dumps({"took": took, "step": step, **figures}))
             told = (
-                f"## {given.title}\n\n{given.minutes:g} CPU minutes of steps for each network, {precision}, "
-                f"{torch.get_num_threads()} thread(s) of PyTorch, batches of {BATCH} windows of "
-                f"{CROP[0]}x{CROP[1]}, judged at {SIZE[0]}x{SIZE[1]}.\n\n{table(rows)}"
+                f"# F1 after the same CPU time of training\n\n{given.title}, {given.minutes:g} CPU minutes "
+                f"of steps for each network by the recipe of `compact_cpu.yaml`: {precision}, "
+                f"{torch.get_num_threads()} thread(s) of PyTorch {torch.__version__} on {cpu_name()}, "
+                f"batches of {BATCH} windows of {CROP[0]}x{CROP[1]}, judged at {SIZE[0]}x{SIZE[1]}, single windows. "
+                "CPU min, all: with start, cache and reading.\n\n"
+                f"{table(rows)}\nMade by `python -m benchmarks.equal_budget --minutes {given.minutes:g}`.\n"
             )
             if given.out:
                 given.out.write_text(told)
