@@ -3,8 +3,8 @@
 Usage: PYTHONPATH=examples tracknet fit --config examples/own_callback.yaml --data.root ROOT
            --trainer.callbacks.video match.mp4
 
-Each epoch leaves the trajectory in the folder of the run, tracked/epoch_N.csv, and the share of frames in
-which a ball was found in the loggers, as tracked/visible.
+Each epoch leaves the trajectory in the folder of the run, tracked/epoch_N.csv, which `draw_trajectory.py`
+draws, and the share of frames in which a ball was found in the loggers, as tracked/visible.
 """
 
 from __future__ import annotations

@@ -99,10 +99,10 @@ def test_a_sweep_tries_settings_and_reports_them(examples, tiny_rallies, here, m
     flags = [f"--data.root={tiny_rallies}", CROPPED, *SHORT]
     words = ["sweep", str(examples / "sweep.yaml"), "--trials=2", f"--config+={json.dumps(flags)}"]
     assert tracknet(words) == 0
-    assert "trial 1: val/f1" in capsys.readouterr().out
+    assert "trial 1: val/loss" in capsys.readouterr().out
     sweep = here / "sweeps" / "sweep"
     report = (sweep / "report.md").read_text()
-    assert all(part in report for part in ("2 complete", "optimizer.lr", "model.loss"))
+    assert all(part in report for part in ("2 complete", "optimizer.lr", "+optimizer"))
     assert (sweep / "slice.png").read_bytes().startswith(b"\x89PNG")
     assert "best.ckpt" in saved(sweep / "trial_1")
 
