@@ -210,8 +210,8 @@ def main() -> None:
                 f"# F1 after the same CPU time of training\n\n{given.title}, {given.minutes:g} CPU minutes "
                 f"of steps for each network by the recipe of `compact_cpu.yaml`: {precision}, "
                 f"{torch.get_num_threads()} thread(s) of PyTorch {torch.__version__} on {cpu_name()}, "
-                f"batches of {BATCH} windows of {CROP[0]}x{CROP[1]}, judged at {SIZE[0]}x{SIZE[1]}, single windows. "
-                "CPU min, all: with start, cache and reading.\n\n"
+                f"batches of {BATCH} windows of {CROP[0]}x{CROP[1]}, judged at {SIZE[0]}x{SIZE[1]}, "
+                "single windows. CPU min, all: with start, cache and reading.\n\n"
                 f"{table(rows)}\nMade by `python -m benchmarks.equal_budget --minutes {given.minutes:g}`.\n"
             )
             if given.out:
