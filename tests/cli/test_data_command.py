@@ -105,13 +105,16 @@ def test_generate_takes_its_options_from_the_generator(monkeypatch, tmp_path, ca
     calls = []
 
     def generate_rallies(
-        root: Path, sport: Literal["badminton", "tennis"] = "badminton", seed: int = 0
+        root: Path,
+        sport: Literal["badminton", "tennis"] = "badminton",
+        seed: int = 0,
+        size: tuple[int, int] = (9, 9),
     ) -> None:
-        calls.append((root, sport, seed))
+        calls.append((root, sport, seed, size))
 
     monkeypatch.setattr("tracknet.data.generate.generate_rallies", generate_rallies, raising=False)
-    assert main(["generate", str(tmp_path), "--sport", "tennis", "--seed", "7"]) == 0
-    assert calls == [(tmp_path, "tennis", 7)]
+    assert main(["generate", str(tmp_path), "--sport", "tennis", "--seed", "7", "--size", "72", "128"]) == 0
+    assert calls == [(tmp_path, "tennis", 7, (72, 128))]
     assert str(tmp_path) in capsys.readouterr().out
 
 

@@ -237,14 +237,18 @@ def _add_cache(parser: ArgumentParser) -> None:
     parser.add_function_arguments(cache, as_group=False, skip={"roots", "size", "verify"})
 
 
-def _add_size(parser: ArgumentParser) -> None:
+def _add_size(
+    parser: ArgumentParser,
+    default: tuple[int, int] = (288, 512),
+    told: str = "Size of the frames, as the network wants them.",
+) -> None:
     parser.add_argument(
         "--size",
         type=PositiveInt,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        default=[288, 512],
-        help="Size of the frames, as the network wants them.",
+        default=list(default),
+        help=told,
     )
 
 
@@ -270,14 +274,16 @@ def _run_pack(size: list[int], **options: Any) -> int:
 def _add_generate(parser: ArgumentParser) -> None:
     from tracknet.data.generate import generate_rallies
 
-    parser.add_function_arguments(generate_rallies, as_group=False, as_positional=True)
+    parser.add_function_arguments(generate_rallies, as_group=False, as_positional=True, skip={"size"})
+    told = "Size of the pictures, at least 72 x 128; sizes and distances in them grow with the height."
+    _add_size(parser, (360, 640), told)
 
 
-def _run_generate(root: Path, **options: Any) -> int:
+def _run_generate(root: Path, size: list[int], **options: Any) -> int:
     # The options are the parameters of `generate_rallies`, which only its own room knows.
     from tracknet.data.generate import generate_rallies
 
-    generate_rallies(root, **options)
+    generate_rallies(root, size=(size[0], size[1]), **options)
     print(f"rallies in {root}; to train on them: --data.root {root}")
     return 0
 

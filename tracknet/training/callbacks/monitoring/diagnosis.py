@@ -109,7 +109,7 @@ class NoDetectionsDiagnosis(Callback):
         with whole_file(path) as part:
             Image.fromarray(picture).save(part)
         log_image(trainer, "diagnosis", picture, trainer.global_step)
-        words = [finding.words for finding in self.findings] or [self._no_cause(evidence, losses)]
+        words = [finding.words for finding in self.findings] or [self._no_cause(evidence, losses, pl_module)]
         start = f"no ball has been found in {self._without} validation{'s' if self._without > 1 else ''}: "
         tell(trainer, start + "; also, ".join(words) + f" (picture: {path})")
         self._seen, self._first = None, []
@@ -225,7 +225,7 @@ class NoDetectionsDiagnosis(Callback):
             )
         return None
 
-    def _no_cause(self, evidence: Evidence, losses: list[float]) -> str:
+    def _no_cause(self, evidence: Evidence, losses: list[float], module: LightningModule) -> str:
         told = "no cause found: targets, threshold, time and place of the labels are in order"
         if len(losses) < 2:
             return told
@@ -237,7 +237,8 @@ class NoDetectionsDiagnosis(Callback):
                 f"{self._rate:.3g}; try ten times more, or less where it jumps"
             )
         peak = float(evidence.height[evidence.visible].median())
+        by_ball = getattr(getattr(module, "loss", None), "reduction", None) == "ball"
         return (
             f"{told}; the loss is falling ({begun:.3g} to {now:.3g}) and the peaks are {peak:.2g} high; "
-            "train longer, or take a loss that weighs the ball more"
+            f"train longer{'' if by_ball else ', or take a loss that weighs the ball more (reduction: ball)'}"
         )
