@@ -52,10 +52,10 @@ def measure(bench: Bench) -> Iterator[Row]:
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(lambda file: decode(file, bench.size), files))
 
-    pairs = paired(rate(write, frames), rate(bare, frames), bench.rounds(3))
+    made = paired(rate(write, frames), rate(bare, frames), bench.rounds(3))
     sizes = f"{bench.size[1]}x{bench.size[0]}"
     told = f"{frames} frames to {sizes}; JPEG {QUALITY} is made, written, hashed and synced too"
-    yield row(f"Packing / bare PyAV, {cores} at a time", "frames/s", pairs, None, told)
+    yield row(f"Packing / bare PyAV, {cores} at a time", "frames/s", made, None, told)
 
     cached = bench.a_data_module(0)
     stored = [(_bytes(folder) / 1e6, _bytes(bench.folder / "cache") / 1e6)]

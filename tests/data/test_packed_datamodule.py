@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections import Counter
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, pairwise
 from types import SimpleNamespace
+from typing import ClassVar
 
 import fsspec
 import numpy as np
@@ -19,6 +24,7 @@ from tracknet.data.crops import RandomCrop
 from tracknet.data.packed import Pack
 from tracknet.data.packed_datamodule import PackedDataModule, ShardSampler
 from tracknet.data.packing import Packing, PackSettings
+from tracknet.data.shards import chunks_at
 from tracknet.data.splits import Split, choose_clips
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.callbacks.mid_epoch import MidEpochCheckpoint
@@ -277,6 +283,66 @@ def test_data_at_an_address(packed, tmp_path, monkeypatch):
     for one, other in zip(near.val_dataloader(), far.val_dataloader(), strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
     assert list((tmp_path / "shards").glob("*.tar"))
+
+
+class Plain(SimpleHTTPRequestHandler):
+    """A server as `python -m http.server` is: it gives whole files only."""
+
+    def log_message(self, *words):
+        pass
+
+
+class Shaky(Plain):
+    """A server that breaks off in the middle of each shard, and says nothing the second time."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def do_GET(self):
+        self.asked[self.path] += 1
+        if not self.path.endswith(".tar") or self.asked[self.path] > 2:
+            super().do_GET()
+        elif self.asked[self.path] == 1:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(bytes(1000))
+
+
+@contextmanager
+def served(folder, handler):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("handler", "workers"), [(Plain, 1), (Shaky, 0)])
+def test_data_on_a_server(packed, tmp_path, handler, workers):
+    pytest.importorskip("aiohttp")
+    with served(packed, handler) as address:
+        far = data_of(address, disk="1MB", cache_dir=tmp_path, num_workers=workers)
+        near = data_of(packed)
+        for data in (near, far):
+            data.prepare_data()
+            data.setup("fit")
+        for one, other in zip(near.train_dataloader(), far.train_dataloader(), strict=True):
+            assert all(torch.equal(one[name], other[name]) for name in one)
+        missing = rf"{address}/none/index.json: cannot be read: 404, .*; expected packed data"
+        with pytest.raises(TrackNetError, match=missing):
+            data_of(f"{address}/none", cache_dir=tmp_path).prepare_data()
+    with pytest.raises(TrackNetError, match=rf"{address}/index.json: cannot be read: Connect call failed"):
+        data_of(address, cache_dir=tmp_path).prepare_data()
+
+
+def test_a_large_file_on_a_server_without_parts(tmp_path):
+    pytest.importorskip("aiohttp")
+    content = bytes(range(256)) * 30_000  # more than the blocks that fsspec would ask for
+    (tmp_path / "large").write_bytes(content)
+    with served(tmp_path, Plain) as address:
+        assert b"".join(chunks_at(f"{address}/large")) == content
 
 
 def test_only_the_address_travels_to_another_process(packed):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from tracknet.cli.subcommands import commands_parser, parsers_in, run_subcommand
+from tracknet.cli.subcommands import commands_parser, run_subcommand
 from tracknet.data.whole_file import whole_file
-from tracknet.errors import TrackNetError, UsageError, nearest
-
-if TYPE_CHECKING:
-    from tracknet.configs.completion import Words
+from tracknet.errors import UsageError, nearest
 
 ABOUT = "Explain, document, compare, check and write configurations."
 TrainingCommand = Literal["fit", "validate", "test", "predict"]
@@ -275,39 +270,15 @@ def completion(shell: Literal["bash", "zsh"]) -> int:
     Returns:
         Exit code 0.
     """
+    from tracknet.cli.completing import words_after
     from tracknet.cli.main import COMMANDS as ALL
     from tracknet.configs.completion import completion as script
     from tracknet.configs.library import packaged_configs
 
     training = [name for name, (room, _) in ALL.items() if room == "train"]
-    words = {name: _words_after(room) for name, (room, _) in ALL.items()}
+    words = {name: words_after(room) for name, (room, _) in ALL.items()}
     print(script(shell, _parsing().options, training, words, packaged_configs()), end="")
     return 0
-
-
-def _words_after(room: str) -> Words:
-    """Give what may follow a command that has a parser of its own."""
-    from tracknet.configs.completion import Words
-
-    make = getattr(import_module(f"tracknet.cli.{room}"), "make_parser", None)
-    try:
-        return Words() if make is None else _words_of(make())
-    except TrackNetError:  # it needs a package that is not there
-        return Words()
-
-
-def _words_of(parser: ArgumentParser) -> Words:
-    from tracknet.configs.completion import Words
-    from tracknet.configs.wording import choices
-
-    shown = [action for action in parser._actions if action.help != SUPPRESS]
-    flags = {
-        word: choices(getattr(action, "_typehint", None)) or [str(one) for one in action.choices or ()]
-        for action in shown
-        for word in action.option_strings
-        if word.startswith("--") and not word.endswith(".help")
-    }
-    return Words(flags, {name: _words_of(inner) for name, inner in parsers_in(parser).items()})
 
 
 def _ask(what: str, known: list[str], usual: str) -> str:

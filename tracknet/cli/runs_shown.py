@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tracknet.configs.diff import differences
 from tracknet.errors import TrackNetError
 from tracknet.training.records.figures import curve_of, read_curves
 from tracknet.training.records.query import value_of
@@ -147,6 +146,8 @@ def compared(runs: Sequence[Run]) -> None:
     Args:
         runs: Two runs or more.
     """
+    from tracknet.configs.diff import differences  # what reads YAML with its places, which lists do without
+
     names = _told_apart(runs)
     settings: dict[str, list[Any]] = {}
     for place, run in enumerate(runs[1:], 1):

@@ -35,7 +35,9 @@ def run_subcommand(
         UsageError: A wrong command or option.
         TrackNetError: As the function raises it.
     """
-    parser = commands_parser(name, description, functions)
+    # The options of the others are not asked for, and take longer to make than most commands to run.
+    chosen = {word: functions[word] for word in argv[:1] if word in functions}
+    parser = commands_parser(name, description, chosen or functions)
     try:
         parsed = parser.parse_args(_with_list(list(argv), functions))
     except argparse.ArgumentError as error:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, get_loader
-from omegaconf.errors import OmegaConfBaseException
 
 from tracknet.configs.tree import Node, write_yaml
 from tracknet.errors import UsageError
@@ -33,6 +32,8 @@ def resolve(
     values, merged = full.plain(), files.plain()
     if "${" not in f"{values}{merged}{words}":
         return values, merged, list(words)
+    from omegaconf.errors import OmegaConfBaseException  # takes a while, and few configurations need it
+
     document = write_yaml({**values, _WORDS: list(words)})
     try:
         values = _load(document)

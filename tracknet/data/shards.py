@@ -26,6 +26,7 @@ Span = tuple[int, int, int]
 _CHUNK = 1 << 20
 _PAUSE = 0.1  # between two looks whether others have finished, in seconds
 _PAUSES = (0.1, 1.0)  # before a copy is tried again
+_SILENCE = 60.0  # of a server, after which the connection counts as lost, in seconds
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,26 @@ def chunks_at(address: str) -> Iterator[bytes]:
         ShardError: It cannot be read.
     """
     try:
-        with fsspec.open(address, "rb") as opened:
+        with _at(address) as opened:
             file = cast(Any, opened)
             while chunk := file.read(_CHUNK):
                 yield chunk
-    except (OSError, ValueError, ImportError) as error:
-        raise ShardError(f"{address}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except Exception as error:  # file systems have errors of their own, such as that of a lost connection
+        # fsspec calls a server that does not answer a missing file.
+        cause = (isinstance(error, FileNotFoundError) and error.__cause__) or error
+        missing = "No such file" if isinstance(cause, FileNotFoundError) else ""
+        reason = getattr(cause, "strerror", None) or missing or str(cause) or type(cause).__name__
+        raise ShardError(f"{address}: cannot be read: {reason}") from error
+
+
+def _at(address: str) -> fsspec.core.OpenFile:
+    if not address.startswith(("http://", "https://")):
+        return fsspec.open(address, "rb")
+    import aiohttp
+
+    # The whole file in one answer, as not every server gives parts; it may take long, but not be silent.
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE, sock_read=_SILENCE)
+    return fsspec.open(address, "rb", block_size=0, client_kwargs={"timeout": timeout})
 
 
 def digest_of_file(address: str) -> str:
