@@ -19,6 +19,7 @@ import torch
 from jsonargparse import dict_to_namespace
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
+from tracknet.data import shards
 from tracknet.data.check import check_dataset
 from tracknet.data.crops import RandomCrop
 from tracknet.data.packed import Pack
@@ -390,3 +391,33 @@ def test_a_part_that_was_not_packed(tiny_rallies, tmp_path):
     data = data_of(tmp_path)
     with pytest.raises(TrackNetError, match="packed without clips for val; pack again with --val, or"):
         data.setup("fit")
+
+
+@pytest.mark.parametrize("name", ["shard", "frames.npy"])
+def test_a_file_that_is_longer_than_told_is_not_copied_to_its_end(packed, tmp_path, name, monkeypatch):
+    pack = Pack(str(packed))
+    name = pack.shards[0].name if name == "shard" else name
+    longer = tmp_path / "longer"
+    longer.mkdir()
+    for path in packed.iterdir():
+        (longer / path.name).symlink_to(path)
+    (longer / name).unlink()
+    with (longer / name).open("wb") as file:
+        file.write((packed / name).read_bytes())
+        file.truncate(1 << 26)
+    read = []
+    plain = shards.chunks_at
+
+    def counted(address):
+        for chunk in plain(address):
+            read.append(len(chunk) if address.endswith(name) else 0)
+            yield chunk
+
+    monkeypatch.setattr(shards, "chunks_at", counted)
+    monkeypatch.setattr(shards, "_PAUSES", ())
+    with pytest.raises(TrackNetError, match=rf"{name}: damaged: it is longer than"):
+        Pack(str(longer), tmp_path / "copies", 1 << 20).clips("train")[0].cached.frames[0]
+    assert sum(read) <= 1 << 21
+    left = [path for path in (tmp_path / "copies").iterdir() if path.suffix in (".part", ".tar")]
+    assert left == []
+    assert len(list((tmp_path / "copies").glob("*.npy"))) == (name != "frames.npy")

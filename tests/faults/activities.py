@@ -172,7 +172,7 @@ class Tracking(Files):
         return super().is_fine(name, content)
 
     def alike(self, content: bytes | None, other: bytes | None) -> bool:
-        """Count the pictures of videos: what x264 makes is, now and then, not the same in each byte."""
+        """Count the pictures of videos: with AVX-512, the macroblock tree of x264 differs now and then."""
         if content is None or other is None or other[4:8] != b"ftyp":
             return content == other
         return pictures_of(content) == pictures_of(other)

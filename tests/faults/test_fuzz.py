@@ -24,7 +24,7 @@ from tracknet.training.checkpoint_report import report_checkpoint
 from tracknet.training.checkpoint_tools import verify
 from tracknet.training.checkpoints import load_tracker
 
-from .fuzz import TARGETS, Target, fuzz
+from .fuzz import TARGETS, Campaign, Target, add_row, fuzz
 from .inputs import write_tracker
 
 
@@ -66,6 +66,20 @@ def test_a_reader_that_fails_hangs_or_takes_all_memory_is_found(tmp_path):
     assert (campaign.tried, campaign.read, campaign.refused) == (5, 1, 0)
     assert [what.split()[0] for what in campaign.findings] == ["KeyError", "MemoryError", "takes"]
     assert [path.read_text() for path in campaign.findings.values()] == ["wrong", "large", "slow"]
+
+
+def test_campaigns_are_added_to_a_table(tmp_path):
+    table = tmp_path / "table.md"
+    for number in (1, 2000):
+        campaign = Campaign(number, number, 0, {"KeyError": tmp_path}, 60.0)
+        add_row(table, TARGETS["csv"], seed=number, campaign=campaign)
+    lines = table.read_text().splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert [row[1:] for row in cells] == [
+        ["target", "seed", "minutes", "tried", "read", "refused", "findings"],
+        ["csv", "1", "1.0", "1", "1", "0", "1"],
+        ["csv", "2000", "1.0", "2,000", "2,000", "0", "1"],
+    ]
 
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

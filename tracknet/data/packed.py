@@ -26,7 +26,7 @@ from tracknet.data.clips import Part
 from tracknet.data.file_lock import locked
 from tracknet.data.labels import Labels
 from tracknet.data.packed_index import INDEX, TABLE, read_index
-from tracknet.data.shards import Shard, ShardStore, Span, chunks_at, digest_of_file
+from tracknet.data.shards import Shard, ShardStore, Span, copy_checked, digest_of_file
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
 
@@ -45,6 +45,7 @@ ROW = np.dtype(
 )
 """A row of the table: place in the shard and CRC-32 of the compressed frame, and its label."""
 
+_LARGEST_HEADER = 1 << 16  # bytes of the header of the table
 _BACKGROUNDS = 64  # kept in memory by each process
 
 
@@ -195,8 +196,9 @@ class Pack:
             path = self.store.copies / f"{digest}.npy"
             with locked(path.with_suffix(".lock")):
                 if not path.exists():
+                    most = self.shards[-1].stop * ROW.itemsize + _LARGEST_HEADER
                     with whole_file(path) as part, part.open("wb") as file:
-                        file.writelines(chunks_at(address))
+                        copy_checked(address, file, digest, most)
         if digest_of_file(str(path)) != digest:
             raise TrackNetError(f"{path}: damaged: its digest is not that of {INDEX}; copy or write it again")
         try:

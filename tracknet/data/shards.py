@@ -142,17 +142,9 @@ class ShardStore:
         address = f"{self.root}/{shard.name}"
         try:
             self._reserve(part, shard.bytes)
-            digest = hashlib.blake2b(digest_size=20)
             with part.open("rb+") as file:
-                for chunk in chunks_at(address):
-                    digest.update(chunk)
-                    file.write(chunk)
+                copy_checked(address, file, shard.digest, shard.bytes)
                 file.truncate()
-            if digest.hexdigest() != shard.digest:
-                raise ShardError(
-                    f"{address}: damaged: its digest is {digest.hexdigest()} instead of {shard.digest}; "
-                    "write it again with tracknet data pack ... --verify, or copy it again"
-                )
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -214,6 +206,35 @@ def _at(address: str) -> fsspec.core.OpenFile:
     # The whole file in one answer, as not every server gives parts; it may take long, but not be silent.
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE, sock_read=_SILENCE)
     return fsspec.open(address, "rb", block_size=0, client_kwargs={"timeout": timeout})
+
+
+def copy_checked(address: str, file: BinaryIO, digest: str, most: int) -> None:
+    """Copy a file of packed data, and see that it is what was written.
+
+    Args:
+        address: Where it is, as of `chunks_at`.
+        file: Where it goes, open for writing.
+        digest: Its hash, see `digest_of_file`.
+        most: Bytes that it may have; the rest of a longer one is not read.
+
+    Raises:
+        ShardError: It cannot be read, or is another one.
+    """
+    found, size = hashlib.blake2b(digest_size=20), 0
+    for chunk in chunks_at(address):
+        size += len(chunk)
+        if size > most:
+            break
+        found.update(chunk)
+        file.write(chunk)
+    if size > most or found.hexdigest() != digest:
+        what = f"it is longer than {most} bytes"
+        if size <= most:
+            what = f"its digest is {found.hexdigest()} instead of {digest}"
+        raise ShardError(
+            f"{address}: damaged: {what}; write it again with tracknet data pack ... --verify, or copy it "
+            "again"
+        )
 
 
 def digest_of_file(address: str) -> str:
