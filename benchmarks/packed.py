@@ -21,8 +21,8 @@ from benchmarks.loader import delivery
 from benchmarks.material import Bench
 from benchmarks.measuring import Row, Target, paired, rate, row
 from tracknet.data.check import DatasetReport, check_dataset
-from tracknet.data.packed import INDEX, TABLE, digest_of_index, read_index
 from tracknet.data.packed_datamodule import PackedDataModule
+from tracknet.data.packed_index import INDEX, TABLE, digest_of_index, read_index
 from tracknet.data.packing import Packing, PackSettings
 from tracknet.data.shards import digest_of_file
 from tracknet.data.splits import Split, choose_clips
