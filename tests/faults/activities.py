@@ -226,9 +226,10 @@ class Training(Activity):
         return faults
 
     def faults_in_the_end(self, folder: Path) -> list[str]:
-        found = final(folder)
+        # A disk that was full for `last` alone, at the very end: there was nothing left to train.
+        found = final(folder) or final(folder, "best.ckpt")
         if not found:
-            return ["there is no last.ckpt"]
+            return ["there is no checkpoint of the end"]
         return [] if all(same(one, self.expected) for one in found) else ["other weights in the end"]
 
 

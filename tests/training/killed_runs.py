@@ -86,9 +86,9 @@ def fork(folder: Path, words: list[str]) -> int:
         os._exit(code)
 
 
-def final(folder: Path) -> list[dict]:
+def final(folder: Path, name: str = "last.ckpt") -> list[dict]:
     """The checkpoints of the end that a run has left; one that was killed there has none, or two."""
-    found = [torch.load(path, weights_only=True) for path in folder.rglob("last.ckpt")]
+    found = [torch.load(path, weights_only=True) for path in folder.rglob(name)]
     newest = max((content["global_step"] for content in found), default=None)
     return [content for content in found if content["global_step"] == newest]
 
