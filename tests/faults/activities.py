@@ -206,9 +206,9 @@ class Training(Activity):
         (folder / "run.yaml").write_text(config)
 
     def learn(self, folder: Path) -> None:
-        (self.expected,) = final(folder)
-        best = next(folder.rglob("last.ckpt"))
-        shutil.copyfile(best, self.material / "tracker.ckpt")
+        self.expected = final(folder)[0]
+        last = next(folder.rglob("last.ckpt"))
+        shutil.copyfile(last, self.material / "tracker.ckpt")
 
     def faults_left(self, folder: Path) -> list[str]:
         faults = [
@@ -226,8 +226,7 @@ class Training(Activity):
         return faults
 
     def faults_in_the_end(self, folder: Path) -> list[str]:
-        # A disk that was full for `last` alone, at the very end: there was nothing left to train.
-        found = final(folder) or final(folder, "best.ckpt")
+        found = final(folder)
         if not found:
             return ["there is no checkpoint of the end"]
         return [] if all(same(one, self.expected) for one in found) else ["other weights in the end"]
