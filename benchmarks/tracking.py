@@ -47,6 +47,6 @@ def _row(bench: Bench, network: HeatmapNetwork | None, source: FrameSource, fram
     pairs = paired(rate(follow, frames), rate(forward, frames), bench.rounds(3), warm=0)
     info = source.info
     told = f"{frames} frames of {info.width}x{info.height}"
-    told += ", read twice for the background" if tracker.needs_background else ""
+    told += ", held for the background" if tracker.needs_background else ""
     name = f"track / forward of {type(tracker.network).__name__}"
     return row(name, "frames/s", pairs, Target("at least", 0.9), told)

@@ -134,3 +134,22 @@ def test_an_entry_of_an_older_version_has_no_checksum_and_stays(tmp_path, kept):
 def test_three_hundred_of_each(tmp_path):
     assert checkpoints_damaged(tmp_path, 300, seed=3) == (300, [])
     assert caches_damaged(tmp_path / "frames", 300, seed=4)[:2] == (300, [])
+
+
+def test_a_header_of_which_a_quote_has_become_a_bracket_is_damage(tmp_path):
+    caches_damaged(tmp_path, 0)
+    (frames,) = (tmp_path / "cache").glob("??/*/frames.npy")
+    frames.write_bytes(frames.read_bytes().replace(b"'shape': (", b"'shape': {", 1))
+    cache = FrameCache(tmp_path / "cache", SIZE)
+    source = open_source(tmp_path / "clip.mp4")
+    assert cache.missing([source]) == [source]
+    assert cache.remove_damaged([source]) == ([source], 0)
+
+
+def test_a_header_that_does_not_end_is_damage(tmp_path):
+    caches_damaged(tmp_path, 0)
+    (frames,) = (tmp_path / "cache").glob("??/*/frames.npy")
+    frames.write_bytes(frames.read_bytes().replace(b")", b"(", 1))
+    cache = FrameCache(tmp_path / "cache", SIZE)
+    with pytest.raises(TrackNetError, match="damaged in the frame cache"):
+        cache.open(open_source(tmp_path / "clip.mp4"))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from tracknet.errors import TrackNetError
 CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
 
 # What reading a file that is missing, cut short or overwritten ends in.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError)
 _OLDER = {"version", "source", "size", "frames", "stretches", "digest"}  # keys of meta.json, once
 _KEPT = {"version", "source", "size", "frames", "stretches", CHECKSUM}
 _HEADER = 128  # bytes of the header of frames.npy, the same for every number of frames
