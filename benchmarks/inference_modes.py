@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measuring import Took
+from tracknet.cli.memory import keep_freed_memory
 from tracknet.data.clips import Clip
 from tracknet.data.geometry import resize_xy
 from tracknet.data.labels import read_labels
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--output", type=Path, default=Path(__file__).parent / "results" / "inference_modes.md"
     )
     options = parser.parse_args(argv)
+    keep_freed_memory()  # as every command does
     clips = select(detect_layout(options.data).find(options.data)[0], options.clips)
     tracker = load_tracker(options.ckpt, options.device)
     ways: list[tuple[Way, BallDetector]]
