@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
     if _are_many(videos):
         from tracknet.cli.track_many import track_many
 
-        return track_many(videos, processes, overwrite, **chosen)
+        return track_many(videos, processes, overwrite, chosen)
     if processes > 1:
         raise UsageError("--processes is for many videos; one video is tracked by one process")
     if chosen["overlay"] == UNNAMED:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from tracknet.cli.engines import Engine
 from tracknet.cli.runs_shown import print_table
-from tracknet.cli.track import OVERLAY_SUFFIXES, UNNAMED, Choice, Device
+from tracknet.cli.track import OVERLAY_SUFFIXES, UNNAMED
 from tracknet.cli.track_workers import Orders, track_here, track_in_processes
 from tracknet.cli.video_tracker import TrackSettings
 from tracknet.data.progress import track_progress
@@ -33,7 +32,6 @@ from tracknet.tracking.batch import (
     find_jobs,
     write_summary,
 )
-from tracknet.tracking.modes import Mode
 
 INTERRUPTED = 130
 TRACKED = Path("tracked")
@@ -41,27 +39,7 @@ TRACKED = Path("tracked")
 
 
 def track_many(
-    videos: Sequence[str],
-    processes: PositiveInt,
-    overwrite: bool,
-    *,
-    ckpt: Path,
-    output: Path | None,
-    overlay: Path | None,
-    mode: Mode | None,
-    step: PositiveInt | None,
-    flip: bool,
-    tracker: Choice,
-    max_jump: PositiveFloat,
-    drop_late: bool,
-    background_seconds: PositiveFloat,
-    batch_size: PositiveInt,
-    device: Device,
-    engine: Engine,
-    threshold: ClosedUnitInterval | None,
-    trail: NonNegativeInt,
-    rectifier: str | None,
-    max_gap: PositiveInt,
+    videos: Sequence[str], processes: PositiveInt, overwrite: bool, options: Mapping[str, Any]
 ) -> int:
     """Track many videos as `track_video` tracks one; its settings mean the same here.
 
@@ -69,23 +47,8 @@ def track_many(
         videos: Video files, folders of videos, folders of images.
         processes: Videos that are tracked at once.
         overwrite: Track also what is there.
-        ckpt: See `track_video`.
-        output: Folder for the trajectories and the summary.
-        overlay: Folder for the overlays; `UNNAMED` for that of the trajectories, None for no overlays.
-        mode: See `track_video`.
-        step: See `track_video`.
-        flip: See `track_video`.
-        tracker: See `track_video`.
-        max_jump: See `track_video`.
-        drop_late: Refused.
-        background_seconds: See `track_video`.
-        batch_size: See `track_video`.
-        device: See `track_video`.
-        engine: See `track_video`.
-        threshold: See `track_video`.
-        trail: See `track_video`.
-        rectifier: See `track_video`.
-        max_gap: See `track_video`.
+        options: Those of `track_video` by name. Output and overlay are folders, `UNNAMED` for overlays beside
+            the trajectories; `drop_late` is refused.
 
     Returns:
         Exit code, see `track_videos`.
@@ -95,27 +58,15 @@ def track_many(
             `track_videos`.
         TrackNetError: As `track_videos`.
     """
-    if drop_late:
+    output, overlay = options["output"], options["overlay"]
+    if options["drop_late"]:
         raise UsageError("--drop_late is for live streams; a file waits")
     if output == Path("-"):
         raise UsageError("--output - is for one video; many have a folder")
-    settings = TrackSettings(
-        ckpt=ckpt,
-        mode=mode or "single",
-        step=step,
-        flip=flip,
-        max_jump=max_jump if tracker == "online" else None,
-        background_seconds=background_seconds,
-        batch_size=batch_size,
-        device=device,
-        engine=engine,
-        threshold=threshold,
-        rectifier=rectifier,
-        max_gap=max_gap,
-    )
     folder = _folder("--output", output or TRACKED)
     overlays = folder if overlay == UNNAMED else overlay and _folder("--overlay", overlay)
-    return track_videos(videos, settings, folder, overlays, trail, processes, overwrite)
+    settings = TrackSettings.chosen(options)
+    return track_videos(videos, settings, folder, overlays, options["trail"], processes, overwrite)
 
 
 def track_videos(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -38,6 +38,19 @@ class TrackSettings(NamedTuple):
     threshold: float | None
     rectifier: str | None
     max_gap: int
+
+    @classmethod
+    def chosen(cls, options: Mapping[str, Any]) -> TrackSettings:
+        """Take the settings out of the options of the command.
+
+        Args:
+            options: Those of `track_video` by name; others are passed over.
+        """
+        settings = cls(**{name: options[name] for name in cls._fields})
+        online = options["tracker"] == "online"
+        return settings._replace(
+            mode=settings.mode or "single", max_jump=settings.max_jump if online else None
+        )
 
 
 class VideoTracker:
