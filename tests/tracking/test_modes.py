@@ -172,13 +172,13 @@ def detect_by(detector):
 
 @pytest.mark.parametrize("mode", ["average", "triangular", "causal"])
 def test_each_frame_is_decoded_and_converted_once(mode, monkeypatch):
-    original, converted = finder._channels_first, []
+    original, converted = finder.channels_first, []
 
     def counting(images, device):
         converted.extend(int(image[0, 0, 0]) for image in images)
         return original(images, device)
 
-    monkeypatch.setattr(finder, "_channels_first", counting)
+    monkeypatch.setattr(finder, "channels_first", counting)
     source = numbered(23)
     assert len(tracked(source, ByPlace([0.1] * 8), mode=mode, flip=True)) == 23
     assert converted == list(range(23))

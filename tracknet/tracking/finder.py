@@ -99,7 +99,7 @@ class BallFinder(ABC):
         Returns:
             One tensor ``[3, H, W]`` for each.
         """
-        return list(_channels_first(frames, self.device).unbind())
+        return list(channels_first(frames, self.device).unbind())
 
     @abstractmethod
     def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
@@ -182,7 +182,7 @@ class HeatmapFinder(BallFinder):
 
     def load(self, frames: Sequence[np.ndarray]) -> list[Tensor]:
         """Bring frames to the device as float in 0..1, see `BallFinder.load`."""
-        return list(_channels_first(frames, self.device).contiguous().float().div_(255.0).unbind())
+        return list(channels_first(frames, self.device).contiguous().float().div_(255.0).unbind())
 
     @torch.inference_mode()
     def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
@@ -275,7 +275,16 @@ def _batch(windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> tu
     return frames, None if background is None else background.expand(len(frames), -1, -1, -1)
 
 
-def _channels_first(images: Sequence[np.ndarray], device: torch.device | str) -> Tensor:
+def channels_first(images: Sequence[np.ndarray], device: torch.device | str) -> Tensor:
+    """Bring pictures to a device, as a view with the channels first.
+
+    Args:
+        images: RGB, uint8 ``[H, W, 3]``.
+        device: Where to.
+
+    Returns:
+        uint8 ``[n, 3, H, W]``, in memory still as it was.
+    """
     return torch.from_numpy(np.stack(images)).to(device).movedim(-1, -3)
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tracknet.data.progress import Progress, track_progress
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.data.whole_file import remove_leftovers, whole_file
 from tracknet.errors import TrackNetError
-from tracknet.tracking.finder import BallDetector
+from tracknet.tracking.finder import BallDetector, channels_first
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.windows import slide
 
@@ -191,21 +190,17 @@ def _spread(
     rest: Inputs = ()
     if background:
         still, images = background_and_frames(source, size)
-        rest = (_channels_first(still)[None],)
+        rest = (channels_first([still], "cpu").contiguous(),)
     step = max(1, source.estimate() // (frames * count))
     for number, window in enumerate(slide(images, frames, frames, frames)):
         if number % step == 0 and number < step * count and window.count == frames:
-            yield torch.stack([_channels_first(image) for image in window.frames])[None], *rest
+            yield channels_first(window.frames, "cpu").contiguous()[None], *rest
 
 
 def _shown(windows: Iterable[Inputs], shown: Progress) -> Iterator[Inputs]:
     for window in windows:
         yield window
         shown.advance(1)
-
-
-def _channels_first(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image).movedim(-1, 0).contiguous()
 
 
 def _reader(names: Sequence[str], windows: Iterable[Inputs]) -> Any:
