@@ -13,8 +13,8 @@ from av.video.reformatter import Interpolation
 from benchmarks.material import Bench
 from benchmarks.measuring import Row, Target, paired, rate, row, seconds
 from tracknet.data.cache import FrameCache
+from tracknet.data.threads import usable_cores
 from tracknet.data.video import open_source
-from tracknet.training.records.machine import usable_cores
 
 TITLE = "Building the frame cache"
 

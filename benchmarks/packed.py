@@ -26,8 +26,8 @@ from tracknet.data.packed_index import INDEX, TABLE, digest_of_index, read_index
 from tracknet.data.packing import Packing, PackSettings
 from tracknet.data.shards import digest_of_file
 from tracknet.data.splits import Split, choose_clips
+from tracknet.data.threads import usable_cores
 from tracknet.data.video import open_source
-from tracknet.training.records.machine import usable_cores
 
 TITLE = "Packed data"
 QUALITY = 95

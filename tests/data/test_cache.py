@@ -399,7 +399,7 @@ def test_two_processes_decode_each_clip_once(clips, cache, number):
 
 
 def test_a_killed_build_leaves_nothing_half(clips, cache):
-    builder = start_builder(clips, cache, 0.15)
+    builder = start_builder(clips, cache, 0.1)
     # The first clip is done, the second has begun.
     wait_for(lambda: (clips / "log").exists() and (clips / "log").read_text() == "0.mp4\n1.mp4\n")
     wait_for(lambda: list(cache.root.glob("??/*.part")))
@@ -421,7 +421,7 @@ def test_a_killed_build_leaves_nothing_half(clips, cache):
 
 
 def test_an_interrupted_build_keeps_what_is_finished(clips, cache):
-    builder = start_builder(clips, cache, 0.15)
+    builder = start_builder(clips, cache, 0.1)
     wait_for(lambda: (clips / "log").exists() and (clips / "log").read_text() == "0.mp4\n1.mp4\n")
     builder.send_signal(signal.SIGINT)
     _, told = builder.communicate(timeout=60)

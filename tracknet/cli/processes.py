@@ -9,7 +9,7 @@ from contextlib import suppress
 from multiprocessing import connection, get_context
 from typing import Any
 
-from tracknet.training.records.machine import usable_cores
+from tracknet.data.threads import usable_cores
 
 _PATIENCE = 10.0  # seconds that a process has to leave things in order, once told to stop
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tokenize import TokenError
@@ -29,6 +29,7 @@ from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.file_lock import locked
 from tracknet.data.progress import track_progress
 from tracknet.data.sizes import told_bytes
+from tracknet.data.threads import as_finished, in_threads, usable_cores
 from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
 
@@ -227,8 +228,7 @@ class FrameCache:
         return self.root / key[:2] / key
 
     def _missing(self, sources: Sequence[FrameSource]) -> dict[str, FrameSource]:
-        with ThreadPoolExecutor(_cores()) as pool:
-            keyed = dict(zip(pool.map(self.key, sources), sources, strict=True))
+        keyed = dict(zip(in_threads(self.key, sources, usable_cores()), sources, strict=True))
         return {key: source for key, source in keyed.items() if not self._is_whole(key)}
 
     def _is_whole(self, key: str) -> bool:
@@ -256,8 +256,8 @@ class FrameCache:
 
     def _build_all(self, todo: dict[str, FrameSource], workers: int | None, progress: bool) -> list[str]:
         """Build each clip; returns the messages of those that cannot be decoded, in the order given."""
-        workers = min(workers or _cores(), len(todo))
-        threads = max(1, _cores() // workers)
+        workers = min(workers or usable_cores(), len(todo))
+        threads = max(1, usable_cores() // workers)
         stop = threading.Event()
         faults: dict[str, str] = {}
         total = sum(source.estimate() for source in todo.values()) or None
@@ -287,7 +287,7 @@ class FrameCache:
                         shown.note(f"waiting for another process that builds {len(pending)} of the clips")
                     futures = {pool.submit(build_one, key, wait): key for key in pending}
                     pending = []
-                    for future in as_completed(futures):
+                    for future in as_finished(futures):
                         try:
                             if not future.result():
                                 pending.append(futures[future])
@@ -387,7 +387,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -33,6 +32,7 @@ from tracknet.data.shard_plan import PackedClip, Piece, PlannedShard, plan_shard
 from tracknet.data.shard_writer import OVERHEAD, ShardRecord, ShardTar, written_tar
 from tracknet.data.shards import Shard, Span, digest_of_file
 from tracknet.data.sizes import told_bytes
+from tracknet.data.threads import as_finished, in_threads, usable_cores
 from tracknet.data.whole_file import whole_file, why_refused
 from tracknet.errors import TrackNetError, UsageError
 
@@ -144,8 +144,7 @@ class Packing:
                 used.setdefault(clip.name, []).append(part)
         checked = [one for one in report.checked if one.clip.name in used]
         sources = [source_of(one, report.layout, self.settings.frames) for one in checked]
-        with ThreadPoolExecutor() as pool:
-            keys = list(pool.map(self._cache.key, sources))
+        keys = in_threads(self._cache.key, sources, usable_cores())
         # Frames without loss are those of the frame cache, and are called as they are there.
         loss = "" if self.settings.quality == "lossless" else f"-{self.settings.quality}"
         return [
@@ -230,9 +229,8 @@ class Packing:
                 f"as much; free: {told_bytes(free)})",
                 file=sys.stderr,
             )
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(workers or cores, len(todo))
-        threads = max(1, cores // workers)
+        workers = min(workers or usable_cores(), len(todo))
+        threads = max(1, usable_cores() // workers)
         stop = threading.Event()
         faults: list[str] = []
         with (
@@ -246,7 +244,7 @@ class Packing:
                 shown.advance()
 
             try:
-                for future in as_completed([pool.submit(self._write, g, threads, advance) for g in todo]):
+                for future in as_finished([pool.submit(self._write, g, threads, advance) for g in todo]):
                     try:
                         future.result()
                     except TrackNetError as error:

@@ -15,6 +15,7 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from tracknet.data.progress import track_progress
 from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackground
+from tracknet.data.threads import result_of
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.ensemble import Ensemble, place_weights
@@ -179,7 +180,7 @@ def _decoded_ahead(parts: Iterator[list[np.ndarray]]) -> Generator[list[np.ndarr
     try:
         for _ in range(BATCHES_AHEAD):
             ahead.append(pool.submit(next, parts, None))
-        while (part := ahead.popleft().result()) is not None:
+        while (part := result_of(ahead.popleft())) is not None:
             ahead.append(pool.submit(next, parts, None))
             yield part
     finally:

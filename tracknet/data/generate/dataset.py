@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from tracknet.data.generate.placement import PLACEMENTS, RallyLayout, sparse, wr
 from tracknet.data.generate.sports import Sport, game_of
 from tracknet.data.labels import Labels
 from tracknet.data.progress import Progress, track_progress
+from tracknet.data.threads import as_finished, usable_cores
 from tracknet.data.video import VideoWriter
 from tracknet.errors import TrackNetError, UsageError
 
@@ -227,7 +228,7 @@ def _write_all(
     staging = root / ".unfinished"
     shutil.rmtree(staging, ignore_errors=True)  # of a call that was killed
     staging.mkdir()
-    wanted = min(workers or _cores(), len(rallies))
+    wanted = min(workers or usable_cores(), len(rallies))
     try:
         with track_progress(
             len(rallies) * settings.frames, "frames", f"{settings.sport} rallies", progress
@@ -250,7 +251,7 @@ def _share_out(
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts) as pool:
         jobs = [pool.submit(write_rally, settings, rally, staging) for rally in rallies]
         try:
-            for job in as_completed(jobs):
+            for job in as_finished(jobs):
                 job.result()
                 shown.advance(settings.frames)
         except BaseException:
@@ -346,7 +347,3 @@ class _ImageEncoder:
 def _ignore_interrupts() -> None:
     """Leave Ctrl-C to the process that shares the work out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.flop_counter import FlopCounterMode
 
+from tracknet.data.threads import usable_cores
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import UsageError
 from tracknet.training.profiling.measures import (
@@ -33,7 +34,6 @@ from tracknet.training.profiling.page import PAGE, write_page
 from tracknet.training.profiling.phases import PHASES, PhaseClock, synchronize
 from tracknet.training.profiling.results import FILE, Operator, Profiled, write_profile
 from tracknet.training.profiling.trace import memory_lines, top_operators
-from tracknet.training.records.machine import usable_cores
 
 Recording = Generator[None, None, None]
 

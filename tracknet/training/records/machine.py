@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tracknet.data.threads import usable_cores
+
 _PROC = Path("/proc")
 
 
@@ -104,11 +106,6 @@ def _started(pid: int) -> int | None:
 
 def _letter(pid: int) -> str:
     return (_state(pid) or [""])[0]
-
-
-def usable_cores() -> int:
-    """Give the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:
