@@ -43,6 +43,40 @@ def test_by_hand_and_beside_the_other_figures():
     assert other["rmse"] != found["rmse"]
 
 
+OPTIONS = {
+    "tolerance": {"tolerance": 0.7},
+    "space": {"space": (36, 64)},
+    "strict": {"tolerance": 3.0, "strict": True},
+    "recall": {"recall": "visible"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_options_of_the_other_figures_are_heeded(options):
+    found, plain = updated(BallDistances(**options)), updated(BallMetrics(**options))
+    assert found.label == plain.label != BallMetrics().label
+    figures = plain.compute()
+    assert {name: found.compute()[name] for name in figures} == figures
+
+
+def test_groups_are_counted_apart():
+    assert len(updated(BallDistances()).per_group()) == 1
+    found, plain = BallDistances(groups=2), BallMetrics(groups=2)
+    for metric in (found, plain):
+        metric.update(
+            TARGET + OFFSET,
+            DETECTED,
+            TARGET,
+            VISIBLE,
+            COUNTED,
+            (288, 512),
+            SOURCE,
+            group=torch.tensor([1, 0]),
+        )
+    assert found.per_group() == plain.per_group()
+    assert [figures["tp"] for figures in found.per_group()] == [0, 2]
+
+
 def test_one_pixel_further_is_seen():
     metric = BallDistances(pck=(3.0,))
     xy = TARGET[:1, :1] + torch.tensor([4.0, 0.0])
@@ -66,6 +100,7 @@ def test_sums_of_processes_are_those_of_one():
     for name, reduction in whole._reductions.items():
         summed = reduction(torch.stack([getattr(part, name) for part in parts]))
         assert torch.equal(summed, getattr(whole, name)), name
+        assert getattr(BallDistances(), name).dtype == torch.int64
 
 
 def test_it_describes_itself_for_checkpoints():

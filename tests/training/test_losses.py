@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from tracknet.training.losses import FocalLoss, HeatmapLoss, MSELoss, QualityFocalLoss, WBCELoss
+from tracknet.training.losses import (
+    FocalLoss,
+    HeatmapLoss,
+    MaskedFocalLoss,
+    MSELoss,
+    QualityFocalLoss,
+    WBCELoss,
+)
 
 ALL = [
     WBCELoss,
@@ -151,6 +158,26 @@ def test_settings_are_kept_as_attributes():
     assert (focal.gamma, focal.alpha, focal.reduction) == (1.0, 0.3, "ball")
     assert QualityFocalLoss(3.0).beta == 3.0
     assert MSELoss().reduction == "pixel"
+
+
+def test_defaults_are_those_of_the_papers():
+    focal, quality, masked = FocalLoss(), QualityFocalLoss(), MaskedFocalLoss()
+    assert (focal.gamma, focal.alpha, focal.reduction) == (2.0, None, "pixel")
+    assert (quality.beta, quality.reduction) == (2.0, "pixel")
+    assert (masked.alpha, masked.beta, masked.reduction) == (2.0, 4.0, "ball")
+
+
+def test_the_loss_has_the_type_of_the_logits_whatever_that_of_the_weights():
+    logits, target = torch.zeros(1, 2, 3, 3), torch.rand(1, 2, 3, 3)
+    weight = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    assert WBCELoss()(logits, target, weight).dtype == torch.float32
+    assert WBCELoss()(logits, target, weight.float(), weight.sum()).dtype == torch.float32
+
+
+def test_a_small_sum_of_weights_is_divided_by_too():
+    logits, target = torch.randn(1, 2, 3, 3), torch.rand(1, 2, 3, 3)
+    weight = torch.tensor([[0.25, 0.5]])
+    torch.testing.assert_close(MSELoss()(logits, target, weight), MSELoss()(logits, target, 8 * weight))
 
 
 def test_the_base_class_cannot_be_built():

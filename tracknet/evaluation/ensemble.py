@@ -117,5 +117,5 @@ class WindowEnsemble:
                 done += self._ensemble.finish()
             for place, heatmap in enumerate(done):
                 merged[row, place] = heatmap
-            self._due = None if last else (clip, start + 1)
+            self._due = (clip, start + 1)
         return merged
