@@ -35,11 +35,14 @@ def test_a_signal_that_does_not_wake_the_waiting_thread_is_heard(listening, wait
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         in_vain.append(not go_on.wait(60))
 
+    def begun_and_waited_for(future):
+        begin.set()
+        wait(future)
+
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(work)
         with pytest.raises(KeyboardInterrupt):
-            begin.set()
-            wait(future)
+            begun_and_waited_for(future)
         go_on.set()
     assert in_vain == [False]
 

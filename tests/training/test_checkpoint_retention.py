@@ -103,7 +103,9 @@ def test_a_number_of_newest_ones_stays_beside_the_best(train, tiny_rallies, capl
 def test_a_budget_counts_files_of_this_run_alone(train):
     assert train("max_size: 1TB") == 0
     assert left() == ["e0", "e1", "e2", "e3", "e4"]
-    room = 3 * Path("kept/e1.ckpt").stat().st_size + 100
+    room = (
+        3 * Path("kept/e4.ckpt").stat().st_size + 1000
+    )  # they differ by some bytes, as paths and figures do
     before = left()
     assert train(f"max_size: '{room}'", name="n") == 0
     assert set(before) < set(left())

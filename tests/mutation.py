@@ -1,0 +1,172 @@
+"""Mutation testing: does a test fail when the code is wrong? ``python -m tests.mutation --children 2``.
+
+mutmut makes each small change (``<`` into ``<=``, 2 into 3, an argument dropped) of the modules that
+``[tool.mutmut]`` in pyproject.toml lists, and runs the tests that reach it. A change that no test notices
+survives; survivors that somebody has looked at are listed in ``mutation.yaml`` with the reason. The table of
+counts, with what has not been looked at, goes to ``benchmarks/results/mutation.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMINED = Path(__file__).with_suffix(".yaml")
+RESULTS = ROOT / "benchmarks" / "results" / "mutation.md"
+
+NOTICED, LATE = "noticed", "noticed by the limit of time"
+_STATUS = {"killed": NOTICED, "caught by type check": NOTICED, "timeout": LATE, "segfault": NOTICED}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change.
+
+    Attributes:
+        module: Path of the file below ``tracknet/``.
+        function: Name of the function, with its class.
+        change: The lines that are changed, ``- before`` and ``+ after``; empty of one that was noticed.
+        outcome: ``noticed``, ``noticed by the limit of time``, ``survived``, ``no tests``, ``not checked``.
+    """
+
+    module: str
+    function: str
+    change: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why survivors are left.
+
+    Attributes:
+        why: In words.
+        equal: Whether no input tells the change from the code, so that no test can notice it.
+        pattern: What the lines of such a change match.
+        where: What module and function match, ``evaluation/ensemble.py: WindowEnsemble.merge``.
+    """
+
+    why: str
+    equal: bool
+    pattern: re.Pattern[str]
+    where: re.Pattern[str]
+
+    def covers(self, mutant: Mutant) -> bool:
+        return bool(
+            self.where.search(f"{mutant.module}: {mutant.function}") and self.pattern.search(mutant.change)
+        )
+
+
+def examined(path: Path = EXAMINED) -> list[Reason]:
+    """Read the reasons that are known."""
+    return [
+        Reason(one["why"], one["equal"], re.compile(one["change"]), re.compile(one.get("where", "")))
+        for one in yaml.safe_load(path.read_text(encoding="utf-8"))
+    ]
+
+
+def mutants() -> Iterator[Mutant]:
+    """Read what a run of mutmut has left below ``mutants/``."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+    from mutmut.stats import status_by_exit_code
+
+    for path in sorted(Path("mutants").rglob("*.py.meta")):
+        source = path.relative_to("mutants").with_suffix("")
+        for name, code in json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"].items():
+            status = status_by_exit_code[code]
+            outcome, change = _STATUS.get(status, status), ""
+            if outcome not in _STATUS.values():
+                lines = get_diff_for_mutant(name, path=source).splitlines()[2:]
+                change = "\n".join(f"{one[0]} {one[1:].strip()}" for one in lines if one[:1] in ("+", "-"))
+            function = re.sub("^x_?", "", name.rpartition(".")[2].rpartition("__mutmut")[0])
+            yield Mutant(
+                source.relative_to("tracknet").as_posix(),
+                function.strip("ǁ").replace("ǁ", "."),
+                change,
+                outcome,
+            )
+
+
+def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
+    """Write the table, what was left and why, and what nobody has looked at."""
+    why = {one: next((r for r in reasons if r.covers(one)), None) for one in found if one.change}
+    rows, left = [], Counter(reason for reason in why.values() if reason)
+    for module in [*sorted({one.module for one in found}), ""]:
+        mine = [one for one in found if one.module == module or not module]
+        told = Counter(one.outcome for one in mine)
+        survivors = [one for one in mine if one.change]
+        verdicts = [reason.equal if (reason := why[one]) else None for one in survivors]
+        equal, left_so, unknown = (verdicts.count(verdict) for verdict in (True, False, None))
+        noticed = told[NOTICED] + told[LATE]
+        counts = [len(mine), noticed, told[LATE], equal, left_so, unknown]
+        score = f"{100 * noticed / max(len(mine) - equal, 1):.1f} %"
+        name = f"`{module}`" if module else "all"
+        rows.append(f"| {' | '.join([name, *(f'{count:,}' for count in counts), score])} |")
+    lines = [
+        "# Changes that tests notice",
+        "",
+        f"`python -m tests.mutation` on {date}, mutmut {version('mutmut')}. Every operator, number,",
+        "string and argument of the modules that figures rest on is changed, one at a time, and the tests",
+        "that reach it are run. The score is the share noticed of the changes that make a difference.",
+        "",
+        "| module | changes | noticed | by a limit of time | equal in effect | left, examined | not examined "
+        "| score |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        *rows,
+        "",
+        "## Survivors that were examined",
+        "",
+        "| changes | why it is left | equal in effect |",
+        "|---:|---|---|",
+        *(f"| {count} | {r.why} | {'yes' if r.equal else 'no'} |" for r, count in left.most_common()),
+    ]
+    rest = [one for one, reason in why.items() if reason is None]
+    if rest:
+        lines += ["", "## Survivors that nobody has looked at", ""]
+        for one in rest:
+            lines += [
+                f"`{one.module}`, `{one.function}` ({one.outcome}):",
+                "",
+                "```diff",
+                one.change,
+                "```",
+                "",
+            ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run mutmut where asked, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--children", type=int, default=2, help="changes tried at the same time")
+    parser.add_argument("--no-run", action="store_true", help="write the table of a run made before")
+    parser.add_argument("--folder", type=Path, default=ROOT, help="a clone of the repository to run in")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    given = parser.parse_args(argv)
+    output = given.output.absolute()
+    os.chdir(given.folder)  # all of mutmut looks for its files there
+    if not given.no_run:
+        command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(given.children)]
+        subprocess.run(command, check=True)
+    found = list(mutants())
+    date = datetime.now(timezone.utc).date().isoformat()
+    output.write_text(as_markdown(found, examined(), date), encoding="utf-8")
+    print(f"{output}: {len(found):,} changes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
