@@ -130,7 +130,7 @@ def test_an_entry_is_a_folder_of_plain_files(tmp_path, cache):
     assert sorted(file.name for file in folder.iterdir()) == ["background.npy", "frames.npy", "meta.json"]
     assert np.load(folder / "frames.npy").shape == (20, 3, *SIZE)
     meta = json.loads((folder / "meta.json").read_text())
-    assert re.fullmatch("[0-9a-f]{8}", meta.pop("crc32"))
+    assert re.fullmatch("[0-9a-f]{8}", meta.pop("checksum"))
     assert meta == {"version": 1, "source": "clip.mp4", "size": [32, 48], "frames": 20}
     assert leftovers(cache) == []
 

@@ -121,7 +121,7 @@ def test_an_interrupt_ends_the_work_of_all_processes(tmp_path, monkeypatch):
             time.sleep(0.05)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset, "as_completed", interrupted)
+    monkeypatch.setattr(dataset, "as_finished", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path / "rallies", workers=2, frames=3000)
     assert set(files(tmp_path / "rallies")) == {".lock", "rallies.json"}

@@ -365,6 +365,13 @@ def test_median_is_that_of_numpy(frames):
     np.testing.assert_array_equal(median_of(list(frames)), np.floor(np.median(frames, axis=0)))
 
 
+def test_median_of_large_frames_is_that_of_their_parts():
+    frames = np.random.default_rng(2).integers(0, 256, (5, 3, 211, 307), dtype=np.uint8)
+    np.testing.assert_array_equal(median_of(list(frames)), np.median(frames, axis=0))
+    across = [frame.transpose(1, 2, 0) for frame in frames]
+    np.testing.assert_array_equal(median_of(across), np.median(across, axis=0))
+
+
 def test_median_of_many_frames():
     frames = np.random.default_rng(0).integers(0, 256, (300, 4, 5), dtype=np.uint8)
     for some in (frames, frames[:255], frames[:256], frames // 100):

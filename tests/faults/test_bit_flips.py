@@ -119,12 +119,12 @@ def test_a_damaged_cache_is_noticed_where_it_is_verified(tmp_path):
     assert by_opening < 30, "opening does not read the frames"
 
 
-@pytest.mark.parametrize("kept", [{}, {"digest": "0" * 40}])
+@pytest.mark.parametrize("kept", [{}, {"digest": "0" * 40}, {"crc32": "0" * 8}])
 def test_an_entry_of_an_older_version_has_no_checksum_and_stays(tmp_path, kept):
     caches_damaged(tmp_path, 0)
     (meta,) = (tmp_path / "cache").glob("??/*/meta.json")
     told = json.loads(meta.read_text())
-    del told["crc32"]
+    del told["checksum"]
     meta.write_text(json.dumps(told | kept))
     cache = FrameCache(tmp_path / "cache", SIZE)
     assert cache.remove_damaged([open_source(tmp_path / "clip.mp4")]) == ([], 1)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BACKGROUND_SAMPLES = 64
 LONG_VIDEO = 3000  # frames; the background of a longer video is taken from its keyframes
+_BLOCK = 1 << 16  # pixels whose median is found at once
 HELD_BYTES = 256 << 20  # frames that are held for the background and then given
 
 
@@ -123,6 +124,11 @@ def median_of(frames: Sequence[np.ndarray]) -> np.ndarray:
     Returns:
         uint8 array of that shape.
     """
+    if frames[0].size > _BLOCK:
+        # Parts that stay in the cache of the processor while all frames vote.
+        flat = [frame.reshape(-1) for frame in frames]
+        parts = [median_of([one[at : at + _BLOCK] for one in flat]) for at in range(0, len(flat[0]), _BLOCK)]
+        return np.concatenate(parts).reshape(frames[0].shape)
     # The k-th smallest value is the largest one that at most k values lie below: find its bits from the top.
     below_half = (len(frames) - 1) // 2
     counter = np.min_scalar_type(len(frames))

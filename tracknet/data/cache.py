@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,7 +25,14 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
-from tracknet.data.cached_clip import CHECKSUM, CachedClip, checksum_of, load_clip
+from tracknet.data.cached_clip import (
+    CHECKSUM,
+    HEADER,
+    CachedClip,
+    checksum_of,
+    completed_checksum,
+    load_clip,
+)
 from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.file_lock import locked
 from tracknet.data.progress import track_progress
@@ -37,9 +45,8 @@ CACHE_VERSION = 1  # part of each key: raise it when the same video would give o
 
 # What reading a file that is missing, cut short or overwritten ends in.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError)
-_OLDER = {"version", "source", "size", "frames", "stretches", "digest"}  # keys of meta.json, once
+_OLDER = {"version", "source", "size", "frames", "stretches", "digest", "crc32"}  # keys of meta.json, once
 _KEPT = {"version", "source", "size", "frames", "stretches", CHECKSUM}
-_HEADER = 128  # bytes of the header of frames.npy, the same for every number of frames
 _CHUNK = 1 << 20
 _MOVE = "choose another folder with TRACKNET_CACHE or the option for the root of the cache"
 
@@ -112,7 +119,7 @@ class FrameCache:
 
         From the number of frames that each source claims, or its duration.
         """
-        return sum((source.estimate() + 1) * self._frame_bytes + 2 * _HEADER for source in sources)
+        return sum((source.estimate() + 1) * self._frame_bytes + 2 * HEADER for source in sources)
 
     def build(
         self, sources: Sequence[FrameSource], workers: int | None = None, progress: bool = True
@@ -249,7 +256,7 @@ class FrameCache:
         if np.shape(clip.background) != clip.frames.shape[1:] or not len(clip.frames):
             raise ValueError(f"background.npy of shape {np.shape(clip.background)} does not match")
         found = (folder / "frames.npy").stat().st_size
-        expected = _HEADER + math.prod(clip.frames.shape)
+        expected = HEADER + math.prod(clip.frames.shape)
         if found != expected:
             raise ValueError(f"frames.npy has {found} bytes instead of {expected}")
         return clip
@@ -306,13 +313,15 @@ class FrameCache:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:
-            frames = 0
+            frames, checksum = 0, 0
             # Written as a stream and not through a memory map, where a full disk would kill the process. The
             # number of frames is known for certain only at the end, so the header is written twice.
             with (part / "frames.npy").open("wb") as file:
                 file.write(self._header(0))
                 for frame in source.frames(self.size, threads):
-                    file.write(np.ascontiguousarray(frame.transpose(2, 0, 1)).data)
+                    planes = np.ascontiguousarray(frame.transpose(2, 0, 1)).data
+                    file.write(planes)
+                    checksum = zlib.crc32(planes, checksum)
                     frames += 1
                     advance(1)
                 file.seek(0)
@@ -333,7 +342,7 @@ class FrameCache:
             }
             if isinstance(source, Excerpt):
                 meta["stretches"] = source.stretches
-            meta[CHECKSUM] = checksum_of(part, meta)
+            meta[CHECKSUM] = completed_checksum(checksum, part, meta)
             with (part / "meta.json").open("wb") as file:
                 file.write(json.dumps(meta, indent=1).encode())
                 _sync(file)
@@ -346,7 +355,7 @@ class FrameCache:
 
     def _header(self, frames: int) -> bytes:
         described = {"descr": "|u1", "fortran_order": False, "shape": (frames, 3, *self.size)}
-        text = repr(described).ljust(_HEADER - 11) + "\n"
+        text = repr(described).ljust(HEADER - 11) + "\n"
         return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
 
     @contextmanager

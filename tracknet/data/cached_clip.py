@@ -17,8 +17,11 @@ from numpy.typing import ArrayLike
 from tracknet.data.labels import Labels
 from tracknet.data.video import Stretch
 
-CHECKSUM = "crc32"
+CHECKSUM = "checksum"
 """Key of ``meta.json`` under which the checksum of a clip lies; see `checksum_of`."""
+
+HEADER = 128
+"""Bytes of the header of ``frames.npy``, the same for every number of frames."""
 
 _CHUNK = 1 << 18
 
@@ -109,7 +112,7 @@ class LabelledClip:
 
 
 def checksum_of(folder: Path, meta: Mapping[str, Any]) -> str:
-    """Compute the CRC-32 of all that is kept of a clip, its frames included.
+    """Compute the CRC-32 of all that is kept of a clip, its frames first.
 
     It is there for bits that flip, of which no single one escapes it, and costs a fifth of a cryptographic
     hash; who may write to a cache could change that, too.
@@ -124,13 +127,21 @@ def checksum_of(folder: Path, meta: Mapping[str, Any]) -> str:
     Raises:
         OSError: A file cannot be read.
     """
+    checksum = 0
+    with (folder / "frames.npy").open("rb") as file:
+        file.seek(HEADER)
+        while chunk := file.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+    return completed_checksum(checksum, folder, meta)
+
+
+def completed_checksum(frames: int, folder: Path, meta: Mapping[str, Any]) -> str:
+    """Give the checksum of a clip, the CRC-32 of whose frames is known; otherwise as `checksum_of`."""
     told = {name: value for name, value in meta.items() if name != CHECKSUM}
-    checksum = zlib.crc32(json.dumps(told, sort_keys=True).encode())
-    for name in ("background.npy", "frames.npy"):
-        with (folder / name).open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                checksum = zlib.crc32(chunk, checksum)
-    return f"{checksum:08x}"
+    with (folder / "frames.npy").open("rb") as file:
+        checksum = zlib.crc32(file.read(HEADER), frames)
+    checksum = zlib.crc32((folder / "background.npy").read_bytes(), checksum)
+    return f"{zlib.crc32(json.dumps(told, sort_keys=True).encode(), checksum):08x}"
 
 
 def load_clip(folder: Path) -> CachedClip:
