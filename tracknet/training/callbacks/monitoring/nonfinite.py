@@ -71,6 +71,7 @@ class NonFiniteGuard(Callback):
         self._batches: list[Recorded] = []
         self._finite: Tensor | None = None
         self._buffers: list[Tensor] = []
+        self._copies: list[Tensor] = []
         self._checked_until = 0
         self._skipped = 0
         self._folder = Path()
@@ -78,7 +79,9 @@ class NonFiniteGuard(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
         self._folder = run_folder(trainer) / "nonfinite"
-        self._batches, self._finite, self._buffers = [], None, []
+        self._batches, self._finite = [], None
+        self._buffers = [one for one in pl_module.buffers() if one.is_floating_point()]
+        self._copies = [one.clone() for one in self._buffers]
         self._checked_until, self._skipped = trainer.global_step, 0
 
     def on_train_batch_start(
@@ -87,13 +90,8 @@ class NonFiniteGuard(Callback):
         """Remember what a step is made of."""
         if not self._due(trainer) or not is_windows(batch):
             return
-        if not self._batches:
-            buffers = _float_buffers(pl_module)
-            if [one.shape for one in buffers] == [one.shape for one in self._buffers]:
-                if buffers:
-                    torch._foreach_copy_(self._buffers, buffers)
-            else:
-                self._buffers = [one.clone() for one in buffers]
+        if not self._batches and self._buffers:
+            torch._foreach_copy_(self._copies, self._buffers)
         self._batches.append(Recorded(batch, batch_idx, RandomState.now(pl_module.device)))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -110,7 +108,9 @@ class NonFiniteGuard(Callback):
             return
         finite, batches = self._finite, self._batches
         self._finite, self._batches = None, []
-        gradients = [one.grad for one in pl_module.parameters() if one.grad is not None]
+        # Not those of the module: to look through its layers takes longer than to look at its gradients.
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
+        gradients = [one.grad for one in parameters if one.grad is not None]
         if gradients and getattr(trainer.precision_plugin, "scaler", None) is None:
             finite = finite & _are_finite(gradients)
         if trainer.world_size > 1:
@@ -122,15 +122,17 @@ class NonFiniteGuard(Callback):
         self._act(trainer, pl_module, batches, before)
         optimizer.zero_grad(set_to_none=True)
 
+    def _put_buffers_back(self) -> None:
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._copies)
+
     def _due(self, trainer: Trainer) -> bool:
         return (trainer.global_step + 1) % self.every_n_steps == 0
 
     def _act(self, trainer: Trainer, module: LightningModule, batches: list[Recorded], before: int) -> None:
         step, names = trainer.global_step + 1, clip_names(trainer, "train")
         spoilt = [name for name, one in module.named_parameters() if not bool(one.isfinite().all())]
-        buffers = _float_buffers(module)
-        if buffers:
-            torch._foreach_copy_(buffers, self._buffers)
+        self._put_buffers_back()
         recorded, finding = batches[-1], ""
         if spoilt:
             finding = (
@@ -142,8 +144,7 @@ class NonFiniteGuard(Callback):
                 if finding := run_again(module, candidate):
                     recorded = candidate
                     break
-            if buffers:
-                torch._foreach_copy_(buffers, self._buffers)
+            self._put_buffers_back()
         finding = finding or "the batch, run again, gives finite numbers: the device does not repeat itself"
         where = windows_in_words(recorded.batch, names)
         words = f"step {step}: loss or gradient is not finite: {finding}; batch: {where}"
@@ -162,10 +163,6 @@ class NonFiniteGuard(Callback):
                 advice = f"{self._skipped} steps one after the other; lower the learning rate"
             raise TrackNetError(f"{words}; {advice}")
         tell(trainer, f"{words}; step skipped")
-
-
-def _float_buffers(module: LightningModule) -> list[Tensor]:
-    return [one for one in module.buffers() if one.is_floating_point()]
 
 
 def _are_finite(gradients: list[Tensor]) -> Tensor:
