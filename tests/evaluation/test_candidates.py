@@ -81,6 +81,21 @@ def test_the_first_candidate_is_what_the_decoder_finds(decoder, seed):
             assert (many.confidence >= 0.5).all()
 
 
+@pytest.mark.parametrize("decoder", ALL)
+def test_what_is_at_the_threshold_counts_and_what_is_below_it_does_not(decoder):
+    heatmap = torch.zeros(1, 12, 30)
+    heatmap[0, 5, 5], heatmap[0, 5, 20] = 0.5, 0.49999997
+    assert decoder.candidates(heatmap, (12, 30))[0].xy.round().tolist() == [[5.0, 5.0]]
+
+
+@pytest.mark.parametrize("decoder", ALL)
+def test_confidences_are_at_most_one(decoder):
+    # Averages of many heatmaps may be above by rounding.
+    heatmaps = picture((8, 6, 1.25))
+    assert decoder.candidates(heatmaps, (24, 40))[0].confidence.tolist() == [1.0]
+    assert decoder(heatmaps, (24, 40)).confidence.tolist() == [1.0]
+
+
 def test_a_plateau_is_one_peak():
     heatmap = torch.zeros(1, 12, 30)
     heatmap[0, 5, 3:5] = heatmap[0, 5, 20:26] = 0.8

@@ -20,7 +20,7 @@ from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, TrackNetV2
-from tracknet.training.checkpoints import TrackNetCheckpointIO, load_tracker
+from tracknet.training.checkpoints import TrackNetCheckpointIO, _fault, _in_short, load_tracker
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import FocalLoss, MSELoss, QualityFocalLoss, WBCELoss
@@ -357,7 +357,13 @@ def test_no_such_file(tmp_path):
         (bytes(range(256)) * 9, "it is not a file of PyTorch"),
         (b"PK\x03\x04 and then nothing", "it is cut short"),
         (b"\x80\x02 and then nothing", "it is damaged, or a pickle, which could hold code and is not opened"),
-        (b"\x80\x04\x95", "it is damaged, or a pickle, which could hold code and is not opened"),
+        *(
+            (
+                bytes((0x80, protocol, 0x95)),
+                "it is damaged, or a pickle, which could hold code and is not opened",
+            )
+            for protocol in (2, 3, 4, 5)
+        ),
     ],
 )
 def test_files_of_other_kinds(tmp_path, content, reason):
@@ -402,7 +408,12 @@ def test_code_in_a_file_is_not_run(tmp_path, form):
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ({f"layer{n}.weight": torch.zeros(1) for n in range(300)}, "found layer0.weight, layer1.weight, "),
+        (
+            {f"layer{n}.weight": torch.zeros(1) for n in range(300)},
+            "found " + ", ".join(f"layer{n}.weight" for n in range(5)) + " and 295 more",
+        ),
+        (dict.fromkeys("abcde", 1), "found a, b, c, d, e"),
+        (dict.fromkeys("abcdef", 1), "found a, b, c, d, e and 1 more"),
         ({"epoch": 3, "model": {}, "param_dict": {}}, "found epoch, model, param_dict"),
         ({"state_dict": {}}, "found state_dict"),
         (torch.zeros(3), "found a Tensor"),
@@ -414,7 +425,15 @@ def test_torch_files_of_other_kinds(tmp_path, content, found):
     torch.save(content, tmp_path / "x.ckpt")
     message = refused(tmp_path / "x.ckpt")
     assert message.startswith("not a checkpoint of `tracknet fit`: expected the keys state_dict and")
-    assert found in message
+    assert message.endswith(found)
+
+
+def test_reasons_are_told_in_few_words(tmp_path):
+    assert _in_short(ValueError()) == "ValueError"
+    assert _in_short(ValueError("two\n   lines")) == "two lines"
+    assert _in_short(ValueError("w" * 300)) == "w" * 300
+    assert _in_short(ValueError("w" * 301)) == "w" * 300 + " ..."
+    assert _fault(tmp_path / "gone", ValueError()) == "No such file or directory"
 
 
 @pytest.mark.parametrize(

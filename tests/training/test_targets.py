@@ -129,6 +129,7 @@ def test_settings_are_kept_as_attributes():
     assert DiscTarget(3.0).radius == 3.0
     assert GaussianTarget(1.0).sigma == 1.0
     assert (PeakTarget(3.0, 0.7).radius, PeakTarget(3.0, 0.7).floor) == (3.0, 0.7)
+    assert (PeakTarget().radius, PeakTarget().floor) == (2.5, 0.6)
 
 
 def test_the_base_class_cannot_be_built():

@@ -166,7 +166,7 @@ class PeakDecoder(HeatmapDecoder):
         kept: list[int] = []
         for index in np.lexsort((-value, place[:, 0])):
             same = [k for k in kept if place[k, 0] == place[index, 0]]
-            apart = np.abs(place[same, 1:] - place[index, 1:]).max(axis=1, initial=0)
+            apart = np.abs(place[same, 1:] - place[index, 1:]).max(axis=1)
             if (apart > self._around // 2).all():
                 kept.append(int(index))
         chosen = torch.tensor(kept, dtype=torch.int64, device=heatmaps.device)
