@@ -1,0 +1,48 @@
+"""The table of changes that tests notice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import mutation
+from tests.mutation import LATE, NOTICED, Mutant, as_markdown, examined
+
+
+def a_change(outcome, change="", function="Metric.update"):
+    return Mutant("evaluation/metrics.py", function, change, outcome)
+
+
+FOUND = [
+    *[a_change(NOTICED)] * 6,
+    a_change(LATE),
+    a_change("survived", "- for a, b in zip(x, y, strict=True):\n+ for a, b in zip(x, y, strict=False):"),
+    a_change("survived", "- x = y.to(z)\n+ x = y.to(None)"),
+    a_change("no tests", "- return a < b\n+ return a <= b"),
+]
+
+
+def test_reasons_say_why_and_match_what_they_are_of():
+    reasons = examined()
+    assert all(one.why and isinstance(one.equal, bool) for one in reasons)
+    assert [[one.equal for one in reasons if one.covers(found)] for found in FOUND[-3:]] == [
+        [True],
+        [False],
+        [],
+    ]
+
+
+def test_the_table_counts_by_module_and_names_what_nobody_has_looked_at(monkeypatch):
+    monkeypatch.setattr(mutation, "version", lambda name: "3.8.1")
+    text = as_markdown([*FOUND, Mutant("data/windows.py", "slide", "", NOTICED)], examined(), "2026-11-28")
+    assert "| `data/windows.py` | 1 | 1 | 0 | 0 | 0 | 0 | 100.0 % |" in text
+    # 7 of the 9 that make a difference.
+    assert "| `evaluation/metrics.py` | 10 | 7 | 1 | 1 | 1 | 1 | 77.8 % |" in text
+    assert "| all | 11 | 8 | 1 | 1 | 1 | 1 | 80.0 % |" in text
+    assert text.endswith("`Metric.update` (no tests):\n\n```diff\n- return a < b\n+ return a <= b\n```\n")
+    assert "nobody has looked at" not in as_markdown(FOUND[:-1], examined(), "2026-11-28")
+
+
+def test_another_folder_than_one_with_a_run_has_no_table(tmp_path, monkeypatch):
+    pytest.importorskip("mutmut")
+    monkeypatch.chdir(tmp_path)
+    assert list(mutation.mutants()) == []
