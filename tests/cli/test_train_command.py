@@ -410,6 +410,17 @@ class TestFailures:
         assert said.splitlines()[-1].startswith(f"tracknet fit: {tmp_path / 'runs'}")
         assert "Traceback" not in said
 
+    def test_no_logger_for_what_logs(self, config, tmp_path, capsys):
+        (tmp_path / "rate.yaml").write_text("trainer: {callbacks+: [LearningRateMonitor]}")
+        words = ["--config", "rate.yaml", "--trainer.logger=false"]
+        assert main(["fit", "--config", config, *words]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith(
+            "tracknet fit: trainer.logger is off, but LearningRateMonitor has nothing to do"
+        )
+        assert main(["fit", "--config", config, *words, "+logging=none"]) == 0
+        assert (tmp_path / "runs" / "checkpoints" / "last.ckpt").exists()
+
     def test_an_accelerator_that_does_not_exist(self, config, capsys):
         assert main(["fit", "--config", config, "--trainer.accelerator=cpuu"]) == 2
         said = capsys.readouterr().err.splitlines()[-1]

@@ -17,6 +17,7 @@ from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_utilities.core.rank_zero import rank_zero_info
@@ -259,9 +260,15 @@ class TrackNetCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise UsageError(f"trainer: {error}") from error
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        if not trainer.loggers and any(isinstance(one, LearningRateMonitor) for one in callbacks):
+            raise UsageError(
+                "trainer.logger is off, but LearningRateMonitor has nothing to do without one; "
+                "+logging=none takes out all that logs"
+            )
         guard(trainer.loggers)
         if self.subcommand == "fit":
-            trainer.callbacks.append(InterruptBetweenSteps())  # type: ignore[attr-defined]
+            callbacks.append(InterruptBetweenSteps())
         return trainer
 
     @override
