@@ -420,6 +420,7 @@ class TestFailures:
         )
         assert main(["fit", "--config", config, *words, "+logging=none"]) == 0
         assert (tmp_path / "runs" / "checkpoints" / "last.ckpt").exists()
+        assert "curves:" not in capsys.readouterr().out
 
     def test_an_accelerator_that_does_not_exist(self, config, capsys):
         assert main(["fit", "--config", config, "--trainer.accelerator=cpuu"]) == 2

@@ -20,7 +20,7 @@ from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, TrackNetV2
-from tracknet.training.checkpoints import TrackNetCheckpointIO, _fault, _in_short, load_tracker
+from tracknet.training.checkpoints import TrackNetCheckpointIO, _fault, _folder_of, _in_short, load_tracker
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import FocalLoss, MSELoss, QualityFocalLoss, WBCELoss
@@ -473,6 +473,41 @@ def test_loading_says_nothing(of_the_command, capsys):
         warnings.simplefilter("error")
         load_tracker(of_the_command / "checkpoints" / "best.ckpt")
     assert capsys.readouterr() == ("", "")
+
+
+def test_secrets_of_hyperparameters_do_not_get_into_a_file(tmp_path):
+    content = {"state_dict": {}, "pytorch-lightning_version": "2.6"}
+    names = ("hyper_parameters", "datamodule_hyper_parameters")
+    content |= {name: {"hub_token": "0123456789", "rate": 0.5} for name in names}
+    TrackNetCheckpointIO().save_checkpoint(content, tmp_path / "a.ckpt")
+    found = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert [found[name] for name in names] == [{"hub_token": "<redacted>", "rate": 0.5}] * 2
+
+
+def test_the_folder_of_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    assert _folder_of("best.ckpt") == _folder_of("./best.ckpt") == str(tmp_path)
+    assert _folder_of(Path("a/best.ckpt")) == _folder_of("link/best.ckpt") == str(tmp_path / "a")
+    assert _folder_of("s3://bucket/a/../b/best.ckpt") == "s3://bucket/a/../b"
+    assert [_folder_of(name) for name in ("a/..", "a/.", "a/", "..", "")] == [""] * 5
+
+
+def test_dates_are_kept_in_order_where_the_drive_allows_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.ckpt"
+    path.touch()
+    writer, first = TrackNetCheckpointIO(), path.stat().st_mtime_ns
+    writer._date(path)
+    writer._date(path)  # another one at the same moment
+    assert path.stat().st_mtime_ns == first + 10**6
+
+    def refuse(*args, **options):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    writer._date(path)
+    assert path.stat().st_mtime_ns == first + 10**6
 
 
 def test_a_checkpoint_is_newer_than_the_one_before_it_whatever_the_clock_says(tmp_path):

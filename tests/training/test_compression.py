@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import random
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -122,6 +124,48 @@ def test_what_is_not_installed_is_told_in_a_line(path, missing, capsys):
         "pip install 'tracknet[zstd]'\n"
     )
     assert [one.name for one in Path().iterdir()] == ["z.ckpt"]
+
+
+def test_what_a_compression_was_worth(path, monkeypatch):
+    times = iter([100.0, 102.34567])
+    monkeypatch.setattr(compression, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    plain, packed = bytes(range(256)) * 40, io.BytesIO()
+    told = compression.compress(io.BytesIO(plain), packed, 3)
+    assert told == {"method": "zstd", "size": 10240, "compressed": packed.tell(), "seconds": 2.346}
+    packed.seek(0)
+    assert compression.expand(packed, told, path).read() == plain
+
+
+def test_more_than_is_told_is_noticed_at_the_end_of_a_block(path):
+    packed = io.BytesIO(zstandard.ZstdCompressor().compress(bytes(2 * compression._BLOCK)))
+    told = {"method": "zstd", "size": compression._BLOCK, "compressed": 100, "seconds": 0.1}
+    with pytest.raises(TrackNetError, match=f"more comes out of it than the {compression._BLOCK} bytes"):
+        compression.expand(packed, told, path)
+
+
+GOOD = {"method": "zstd", "size": 1, "compressed": (1 << 60) - 1, "seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "good"),
+    [
+        ({}, True),
+        ({"size": 0}, False),
+        ({"size": 1 << 60}, False),
+        ({"compressed": 1 << 60}, False),
+        ({"size": True}, False),
+        ({"size": 7.0}, False),
+        ({"method": 3}, False),
+        ({"seconds": -0.1}, False),
+        ({"seconds": 1e9}, False),
+        ({"seconds": "0"}, False),
+    ],
+)
+def test_what_may_be_told_of_a_compression(change, good):
+    assert compression.is_compression(GOOD | change) == good
+    for name in GOOD:
+        assert not compression.is_compression({key: one for key, one in GOOD.items() if key != name})
+    assert not compression.is_compression([GOOD])
 
 
 def test_every_bit_that_flips_and_every_cut_is_noticed(path):

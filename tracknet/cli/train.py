@@ -315,7 +315,7 @@ class TrackNetCLI(LightningCLI):
         shown = [
             f"run:        {folder}",
             f"best:       {best}{told}",
-            f"curves:     tensorboard --logdir {folder}",
+            *([f"curves:     tensorboard --logdir {folder}"] if self.trainer.loggers else []),
             f"test:       tracknet test --ckpt_path {best}",
             f"track:      tracknet track VIDEO {track}",
             f"repeat:     tracknet fit --config {Path(folder) / 'config.yaml'}",
