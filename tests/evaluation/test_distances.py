@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from jsonargparse import Namespace
 
-from tracknet.evaluation.distances import BallDistances
+from tracknet.evaluation.distances import BallDistances, distance_names
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.training.hyperparameters import describe
 
@@ -108,3 +109,21 @@ def test_it_describes_itself_for_checkpoints():
     assert found["class_path"] == "tracknet.evaluation.distances.BallDistances"
     assert found["init_args"]["pck"] == [2.0, 5.0]
     assert found["init_args"]["preset"] == "wasb"
+
+
+@pytest.mark.parametrize(
+    ("name", "radii", "expected"),
+    [
+        ("tracknet.evaluation.distances.BallDistances", (3.0, 5.5), ["l2", "pck@3", "pck@5.5"]),
+        ("BallDistances", None, ["l2"]),
+        ("tracknet.evaluation.metrics.BallMetrics", None, []),
+    ],
+)
+def test_the_names_of_the_figures_that_a_configuration_adds(name, radii, expected):
+    chosen = Namespace(class_path=name, init_args=Namespace(pck=radii))
+    assert distance_names(chosen) == expected
+    assert distance_names(None) == []
+    if radii:
+        assert {*expected} == updated(
+            BallDistances(pck=radii)
+        ).compute().keys() - BallMetrics().compute().keys()
