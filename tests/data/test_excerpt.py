@@ -204,6 +204,20 @@ def test_windows_of_stretches_are_those_of_the_whole_that_hold_a_label(labelled,
     labelled=st.lists(st.sampled_from([False, False, False, True]), min_size=1, max_size=50),
     frames=st.integers(1, 6),
     many=st.booleans(),
+    step=st.sampled_from([None, 1, 2]),
+)
+def test_places_are_rows_of_what_is_cached(labelled, frames, many, step):
+    clip = a_clip(labelled, frames, whole=False)
+    dataset = WindowDataset([clip], frames, frames if many else 1, (4, 8), False, step)
+    _, rows = dataset.places()
+    firsts = [dataset[place]["frame"][0].item() for place in range(len(dataset))]
+    assert [clip.cached.frames[row, 0, 0, 0] for row in rows] == firsts
+
+
+@given(
+    labelled=st.lists(st.sampled_from([False, False, False, True]), min_size=1, max_size=50),
+    frames=st.integers(1, 6),
+    many=st.booleans(),
 )
 def test_evaluation_counts_each_labelled_frame_once(labelled, frames, many):
     outputs = frames if many else 1

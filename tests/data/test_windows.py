@@ -43,6 +43,8 @@ def test_a_sample_holds_pixels_and_labels_of_the_same_frames():
     assert sample["xy"][:, 0].tolist() == [5.0, 6.0, 7.0, 8.0]
     assert sample["visible"].tolist() == [False, False, False, True]
     assert sample["labelled"].tolist() == [True, False, True, True]
+    assert sample["visibility"].tolist() == dataset.clips[1].labels.visibility[5:].tolist()
+    assert sample["xy"].dtype == torch.float32
     assert sample["clip"].item() == 1
     assert sample["source_size"].tolist() == [4, 8]
     assert sample["background"].shape == (3, 4, 8)
@@ -83,6 +85,42 @@ def test_overlapping_windows_count_what_no_later_one_speaks_of():
         ([2, 3, 4], [True, True, True]),
         ([0, 1, 1], [True, True, False]),
     ]
+
+
+def test_a_window_asked_for_by_its_complement_is_the_same_and_counts_nothing():
+    dataset = windows([a_clip(7)], frames=3, outputs=3, step=None)
+    for place in range(len(dataset)):
+        once, again = dataset[place], dataset[~place]
+        assert once.pop("counted").any()
+        assert not again.pop("counted").any()
+        assert all(torch.equal(again[name], value) for name, value in once.items())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "step", "overlap", "lead"),
+    [(4, None, True, 3), (4, None, False, 0), (4, 1, True, 0), (1, None, True, 0), (4, 2, False, 0)],
+)
+def test_only_overlapping_windows_that_are_judged_have_others_before_them(outputs, step, overlap, lead):
+    assert windows([a_clip(9)], 4, outputs, step, overlap=overlap).lead == lead
+
+
+def test_windows_do_not_overlap_unless_they_are_asked_to():
+    dataset = WindowDataset([a_clip(8)], 4, 4, (4, 8), False, None)
+    assert [dataset[place]["frame"].tolist()[0] for place in range(len(dataset))] == [0, 4]
+
+
+def test_no_windows_are_none():
+    dataset = windows([a_clip(5, unlabelled=tuple(range(5)))], 3, 3, 1)
+    assert len(dataset) == 0
+    assert [len(part) for part in dataset.places()] == [0, 0]
+
+
+def test_places_are_where_windows_begin_in_the_frames_of_their_clip():
+    dataset = windows([a_clip(3), a_clip(9)], frames=3, outputs=3, step=2)
+    assert [part.tolist() for part in dataset.places()] == [[0, 1, 1, 1, 1], [0, 0, 2, 4, 6]]
+    # Windows that begin before their clip begin with its first frame.
+    dataset = windows([a_clip(3)], frames=3, outputs=1, step=None)
+    assert [part.tolist() for part in dataset.places()] == [[0, 0, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("overlap", [False, True])

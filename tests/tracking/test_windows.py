@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tracknet.errors import UsageError
-from tracknet.tracking.windows import slide
+from tracknet.tracking.windows import FirstWord, slide
 
 
 @st.composite
@@ -55,3 +56,18 @@ def test_a_window_comes_with_its_last_frame():
 def test_steps_that_leave_frames_out_are_refused(step):
     with pytest.raises(UsageError, match=f"step is {step}, but a window speaks of 3 frames: expected 1 to 3"):
         list(slide(range(9), 5, 3, step))
+
+
+@given(cuts())
+def test_the_first_word_on_each_frame_counts(cut):
+    total, length, outputs, step = cut
+    first, heard = FirstWord(), []
+    for number, window in enumerate(slide(range(total), length, outputs, step)):
+        said = torch.tensor([[number, window.start + k] for k in range(window.count)])
+        heard += [one.tolist() for one in first.add(window.start, said)]
+    assert first.finish() == []
+    assert [frame for _, frame in heard] == list(range(total))
+    speakers = [number for number, _ in heard]
+    assert speakers == sorted(speakers)
+    # Each window that begins where no other has spoken yet begins with its own word.
+    assert all(speakers[k * step + outputs - 1] == k for k in range(max(speakers, default=-1)))

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import random
+import re
 import resource
 import subprocess
 import sys
 import zipfile
+from decimal import Decimal
+from fractions import Fraction
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 
 from tracknet.errors import TrackNetError
 from tracknet.training import checkpoint_format
-from tracknet.training.checkpoint_format import FORMAT, check_seal, migrate, read_metadata, write_checkpoint
+from tracknet.training.checkpoint_format import (
+    FORMAT,
+    check_seal,
+    figures_of,
+    migrate,
+    read_metadata,
+    write_checkpoint,
+)
 from tracknet.training.checkpoints import TrackNetCheckpointIO, read_checkpoint, with_checkpoints_of_ours
 
 
@@ -87,6 +99,108 @@ def test_it_tells_what_it_is_without_its_tensors(path, monkeypatch):
     assert found["saved"].endswith("+00:00")
     told = subprocess.run(["sha256sum"], input=path.read_bytes()[:-64], capture_output=True, check=True)
     assert told.stdout.decode().split()[0] == found["sha256"]
+
+
+def test_what_a_bare_content_is_told_as(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        checkpoint_format, "version", lambda name: {"torch": "2.9"}.get(name) or missing(name)
+    )
+
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    path = tmp_path / "a.ckpt"
+    write_checkpoint({"rectifier": {"class_path": "a.InpaintNet"}}, path)
+    found = read_metadata(path)
+    assert found["versions"] == {"tracknet": "unknown", "lightning": "unknown", "torch": "2.9"}
+    assert (found["epoch"], found["step"], found["resumable"]) == (0, 0, False)
+    assert (found["model"], found["network"], found["config"], found["data"]) == (
+        None,
+        "a.InpaintNet",
+        None,
+        None,
+    )
+    with zipfile.ZipFile(path) as archive:
+        assert [one for one in archive.namelist() if one.endswith("tracknet.json")] == [
+            "archive/tracknet.json"
+        ]
+        del found["sha256"]
+        assert json.loads(archive.read("archive/tracknet.json")) == found
+
+
+def test_figures_are_those_that_are_named_and_there():
+    states = {
+        "a": {"monitor": "val/f1", "current_score": torch.tensor(0.5)},
+        "b": {"monitor": None, "current_score": torch.tensor(0.7)},
+        "c": {"monitor": "val/loss", "current_score": None},
+        "d": {"monitor": "val/rmse", "current_score": 0},
+        "e": 3,
+    }
+    assert figures_of({"callbacks": states}) == {"val/f1": 0.5, "val/rmse": 0.0}
+    assert figures_of({}) == {}
+
+
+@pytest.mark.parametrize("cause", [OSError(errno.ENOSPC, "No space left on device"), None])
+def test_what_the_disk_said_is_told_not_what_pytorch_makes_of_it(tmp_path, monkeypatch, cause):
+    def fail(content, file):
+        raise RuntimeError("unexpected pos 64 vs 0") from cause
+
+    monkeypatch.setattr(torch, "save", fail)
+    expected = r"a\.ckpt: cannot be written: No space left" if cause else "unexpected pos"
+    with pytest.raises(TrackNetError if cause else RuntimeError, match=expected):
+        write_checkpoint(content(), tmp_path / "a.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_classes_that_would_be_code_are_named(tmp_path):
+    holds = {str(n): one for n, one in enumerate((Path("a"), re.compile("a"), Fraction(1), Decimal(1)))}
+    with pytest.raises(TrackNetError) as caught:
+        write_checkpoint(content(more=holds), tmp_path / "a.ckpt")
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.ckpt'}: not written: it would hold decimal.Decimal, fractions.Fraction, "
+        f"{type(Path()).__module__}.{type(Path()).__name__}, which is code and would not be read back; keep tensors and plain "
+        "values in hyperparameters and state_dict()"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": "2"},
+        {"step": None},
+        {"format": 2.0},
+        {"versions": []},
+        {"metrics": None},
+        {"saved": 3},
+        {"model": 3},
+        {"network": []},
+        {"config": {}},
+        {"data": 3},
+        {"compression": {"method": "zstd"}},
+        {"compression": "zstd"},
+    ],
+)
+def test_metadata_of_another_shape_are_none(path, change):
+    whole = read_metadata(path)
+    del whole["sha256"]
+    for told, expected in ((whole, True), (whole | change, False)):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/tracknet.json", json.dumps(told))
+        assert (read_metadata(path) is not None) == expected
+    for name in whole.keys() - {"compression"}:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(
+                "archive/tracknet.json", json.dumps({k: v for k, v in whole.items() if k != name})
+            )
+        assert read_metadata(path) is None, name
+
+
+def test_metadata_from_before_compression_are_read(path):
+    told = read_metadata(path)
+    del told["sha256"], told["compression"]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/tracknet.json", json.dumps(told))
+    assert read_metadata(path) == told | {"compression": None, "sha256": ""}
 
 
 def test_every_bit_that_flips_and_every_cut_is_noticed(path):
@@ -246,6 +360,9 @@ def test_it_is_put_where_no_other_one_is_chosen():
     (around,) = with_checkpoints_of_ours(AsyncCheckpointIO(), "a: 1")
     assert (type(around.checkpoint_io), around.checkpoint_io.config) == (TrackNetCheckpointIO, "a: 1")
     assert with_checkpoints_of_ours(TrackNetCheckpointIO("own"), "a: 1")[0].config == "own"
+    foreign = AsyncCheckpointIO(TorchCheckpointIO())
+    assert with_checkpoints_of_ours((foreign,), "a: 1") == [foreign]
+    assert not hasattr(foreign.checkpoint_io, "config")
 
 
 def test_saving_in_the_background_keeps_the_state_of_the_moment(tmp_path):

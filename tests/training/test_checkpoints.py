@@ -20,7 +20,16 @@ from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, TrackNetV2
-from tracknet.training.checkpoints import TrackNetCheckpointIO, _fault, _folder_of, _in_short, load_tracker
+from tracknet.training import checkpoints
+from tracknet.training.checkpoints import (
+    TrackNetCheckpointIO,
+    _build,
+    _fault,
+    _folder_of,
+    _in_short,
+    load_tracker,
+    mismatches,
+)
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import FocalLoss, MSELoss, QualityFocalLoss, WBCELoss
@@ -426,6 +435,58 @@ def test_torch_files_of_other_kinds(tmp_path, content, found):
     message = refused(tmp_path / "x.ckpt")
     assert message.startswith("not a checkpoint of `tracknet fit`: expected the keys state_dict and")
     assert message.endswith(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"a": (2, 3), "b": (4,)}, ""),
+        ({"a": (2, 3)}, "there is no b"),
+        ({"c": (1,), "b": (4,)}, "there is no a; c is unknown"),
+        ({"a": (3, 2), "b": (4,), "c": ()}, "c is unknown; a is [3, 2], expected [2, 3]"),
+        (
+            {"c": (), "d": (), "e": ()},
+            "there is no a; there is no b; c is unknown; d is unknown; e is unknown",
+        ),
+        (
+            {"c": (), "d": (), "e": (), "f": (), "g": ()},
+            "there is no a; there is no b; c is unknown; d is unknown; e is unknown and 2 more",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(given, told):
+    expected = {"a": torch.zeros(2, 3), "b": torch.zeros(4)}
+    assert mismatches(expected, {name: torch.zeros(shape) for name, shape in given.items()}) == told
+
+
+def test_a_network_is_compared_before_it_takes_memory(of_the_command, tmp_path, monkeypatch):
+    content = torch.load(of_the_command / "checkpoints" / "last.ckpt", weights_only=True)
+    name = next(iter(content["state_dict"]))
+    content["state_dict"][name] = torch.zeros(7)
+    torch.save(content, tmp_path / "x.ckpt")
+    devices = []
+    build = checkpoints._build
+
+    def noting(recipe):
+        tracker = build(recipe)
+        devices.append(next(tracker.parameters()).device.type)
+        return tracker
+
+    monkeypatch.setattr(checkpoints, "_build", noting)
+    message = refused(tmp_path / "x.ckpt")
+    assert message.startswith("the tracker cannot be built from it (")
+    assert f"{name} is [7], expected [" in message
+    assert devices == ["meta"]
+
+
+def test_nothing_but_the_class_and_the_network_is_needed_to_build(of_the_command):
+    content = torch.load(of_the_command / "checkpoints" / "last.ckpt", weights_only=True)
+    recipe = content["hyper_parameters"]
+    assert type(_build({name: recipe[name] for name in ("network", "input_size")})) is HeatmapTracker
+    for other in ("torch.nn.Linear", "tracknet.training.losses.no_such_thing", "tracknet.models", ".", "a"):
+        assert type(_build(recipe | {"_class_path": other})) is HeatmapTracker
+    with pytest.raises(ValueError, match=r"^it does not say how to build the network$"):
+        _build({})
 
 
 def test_reasons_are_told_in_few_words(tmp_path):
