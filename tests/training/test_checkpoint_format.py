@@ -156,10 +156,11 @@ def test_the_classes_that_would_be_code_are_named(tmp_path):
     holds = {str(n): one for n, one in enumerate((Path("a"), re.compile("a"), Fraction(1), Decimal(1)))}
     with pytest.raises(TrackNetError) as caught:
         write_checkpoint(content(more=holds), tmp_path / "a.ckpt")
+    third = f"{type(Path()).__module__}.{type(Path()).__name__}"
     assert str(caught.value) == (
-        f"{tmp_path / 'a.ckpt'}: not written: it would hold decimal.Decimal, fractions.Fraction, "
-        f"{type(Path()).__module__}.{type(Path()).__name__}, which is code and would not be read back; keep tensors and plain "
-        "values in hyperparameters and state_dict()"
+        f"{tmp_path / 'a.ckpt'}: not written: it would hold decimal.Decimal, fractions.Fraction, {third}, "
+        "which is code and would not be read back; keep tensors and plain values in hyperparameters and "
+        "state_dict()"
     )
 
 
