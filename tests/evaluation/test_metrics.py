@@ -256,23 +256,30 @@ def test_forward_gives_the_figures_of_the_batch_and_adds_them():
 
 
 @pytest.mark.parametrize(
-    ("metric", "label"),
+    ("options", "label"),
     [
-        (BallMetrics(), "tracknetv2: d <= 4 px at 288x512"),
-        (BallMetrics("tracknetv1"), "tracknetv1: d <= 5 px at 720x1280"),
-        (BallMetrics("wasb"), "wasb: d < 4 px at source size"),
-        (BallMetrics("v5"), "v5: d <= 4 px at source size"),
-        (BallMetrics("v5", tolerance=4), "v5: d <= 4 px at source size"),
+        ({}, "tracknetv2: d <= 4 px at 288x512"),
+        ({"preset": "tracknetv1"}, "tracknetv1: d <= 5 px at 720x1280"),
+        ({"preset": "wasb"}, "wasb: d < 4 px at source size"),
+        ({"preset": "v5"}, "v5: d <= 4 px at source size"),
+        ({"preset": "v5", "tolerance": 4}, "v5: d <= 4 px at source size"),
         (
-            BallMetrics("wasb", tolerance=2.5, space=(288, 512), recall="visible"),
+            {"preset": "wasb", "tolerance": 2.5, "space": (288, 512), "recall": "visible"},
             "changed wasb: d < 2.5 px at 288x512, recall of visible balls",
         ),
-        (BallMetrics(strict=True), "changed tracknetv2: d < 4 px at 288x512, recall of detected balls"),
-        (BallMetrics(space=[288, 512]), "tracknetv2: d <= 4 px at 288x512"),
+        ({"strict": True}, "changed tracknetv2: d < 4 px at 288x512, recall of detected balls"),
+        ({"space": [288, 512]}, "tracknetv2: d <= 4 px at 288x512"),
     ],
 )
-def test_the_label_names_the_conventions(metric, label):
+def test_the_label_names_the_conventions(options, label):
+    metric = BallMetrics(**options)
     assert metric.label == label
+    metric.note = "average of overlapping windows"
+    assert ", average of overlapping windows" in metric.label
+
+
+def test_frames_are_one_group_where_nothing_else_is_said():
+    assert len(BallMetrics().per_group()) == 1
 
 
 def test_settings_override_the_preset():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -202,6 +203,14 @@ def test_metadata_from_before_compression_are_read(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/tracknet.json", json.dumps(told))
     assert read_metadata(path) == told | {"compression": None, "sha256": ""}
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 2])
+def test_all_but_the_last_64_bytes_are_hashed(tmp_path, more):
+    path = tmp_path / "a"
+    hashed = random.Random(1).randbytes(2 * checkpoint_format._TAIL + more)
+    path.write_bytes(hashed + bytes(64))
+    assert checkpoint_format._digest(path) == hashlib.sha256(hashed).hexdigest()
 
 
 def test_every_bit_that_flips_and_every_cut_is_noticed(path):

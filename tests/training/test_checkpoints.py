@@ -459,6 +459,43 @@ def test_weights_that_do_not_fit_are_named(given, told):
     assert mismatches(expected, {name: torch.zeros(shape) for name, shape in given.items()}) == told
 
 
+STRANGER = """
+from tracknet.models import CompactTrackNet
+from tracknet.training.lightning_module import HeatmapTracker
+
+class Net(CompactTrackNet): ...
+
+class Tracker(HeatmapTracker): ...
+"""
+
+
+def test_classes_of_a_stranger_are_built_on_trust_only(of_the_command, tmp_path, monkeypatch):
+    content = torch.load(of_the_command / "checkpoints" / "last.ckpt", weights_only=True)
+    content = {name: content[name] for name in ("state_dict", "hyper_parameters")}  # no more is needed
+    content["hyper_parameters"]["network"]["class_path"] = "stranger.deep.Net"
+    content["hyper_parameters"]["_class_path"] = "stranger.deep.Tracker"
+    torch.save(content, tmp_path / "x.ckpt")
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "deep.py").write_text(STRANGER)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "stranger.deep" in refused(tmp_path / "x.ckpt")
+    assert "stranger" not in sys.modules
+    tracker = load_tracker(tmp_path / "x.ckpt", trust=True)
+    assert [type(one).__name__ for one in (tracker, tracker.network)] == ["Tracker", "Net"]
+    for name in ("stranger", "stranger.deep"):
+        del sys.modules[name]
+
+
+def test_a_network_that_cannot_be_built_without_memory_is_compared_with_it(
+    of_the_command, tmp_path, monkeypatch
+):
+    content = torch.load(of_the_command / "checkpoints" / "last.ckpt", weights_only=True)
+    name, _ = content["state_dict"].popitem()
+    torch.save(content, tmp_path / "x.ckpt")
+    monkeypatch.setattr(checkpoints, "_refuse_other", lambda content: None)
+    assert f": there is no {name})" in refused(tmp_path / "x.ckpt")
+
+
 def test_a_network_is_compared_before_it_takes_memory(of_the_command, tmp_path, monkeypatch):
     content = torch.load(of_the_command / "checkpoints" / "last.ckpt", weights_only=True)
     name = next(iter(content["state_dict"]))

@@ -91,6 +91,7 @@ def test_it_is_smaller_and_the_same(path):
     assert path.stat().st_size < 0.6 * Path("plain.ckpt").stat().st_size
     assert worth["size"] == len(plain_of(path))
     assert worth["compressed"] < 0.6 * worth["size"]
+    assert compression.is_installed()
     with pytest.raises(Exception, match=r"version|data\.pkl"):
         torch.load(path, weights_only=True)  # which is why `convert --compression none` is there
     assert sorted(one.name for one in Path().iterdir()) == ["plain.ckpt", "z.ckpt"]

@@ -113,6 +113,12 @@ def test_a_ball_outside_the_picture_does_not_set_the_nearest_cell():
     assert draw(DiscTarget(2.5), 12.0, 3.0).count_nonzero() > 0  # its disc still reaches in
 
 
+def test_a_ball_outside_the_picture_shows_the_cells_within_its_radius():
+    # 1.1 px beside the first column: squared distances 1.21 + m^2 and 4.41 + m^2, up to 6.25.
+    heatmap = draw(DiscTarget(2.5), -1.1, 3.0, (8, 8), (8, 8))
+    assert heatmap.nonzero().tolist() == [[1, 0], [2, 0], [2, 1], [3, 0], [3, 1], [4, 0], [4, 1], [5, 0]]
+
+
 def test_the_picture_ends_half_a_pixel_beyond_the_outer_centres():
     dot = DiscTarget(0.1)
     for x, y in [(-0.45, 3.4), (11.45, 3.4), (4.4, -0.45), (4.4, 7.45)]:
