@@ -4,6 +4,9 @@ mutmut makes each small change (``<`` into ``<=``, 2 into 3, an argument dropped
 ``[tool.mutmut]`` in pyproject.toml lists, and runs the tests that reach it. A change that no test notices
 survives; survivors that somebody has looked at are listed in ``mutation.yaml`` with the reason. The table of
 counts, with what has not been looked at, goes to ``benchmarks/results/mutation.md``.
+
+``--again`` tries only the survivors without a reason, each in a process of its own, against the tests of its
+module as they are now and slower ones that reach it.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -27,6 +32,32 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMINED = Path(__file__).with_suffix(".yaml")
 RESULTS = ROOT / "benchmarks" / "results" / "mutation.md"
 
+AGAIN = Path("mutants") / "again.json"
+
+_CHECKPOINTS = [
+    "tests/training/test_checkpoint_format.py",
+    "tests/training/test_checkpoints.py",
+    "tests/training/test_compression.py",
+    "tests/faults/test_traps.py",
+    "tests/faults/test_safety.py",
+    "tests/training/test_checkpoint_retention.py",
+    "tests/training/test_run_record.py",
+]
+TESTS = {
+    "data/windows.py": [
+        "tests/data/test_windows.py",
+        "tests/data/test_excerpt.py",
+        "tests/training/test_hard_frames.py",
+    ],
+    "evaluation/": ["tests/evaluation"],
+    "tracking/windows.py": ["tests/tracking/test_windows.py", "tests/tracking/test_tracker.py"],
+    "training/checkpoint": _CHECKPOINTS,
+    "training/compression.py": _CHECKPOINTS,
+    "training/losses.py": ["tests/training/test_losses.py", "tests/training/test_masked_losses.py"],
+    "training/targets.py": ["tests/training/test_targets.py"],
+}
+"""What a survivor is tried against again, by the beginning of its module."""
+
 NOTICED, LATE = "noticed", "noticed by the limit of time"
 _STATUS = {"killed": NOTICED, "caught by type check": NOTICED, "timeout": LATE, "segfault": NOTICED}
 
@@ -36,16 +67,22 @@ class Mutant:
     """One change.
 
     Attributes:
+        name: What mutmut calls it.
         module: Path of the file below ``tracknet/``.
         function: Name of the function, with its class.
         change: The lines that are changed, ``- before`` and ``+ after``; empty of one that was noticed.
         outcome: ``noticed``, ``noticed by the limit of time``, ``survived``, ``no tests``, ``not checked``.
     """
 
+    name: str
     module: str
     function: str
     change: str
     outcome: str
+
+    @property
+    def survived(self) -> bool:
+        return self.outcome not in (NOTICED, LATE)
 
 
 @dataclass(frozen=True)
@@ -80,6 +117,7 @@ def examined(path: Path = EXAMINED) -> list[Reason]:
 
 def mutants() -> Iterator[Mutant]:
     """Read what a run of mutmut has left below ``mutants/``."""
+    noticed_again = set(json.loads(AGAIN.read_text(encoding="utf-8"))) if AGAIN.exists() else set()
     from mutmut.mutation.diff_apply import get_diff_for_mutant
     from mutmut.stats import status_by_exit_code
 
@@ -88,11 +126,14 @@ def mutants() -> Iterator[Mutant]:
         for name, code in json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"].items():
             status = status_by_exit_code[code]
             outcome, change = _STATUS.get(status, status), ""
-            if outcome not in _STATUS.values():
+            if name in noticed_again:
+                outcome = NOTICED
+            if outcome not in (NOTICED, LATE):
                 lines = get_diff_for_mutant(name, path=source).splitlines()[2:]
                 change = "\n".join(f"{one[0]} {one[1:].strip()}" for one in lines if one[:1] in ("+", "-"))
             function = re.sub("^x_?", "", name.rpartition(".")[2].rpartition("__mutmut")[0])
             yield Mutant(
+                name,
                 source.relative_to("tracknet").as_posix(),
                 function.strip("ǁ").replace("ǁ", "."),
                 change,
@@ -100,14 +141,42 @@ def mutants() -> Iterator[Mutant]:
             )
 
 
+def reason_of(mutant: Mutant, reasons: list[Reason]) -> Reason | None:
+    """Give the first reason why a survivor is left."""
+    return next((one for one in reasons if one.covers(mutant)), None)
+
+
+def try_again(children: int) -> None:
+    """Try the survivors that nobody has a reason for against the tests as they are now."""
+    reasons = examined()
+    left = [one for one in mutants() if one.survived and reason_of(one, reasons) is None]
+    shutil.copytree(ROOT / "tests", "mutants/tests", dirs_exist_ok=True)
+    place = Path("mutants").absolute()
+
+    def is_noticed(one: Mutant) -> bool:
+        files = next(files for start, files in TESTS.items() if one.module.startswith(start))
+        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *files]
+        environment = os.environ | {"MUTANT_UNDER_TEST": one.name, "PYTHONPATH": str(place)}
+        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+        print(f"{one.name}: {(done.stdout.splitlines() or [''])[-1]}", flush=True)
+        return done.returncode == 1
+
+    noticed = json.loads(AGAIN.read_text(encoding="utf-8")) if AGAIN.exists() else []
+    with ThreadPoolExecutor(children) as pool:
+        for one, found in zip(left, pool.map(is_noticed, left), strict=True):
+            if found:
+                noticed.append(one.name)
+                AGAIN.write_text(json.dumps(noticed), encoding="utf-8")
+
+
 def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
     """Write the table, what was left and why, and what nobody has looked at."""
-    why = {one: next((r for r in reasons if r.covers(one)), None) for one in found if one.change}
+    why = {one: reason_of(one, reasons) for one in found if one.survived}
     rows, left = [], Counter(reason for reason in why.values() if reason)
     for module in [*sorted({one.module for one in found}), ""]:
         mine = [one for one in found if one.module == module or not module]
         told = Counter(one.outcome for one in mine)
-        survivors = [one for one in mine if one.change]
+        survivors = [one for one in mine if one.survived]
         verdicts = [reason.equal if (reason := why[one]) else None for one in survivors]
         equal, left_so, unknown = (verdicts.count(verdict) for verdict in (True, False, None))
         noticed = told[NOTICED] + told[LATE]
@@ -153,12 +222,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--children", type=int, default=2, help="changes tried at the same time")
     parser.add_argument("--no-run", action="store_true", help="write the table of a run made before")
+    parser.add_argument("--again", action="store_true", help="try the survivors of a run made before")
     parser.add_argument("--folder", type=Path, default=ROOT, help="a clone of the repository to run in")
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args(argv)
     output = given.output.absolute()
     os.chdir(given.folder)  # all of mutmut looks for its files there
-    if not given.no_run:
+    if given.again:
+        try_again(given.children)
+    elif not given.no_run:
         command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(given.children)]
         subprocess.run(command, check=True)
     found = list(mutants())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests import mutation
@@ -9,7 +11,7 @@ from tests.mutation import LATE, NOTICED, Mutant, as_markdown, examined
 
 
 def a_change(outcome, change="", function="Metric.update"):
-    return Mutant("evaluation/metrics.py", function, change, outcome)
+    return Mutant("name", "evaluation/metrics.py", function, change, outcome)
 
 
 FOUND = [
@@ -33,13 +35,25 @@ def test_reasons_say_why_and_match_what_they_are_of():
 
 def test_the_table_counts_by_module_and_names_what_nobody_has_looked_at(monkeypatch):
     monkeypatch.setattr(mutation, "version", lambda name: "3.8.1")
-    text = as_markdown([*FOUND, Mutant("data/windows.py", "slide", "", NOTICED)], examined(), "2026-11-28")
+    text = as_markdown(
+        [*FOUND, Mutant("name", "data/windows.py", "slide", "", NOTICED)], examined(), "2026-11-28"
+    )
     assert "| `data/windows.py` | 1 | 1 | 0 | 0 | 0 | 0 | 100.0 % |" in text
     # 7 of the 9 that make a difference.
     assert "| `evaluation/metrics.py` | 10 | 7 | 1 | 1 | 1 | 1 | 77.8 % |" in text
     assert "| all | 11 | 8 | 1 | 1 | 1 | 1 | 80.0 % |" in text
     assert text.endswith("`Metric.update` (no tests):\n\n```diff\n- return a < b\n+ return a <= b\n```\n")
     assert "nobody has looked at" not in as_markdown(FOUND[:-1], examined(), "2026-11-28")
+
+
+def test_each_module_has_tests_that_it_is_tried_against_again():
+    text = (mutation.ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    modules = re.findall(r'"tracknet/([a-z_/]+\.py)"', text)
+    assert len(modules) > 9
+    for module in modules:
+        assert (mutation.ROOT / "tracknet" / module).is_file()
+        (files,) = [files for start, files in mutation.TESTS.items() if module.startswith(start)]
+        assert all((mutation.ROOT / one).exists() for one in files)
 
 
 def test_another_folder_than_one_with_a_run_has_no_table(tmp_path, monkeypatch):

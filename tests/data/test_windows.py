@@ -104,6 +104,15 @@ def test_only_overlapping_windows_that_are_judged_have_others_before_them(output
     assert windows([a_clip(9)], 4, outputs, step, overlap=overlap).lead == lead
 
 
+def test_the_last_window_is_moved_back_so_that_it_is_full():
+    dataset = windows([a_clip(5)], frames=3, outputs=3, step=None)
+    samples = [dataset[place] for place in range(len(dataset))]
+    assert [(s["frame"].tolist(), s["counted"].tolist()) for s in samples] == [
+        ([0, 1, 2], [True, True, True]),
+        ([2, 3, 4], [False, True, True]),
+    ]
+
+
 def test_windows_do_not_overlap_unless_they_are_asked_to():
     dataset = WindowDataset([a_clip(8)], 4, 4, (4, 8), False, None)
     assert [dataset[place]["frame"].tolist()[0] for place in range(len(dataset))] == [0, 4]
@@ -157,6 +166,7 @@ def test_training_windows_are_consecutive_frames_of_one_clip_with_a_label(totals
     for place in range(len(dataset)):
         sample = dataset[place]
         which, numbers = int(sample["clip"]), sample["frame"].tolist()
+        assert sample["counted"].tolist() == [numbers[0] + k < totals[which] for k in range(frames)]
         # A clip shorter than a window repeats its last frame.
         assert numbers == [min(numbers[0] + k, totals[which] - 1) for k in range(frames)]
         assert sample["frames"][:, 0, 0, 0].tolist() == numbers

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracknet.evaluation.decoding import ComponentDecoder, HeatmapDecoder, PeakDecoder
+from tracknet.evaluation.decoding import ComponentDecoder, HeatmapDecoder, PeakDecoder, centre_of_mass
 
 ALL = [
     PeakDecoder(),
@@ -94,6 +94,21 @@ def test_confidences_are_at_most_one(decoder):
     heatmaps = picture((8, 6, 1.25))
     assert decoder.candidates(heatmaps, (24, 40))[0].confidence.tolist() == [1.0]
     assert decoder(heatmaps, (24, 40)).confidence.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("peak", [0.9, 0.4])
+def test_the_window_of_a_component_is_two_cells_larger_on_each_side(peak):
+    heatmap = torch.zeros(1, 21, 41)
+    heatmap[0, 10, 20] = peak
+    heatmap[0, 10, 22], heatmap[0, 13, 20], heatmap[0, 10, 15] = 0.3, 0.2, 0.3  # in it, and twice beside it
+    expected = centre_of_mass(heatmap, torch.tensor([[20.0, 10.0]]), torch.tensor([[2.5, 2.5]]))
+    found = ComponentDecoder()(heatmap, (21, 41))
+    torch.testing.assert_close(found.xy, expected)
+    # Two cells as one component: a window of seven by five.
+    heatmap[0, 10, 21:23] = heatmap[0, 10, 20]
+    if peak > 0.5:
+        expected = centre_of_mass(heatmap, torch.tensor([[21.0, 10.0]]), torch.tensor([[3.5, 2.5]]))
+        torch.testing.assert_close(ComponentDecoder()(heatmap, (21, 41)).xy, expected)
 
 
 def test_a_plateau_is_one_peak():

@@ -276,6 +276,38 @@ def test_older_formats_are_brought_forward_and_newer_ones_refused(tmp_path, capl
             read_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"state_dict": 3}, "its state_dict is a int, expected names and values"),
+        ({"hyper_parameters": [1]}, "its hyper_parameters is a list, expected names and values"),
+        ({"hyper_parameters": {"network": "a"}}, "its network is a str, expected names and values"),
+        ({"hyper_parameters": {"network": {1: 2}}}, "its network has a name that is no text"),
+        ({"rectifier": 3.5}, "its rectifier is a float, expected names and values"),
+        ({"callbacks": {3: {}}}, "its callbacks has a name that is no text"),
+    ],
+)
+def test_what_is_not_as_in_checkpoints_is_named(change, told):
+    with pytest.raises(TrackNetError) as caught:
+        migrate(Path("x.ckpt"), content(**change))
+    assert str(caught.value) == (
+        f"x.ckpt: not a readable checkpoint: {told}; get it again, or take another one"
+    )
+    assert migrate(Path("x.ckpt"), content(tracknet_format=FORMAT))["epoch"] == 2
+    assert migrate(Path("x.ckpt"), {"tracknet_format": FORMAT}) == {"tracknet_format": FORMAT}
+
+
+def test_what_is_damaged_is_told_apart_from_what_is_cut_short(path):
+    whole = path.read_bytes()
+    for broken, told in (
+        (whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:], "its SHA-256 is not that of its writing"),
+        (whole[:-150], "it is cut short"),
+    ):
+        path.write_bytes(broken)
+        with pytest.raises(TrackNetError, match=f": not a readable checkpoint: (it is damaged: )?{told}$"):
+            read_checkpoint(path)
+
+
 def test_each_step_of_a_migration_is_taken_once(monkeypatch):
     monkeypatch.setattr(checkpoint_format, "FORMAT", 4)
     steps = {

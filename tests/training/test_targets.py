@@ -104,6 +104,12 @@ def test_a_ball_between_coarse_cells_sets_the_nearest_one():
     assert draw(PeakTarget(2.5, 0.6), 6.7, 3.5, (16, 16), (2, 2)).flatten() == pytest.approx([0.6, 0, 0, 0])
 
 
+def test_a_ball_outside_the_picture_changes_nothing_for_the_other_frames():
+    dot, seen = DiscTarget(0.1), torch.ones(1, 2, dtype=torch.bool)
+    heatmaps = dot(torch.tensor([[[6.7, 3.5], [60.0, 3.5]]]), seen, (16, 16), (2, 2))
+    assert heatmaps.flatten(2).tolist() == [[[1, 0, 0, 0], [0, 0, 0, 0]]]
+
+
 def test_a_tie_between_coarse_cells_sets_them_all():
     assert draw(DiscTarget(2.5), 7.5, 7.5, (16, 16), (2, 2)).tolist() == [[1, 1], [1, 1]]
 
@@ -121,7 +127,7 @@ def test_a_ball_outside_the_picture_shows_the_cells_within_its_radius():
 
 def test_the_picture_ends_half_a_pixel_beyond_the_outer_centres():
     dot = DiscTarget(0.1)
-    for x, y in [(-0.45, 3.4), (11.45, 3.4), (4.4, -0.45), (4.4, 7.45)]:
+    for x, y in [(-0.5, 3.4), (11.5, 3.4), (4.4, -0.5), (4.4, 7.5)]:
         assert draw(dot, x, y).sum() == 1
     for x, y in [(-0.55, 3.4), (11.55, 3.4), (4.4, -0.55), (4.4, 7.55)]:
         assert draw(dot, x, y).sum() == 0
