@@ -172,7 +172,7 @@ def try_again(children: int) -> None:
 def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
     """Write the table, what was left and why, and what nobody has looked at."""
     why = {one: reason_of(one, reasons) for one in found if one.survived}
-    rows, left = [], Counter(reason for reason in why.values() if reason)
+    rows, left = [], Counter((reason.why, reason.equal) for reason in why.values() if reason)
     for module in [*sorted({one.module for one in found}), ""]:
         mine = [one for one in found if one.module == module or not module]
         told = Counter(one.outcome for one in mine)
@@ -200,7 +200,10 @@ def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
         "",
         "| changes | why it is left | equal in effect |",
         "|---:|---|---|",
-        *(f"| {count} | {r.why} | {'yes' if r.equal else 'no'} |" for r, count in left.most_common()),
+        *(
+            f"| {count} | {told} | {'yes' if equal else 'no'} |"
+            for (told, equal), count in left.most_common()
+        ),
     ]
     rest = [one for one, reason in why.items() if reason is None]
     if rest:
