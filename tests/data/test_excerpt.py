@@ -214,6 +214,14 @@ def test_places_are_rows_of_what_is_cached(labelled, frames, many, step):
     assert [clip.cached.frames[row, 0, 0, 0] for row in rows] == firsts
 
 
+def test_a_last_window_whose_own_frames_are_not_labelled_is_left_out():
+    clip = a_clip([True, False, False, False, False, True, False], 3, whole=True)
+    cached = CachedClip(clip.cached.frames, clip.cached.background, ((0, 7),))
+    found = samples(LabelledClip("long", cached, clip.labels, (4, 8), 120.0), 3, 3, None)
+    # That of the frames 4 to 6 would count frame 6 alone.
+    assert [sample["frame"].tolist() for sample in found] == [[0, 1, 2], [3, 4, 5]]
+
+
 @given(
     labelled=st.lists(st.sampled_from([False, False, False, True]), min_size=1, max_size=50),
     frames=st.integers(1, 6),

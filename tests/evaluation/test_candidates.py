@@ -89,7 +89,8 @@ def test_what_is_at_the_threshold_counts_and_what_is_below_it_does_not(decoder):
 
 
 @pytest.mark.parametrize("decoder", ALL)
-def test_confidences_are_at_most_one(decoder):
+def test_confidences_are_between_0_and_1(decoder):
+    assert decoder(-torch.ones(1, 12, 30), (12, 30)).confidence.tolist() == [0.0]
     # Averages of many heatmaps may be above by rounding.
     heatmaps = picture((8, 6, 1.25))
     assert decoder.candidates(heatmaps, (24, 40))[0].confidence.tolist() == [1.0]
