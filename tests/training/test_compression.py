@@ -144,6 +144,13 @@ def test_more_than_is_told_is_noticed_at_the_end_of_a_block(path):
         compression.expand(packed, told, path)
 
 
+def test_so_much_may_come_out_of_a_file_and_no_byte_more():
+    for compressed in (1, compression._ALWAYS_ALLOWED):
+        most = max(compression._ALWAYS_ALLOWED, compression._LARGEST_FACTOR * compressed)
+        assert compression.is_allowed(most, compressed)
+        assert not compression.is_allowed(most + 1, compressed)
+
+
 GOOD = {"method": "zstd", "size": 1, "compressed": (1 << 60) - 1, "seconds": 0}
 
 
