@@ -214,6 +214,17 @@ def test_places_are_rows_of_what_is_cached(labelled, frames, many, step):
     assert [clip.cached.frames[row, 0, 0, 0] for row in rows] == firsts
 
 
+def test_a_later_stretch_shorter_than_a_window_repeats_its_own_last_frame():
+    clip = a_clip([True] * 9, 3, whole=True)
+    kept = np.concatenate([clip.cached.frames[0:4], clip.cached.frames[6:8]])
+    cached = CachedClip(kept, clip.cached.background, ((0, 4), (6, 8)))
+    dataset = WindowDataset(
+        [LabelledClip("long", cached, clip.labels, (4, 8), 120.0)], 3, 3, (4, 8), False, 2
+    )
+    assert [dataset[n]["frames"][:, 0, 0, 0].tolist() for n in range(2)] == [[0, 1, 2], [6, 7, 7]]
+    assert [part.tolist() for part in dataset.places()] == [[0, 0], [0, 4]]
+
+
 def test_a_last_window_whose_own_frames_are_not_labelled_is_left_out():
     clip = a_clip([True, False, False, False, False, True, False], 3, whole=True)
     cached = CachedClip(clip.cached.frames, clip.cached.background, ((0, 7),))
