@@ -33,6 +33,7 @@ EXAMINED = Path(__file__).with_suffix(".yaml")
 RESULTS = ROOT / "benchmarks" / "results" / "mutation.md"
 
 AGAIN = Path("mutants") / "again.json"
+_LONGEST = 300  # seconds; a survivor that takes longer, such as an endless loop, is noticed
 
 _CHECKPOINTS = [
     "tests/training/test_checkpoint_format.py",
@@ -157,7 +158,13 @@ def try_again(children: int) -> None:
         files = next(files for start, files in TESTS.items() if one.module.startswith(start))
         command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *files]
         environment = os.environ | {"MUTANT_UNDER_TEST": one.name, "PYTHONPATH": str(place)}
-        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+        try:
+            done = subprocess.run(
+                command, cwd=place, env=environment, capture_output=True, text=True, timeout=_LONGEST
+            )
+        except subprocess.TimeoutExpired:
+            print(f"{one.name}: not done in {_LONGEST} s", flush=True)
+            return True
         print(f"{one.name}: {(done.stdout.splitlines() or [''])[-1]}", flush=True)
         return done.returncode == 1
 
@@ -189,7 +196,8 @@ def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
         "",
         f"`python -m tests.mutation` on {date}, mutmut {version('mutmut')}. Every operator, number,",
         "string and argument of the modules that figures rest on is changed, one at a time, and the tests",
-        "that reach it are run. The score is the share noticed of the changes that make a difference.",
+        "that reach it are run; survivors without a reason are then tried against slower tests (`--again`). The",
+        "score is the share noticed of the changes that make a difference.",
         "",
         "| module | changes | noticed | by a limit of time | equal in effect | left, examined | not examined "
         "| score |",
