@@ -196,8 +196,8 @@ def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
         "",
         f"`python -m tests.mutation` on {date}, mutmut {version('mutmut')}. Every operator, number,",
         "string and argument of the modules that figures rest on is changed, one at a time, and the tests",
-        "that reach it are run; survivors without a reason are then tried against slower tests (`--again`). The",
-        "score is the share noticed of the changes that make a difference.",
+        "that reach it are run; survivors without a reason are then tried against slower tests (`--again`).",
+        "The score is the share noticed of the changes that make a difference.",
         "",
         "| module | changes | noticed | by a limit of time | equal in effect | left, examined | not examined "
         "| score |",
