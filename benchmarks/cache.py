@@ -28,7 +28,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     sizes = f"{info.width}x{info.height} to {bench.size[1]}x{bench.size[0]}"
     told = f"{len(files)} clips of {frames} frames, {sizes}"
 
-    def build(workers: int) -> None:
+    def build(workers: int | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         FrameCache(folder, bench.size).build(sources, workers=workers, progress=False)
 
@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     cores = usable_cores()
     for workers in sorted({cores, 1}, reverse=True):
         pairs = paired(
-            rate(lambda n=workers: build(n), frames),  # type: ignore[misc]
+            rate(lambda n=workers: build(None if n == cores else n), frames),  # type: ignore[misc]
             rate(lambda n=workers: bare(n), frames),  # type: ignore[misc]
             bench.rounds(5),
         )

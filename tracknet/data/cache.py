@@ -131,7 +131,8 @@ class FrameCache:
 
         Args:
             sources: Videos and image folders.
-            workers: Clips decoded at the same time; None takes one for each core.
+            workers: Clips decoded at the same time; None takes one for each core and one more, as one of them
+                mostly waits for the disk.
             progress: Print on standard error what is done and how long it will take.
 
         Raises:
@@ -263,7 +264,7 @@ class FrameCache:
 
     def _build_all(self, todo: dict[str, FrameSource], workers: int | None, progress: bool) -> list[str]:
         """Build each clip; returns the messages of those that cannot be decoded, in the order given."""
-        workers = min(workers or usable_cores(), len(todo))
+        workers = min(workers or usable_cores() + 1, len(todo))
         threads = max(1, usable_cores() // workers)
         stop = threading.Event()
         faults: dict[str, str] = {}
