@@ -187,8 +187,8 @@ def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
         verdicts = [reason.equal if (reason := why[one]) else None for one in survivors]
         equal, left_so, unknown = (verdicts.count(verdict) for verdict in (True, False, None))
         noticed = told[NOTICED] + told[LATE]
-        counts = [len(mine), noticed, told[LATE], equal, left_so, unknown]
-        score = f"{100 * noticed / max(len(mine) - equal, 1):.1f} %"
+        counts = [len(mine), noticed, equal, left_so, unknown]
+        score = f"{100 * noticed / max(len(mine) - equal, 1):.1f}"
         name = f"`{module}`" if module else "all"
         rows.append(f"| {' | '.join([name, *(f'{count:,}' for count in counts), score])} |")
     lines = [
@@ -199,9 +199,8 @@ def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
         "that reach it are run; survivors without a reason are then tried against slower tests (`--again`).",
         "The score is the share noticed of the changes that make a difference.",
         "",
-        "| module | changes | noticed | by a limit of time | equal in effect | left, examined | not examined "
-        "| score |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| module | changes | noticed | equal in effect | left | not examined | score, % |",
+        "|---|---:|---:|---:|---:|---:|---:|",
         *rows,
         "",
         "## Survivors that were examined",
