@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -59,8 +60,8 @@ TESTS = {
 }
 """What a survivor is tried against again, by the beginning of its module."""
 
-NOTICED, LATE = "noticed", "noticed by the limit of time"
-_STATUS = {"killed": NOTICED, "caught by type check": NOTICED, "timeout": LATE, "segfault": NOTICED}
+NOTICED = "noticed"
+_NOTICED = ("killed", "caught by type check", "timeout", "segfault")  # what mutmut calls it
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Mutant:
         module: Path of the file below ``tracknet/``.
         function: Name of the function, with its class.
         change: The lines that are changed, ``- before`` and ``+ after``; empty of one that was noticed.
-        outcome: ``noticed``, ``noticed by the limit of time``, ``survived``, ``no tests``, ``not checked``.
+        outcome: ``noticed``, ``survived``, ``no tests``, ``not checked``.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Mutant:
 
     @property
     def survived(self) -> bool:
-        return self.outcome not in (NOTICED, LATE)
+        return self.outcome != NOTICED
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,14 @@ def examined(path: Path = EXAMINED) -> list[Reason]:
     ]
 
 
+def _noticed_again() -> list[str]:
+    found: list[str] = json.loads(AGAIN.read_text(encoding="utf-8")) if AGAIN.exists() else []
+    return found
+
+
 def mutants() -> Iterator[Mutant]:
     """Read what a run of mutmut has left below ``mutants/``."""
-    noticed_again = set(json.loads(AGAIN.read_text(encoding="utf-8"))) if AGAIN.exists() else set()
+    noticed_again = set(_noticed_again())
     from mutmut.mutation.diff_apply import get_diff_for_mutant
     from mutmut.stats import status_by_exit_code
 
@@ -126,10 +132,9 @@ def mutants() -> Iterator[Mutant]:
         source = path.relative_to("mutants").with_suffix("")
         for name, code in json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"].items():
             status = status_by_exit_code[code]
-            outcome, change = _STATUS.get(status, status), ""
-            if name in noticed_again:
-                outcome = NOTICED
-            if outcome not in (NOTICED, LATE):
+            outcome = NOTICED if status in _NOTICED or name in noticed_again else status
+            change = ""
+            if outcome != NOTICED:
                 lines = get_diff_for_mutant(name, path=source).splitlines()[2:]
                 change = "\n".join(f"{one[0]} {one[1:].strip()}" for one in lines if one[:1] in ("+", "-"))
             function = re.sub("^x_?", "", name.rpartition(".")[2].rpartition("__mutmut")[0])
@@ -168,7 +173,7 @@ def try_again(children: int) -> None:
         print(f"{one.name}: {(done.stdout.splitlines() or [''])[-1]}", flush=True)
         return done.returncode == 1
 
-    noticed = json.loads(AGAIN.read_text(encoding="utf-8")) if AGAIN.exists() else []
+    noticed = _noticed_again()
     with ThreadPoolExecutor(children) as pool:
         for one, found in zip(left, pool.map(is_noticed, left), strict=True):
             if found:
@@ -182,11 +187,10 @@ def as_markdown(found: list[Mutant], reasons: list[Reason], date: str) -> str:
     rows, left = [], Counter((reason.why, reason.equal) for reason in why.values() if reason)
     for module in [*sorted({one.module for one in found}), ""]:
         mine = [one for one in found if one.module == module or not module]
-        told = Counter(one.outcome for one in mine)
         survivors = [one for one in mine if one.survived]
         verdicts = [reason.equal if (reason := why[one]) else None for one in survivors]
         equal, left_so, unknown = (verdicts.count(verdict) for verdict in (True, False, None))
-        noticed = told[NOTICED] + told[LATE]
+        noticed = len(mine) - len(survivors)
         counts = [len(mine), noticed, equal, left_so, unknown]
         score = f"{100 * noticed / max(len(mine) - equal, 1):.1f}"
         name = f"`{module}`" if module else "all"
@@ -237,13 +241,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args(argv)
     output = given.output.absolute()
+    if find_spec("mutmut") is None:
+        parser.error("mutmut is not installed: pip install -e '.[mutation]'")
+    if not (given.folder / "pyproject.toml").is_file():
+        parser.error(f"--folder: {given.folder} is no clone of the repository: it has no pyproject.toml")
     os.chdir(given.folder)  # all of mutmut looks for its files there
     if given.again:
         try_again(given.children)
     elif not given.no_run:
+        # mutmut's names move with the code: what was noticed of those of a run before is of other changes.
+        AGAIN.unlink(missing_ok=True)
         command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(given.children)]
-        subprocess.run(command, check=True)
+        if code := subprocess.run(command).returncode:
+            print(f"mutmut ended with code {code}; {output} is as it was", file=sys.stderr)
+            return 1
     found = list(mutants())
+    if not found:
+        print(f"{given.folder}: holds no run of mutmut; {output} is as it was", file=sys.stderr)
+        return 1
     date = datetime.now(timezone.utc).date().isoformat()
     output.write_text(as_markdown(found, examined(), date), encoding="utf-8")
     print(f"{output}: {len(found):,} changes")

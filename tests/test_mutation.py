@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests import mutation
-from tests.mutation import LATE, NOTICED, Mutant, as_markdown, examined
+from tests.mutation import NOTICED, Mutant, as_markdown, examined
 
 
 def a_change(outcome, change="", function="Metric.update"):
@@ -15,8 +15,7 @@ def a_change(outcome, change="", function="Metric.update"):
 
 
 FOUND = [
-    *[a_change(NOTICED)] * 6,
-    a_change(LATE),
+    *[a_change(NOTICED)] * 7,
     a_change("survived", "- for a, b in zip(x, y, strict=True):\n+ for a, b in zip(x, y, strict=False):"),
     a_change("survived", "- x = y.to(z)\n+ x = y.to(None)"),
     a_change("no tests", "- return a < b\n+ return a <= b"),
@@ -60,3 +59,17 @@ def test_another_folder_than_one_with_a_run_has_no_table(tmp_path, monkeypatch):
     pytest.importorskip("mutmut")
     monkeypatch.chdir(tmp_path)
     assert list(mutation.mutants()) == []
+
+
+def test_nothing_is_written_where_there_is_no_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("mutmut")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.md").write_text("before")
+    words = ["--no-run", "--folder", str(tmp_path), "--output", "table.md"]
+    with pytest.raises(SystemExit):
+        mutation.main(words)
+    assert "it has no pyproject.toml" in capsys.readouterr().err
+    (tmp_path / "pyproject.toml").touch()
+    assert mutation.main(words) == 1
+    assert "holds no run of mutmut" in capsys.readouterr().err
+    assert (tmp_path / "table.md").read_text() == "before"
