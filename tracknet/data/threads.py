@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -34,10 +33,12 @@ def as_finished(futures: Collection[Future[_R]]) -> Iterator[Future[_R]]:
         future.add_done_callback(ended.put)
     left = len(futures)
     while left:
-        with suppress(Empty):
+        try:
             future = ended.get(timeout=_PATIENCE)
-            left -= 1
-            yield future
+        except Empty:
+            continue
+        left -= 1
+        yield future
 
 
 def result_of(future: Future[_R]) -> _R:
