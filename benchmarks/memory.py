@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.material import Bench, a_batch, a_tracker, a_trainer
 from benchmarks.measuring import Row, Target, paired, row
+from tracknet.cli.memory import keep_freed_memory
 from tracknet.training.callbacks import ActivationCheckpointing, AdaptiveMicroBatch
 
 TITLE = "Memory of a training step"
@@ -91,10 +92,12 @@ def _of(pairs: list[tuple[Figures, Figures]], which: int) -> list[tuple[float, f
 
 
 def _in_child(bench: Bench, way: Way) -> Figures:
-    # Forked, so that the imports are neither repeated nor counted.
-    context = multiprocessing.get_context("fork")
+    # Forked from a process that has imported this and no more: imports are neither repeated nor counted, and
+    # no thread of PyTorch is lost, which a child would wait for.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     told, tell = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(tell, bench, way))
+    process = context.Process(target=_train, args=(tell, bench, way, torch.get_num_threads()))
     process.start()
     tell.close()
     try:
@@ -106,8 +109,10 @@ def _in_child(bench: Bench, way: Way) -> Figures:
     return result
 
 
-def _train(tell: Connection, bench: Bench, way: Way) -> None:
+def _train(tell: Connection, bench: Bench, way: Way, threads: int) -> None:
     """Train in this process and tell what it took."""
+    keep_freed_memory()
+    torch.set_num_threads(threads)
     tracker = a_tracker(bench.crop)
     if not way.channels_last:
         tracker.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

@@ -125,11 +125,11 @@ def _repeat(folder: Path, many: Path, times: int) -> int:
     index["clips"], index["shards"] = [], []
     for number in range(times):
         more, first = number * len(rows), number * len(shards)
-        for shard in shards:
-            name = f"{number}-{shard['name']}"
+        for at, shard in enumerate(shards, first):
+            name = f"train-{at:05d}.tar"
             os.link(folder / shard["name"], many / name)
-            place = {"name": name, "first": shard["first"] + more, "stop": shard["stop"] + more}
-            index["shards"].append(shard | place)
+            rows_there = {"first": shard["first"] + more, "stop": shard["stop"] + more}
+            index["shards"].append(shard | {"name": name} | rows_there)
         for clip in clips:
             spans = {str(int(which) + first): span for which, span in clip["background"].items()}
             place = {"name": f"{number}-{clip['name']}", "rows": [row + more for row in clip["rows"]]}
