@@ -340,6 +340,19 @@ class TestARun:
         found = read_trajectory(tmp_path / "figures" / "tiny" / "version_0" / "predictions" / "d.csv")
         assert [row.frame for row in found] == list(range(17))
 
+    def test_predict_fills_gaps(self, best, tmp_path, capsys):
+        words = ["--trainer.logger.save_dir=figures", "--rectifier", "cubic", "--max_gap", "3"]
+        assert main(["predict", "--ckpt_path", best, *words]) == 0
+        found = tmp_path / "figures" / "tiny" / "version_0" / "predictions" / "d.csv"
+        assert found.read_text().startswith("Frame,Visibility,X,Y,Confidence,Filled\n")
+        assert [row.frame for row in read_trajectory(found)] == list(range(17))
+        assert " frames filled)" in capsys.readouterr().out
+
+    def test_predict_without_what_writes_cannot_fill(self, best, capsys):
+        words = ["--trainer.callbacks", "[]", "--rectifier", "linear"]
+        assert main(["predict", "--ckpt_path", best, *words]) == 2
+        assert "no TrajectoryWriter among trainer.callbacks" in capsys.readouterr().err
+
     def test_the_checkpoint_alone_tracks_a_video(self, best, tiny_rallies, tmp_path):
         alone = tmp_path / "moved.ckpt"
         alone.write_bytes(Path(best).read_bytes())

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.labels import read_labels
 from tracknet.errors import TrackNetError
+from tracknet.tracking.rectification import CubicFill, LinearFill
 from tracknet.tracking.trajectory import TrajectoryRow, read_trajectory
-from tracknet.tracking.writer import TrajectoryWriter
+from tracknet.tracking.writer import TrajectoryWriter, _filled
 from tracknet.training.lightning_module import HeatmapTracker
 
 SIZE = (64, 96)
@@ -92,6 +93,33 @@ def test_clips_in_folders_and_the_folder_of_the_run(tiny_rallies, tmp_path, brig
     assert written(tmp_path / "run") == ["predictions/test/d.csv"]
 
 
+def test_gaps_are_filled_and_marked_in_pixels_of_the_source(tmp_path, write_rally, bright_network, capsys):
+    gone = (4, 5, 12, 13, 14, 15)
+    truth = write_rally(tmp_path / "data", "rally", 21, size=(128, 192), sigma=3.0, hidden=gone)
+    write_rally(tmp_path / "data", "other", 4, size=(128, 192))
+    tracker = HeatmapTracker(bright_network(), input_size=SIZE)
+    writer = TrajectoryWriter(tmp_path / "out")
+    writer.fill_with(CubicFill(), max_gap=3)
+    names = {"test": ["rally"], "train": ["other"], "val": ["rally"]}
+    predicted(tmp_path / "data", tracker, writer, tmp_path, **names)
+    rows = read_trajectory(tmp_path / "out" / "rally.csv")
+    assert [row.frame for row in rows if row.filled] == [4, 5], "a gap of four is too long"
+    assert [row.frame for row in rows if not row.visible] == [12, 13, 14, 15]
+    found = np.array([[row.x, row.y] for row in rows])
+    assert np.abs(found - truth.xy)[[4, 5]].max() < 1
+    assert "(2 frames filled)" in capsys.readouterr().out
+
+
+def test_frames_that_the_data_leave_out_lengthen_a_gap():
+    # As in packed data of which only stretches around labels are kept: no flight crosses what is left out.
+    seen = {0: 0.0, 1: 10.0, 3: 30.0, 4: 40.0, 20: 100.0, 21: 110.0}
+    rows = [TrajectoryRow(n, n in seen, seen.get(n, 0.0), 50.0, 0.0) for n in (0, 1, 2, 3, 4, 5, 19, 20, 21)]
+    filled = _filled(rows, LinearFill(), (100, 200), 4)
+    assert [row.frame for row in filled if row.filled] == [2]
+    assert filled[2] == TrajectoryRow(2, True, 20.0, 50.0, 0.0, filled=True)
+    assert [row for row in filled if not row.filled] == [row for row in rows if row.frame != 2]
+
+
 def test_an_earlier_file_is_replaced_whole(tiny_rallies, tmp_path, bright_network):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.csv").write_text("mine\n" * 500)
@@ -116,7 +144,8 @@ def test_the_threshold_is_that_of_the_decoder_and_is_reached_at_equality():
         "confidence": torch.tensor([[0.25, 0.125, 1.0]]),
         "counted": torch.tensor([[True, True, False]]),
     }
-    writer.on_predict_batch_end(None, SimpleNamespace(threshold=0.25), outputs, None, 0)
+    batch = {"source_size": torch.tensor([[72, 128]])}
+    writer.on_predict_batch_end(None, SimpleNamespace(threshold=0.25), outputs, batch, 0)
     assert writer._rows == {
         1: {4: TrajectoryRow(4, True, 1.0, 2.0, 0.25), 5: TrajectoryRow(5, False, 3.0, 4.0, 0.125)}
     }

@@ -38,6 +38,7 @@ from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, reasons
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
+from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.lightning_module import HeatmapTracker
@@ -53,7 +54,6 @@ import tracknet.data.packed_datamodule  # isort: skip
 import tracknet.data.public_datamodules  # isort: skip
 import tracknet.models  # isort: skip
 import tracknet.tracking.error_analysis  # isort: skip
-import tracknet.tracking.writer  # isort: skip
 import tracknet.training.callbacks  # isort: skip  # noqa: F401
 
 
@@ -139,8 +139,9 @@ class TrackNetCLI(LightningCLI):
             "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins."
             f" {TRUST_FLAG}: {TRUST_HELP}"
         )
-        if subcommand == "test":
-            told = "Judge with gaps filled, too: linear, acceleration, cubic, or a checkpoint."
+        if subcommand in ("test", "predict"):
+            does = "Judge with gaps filled, too" if subcommand == "test" else "Fill gaps, and mark them"
+            told = f"{does}: linear, acceleration, cubic, or a checkpoint."
             parser.add_argument("--rectifier", type=Optional[str], default=None, help=told)  # noqa: UP045
             told = "Longest gap that the rectifier fills, in frames."
             parser.add_argument("--max_gap", type=PositiveInt, default=MAX_GAP, help=told)
@@ -152,6 +153,20 @@ class TrackNetCLI(LightningCLI):
         if chosen.rectifier is not None:
             rectified = RectifiedFigures(choose_fill(chosen.rectifier), chosen.max_gap)
             self.trainer.callbacks.append(rectified)  # type: ignore[attr-defined]
+
+    def before_predict(self) -> None:
+        """Fill the gaps of the trajectories that are written where that is asked for."""
+        chosen = self.config["predict"]
+        if chosen.rectifier is not None:
+            fill = choose_fill(chosen.rectifier)
+            callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+            writers = [one for one in callbacks if isinstance(one, TrajectoryWriter)]
+            if not writers:
+                raise UsageError(
+                    "--rectifier: no TrajectoryWriter among trainer.callbacks, which writes what is filled"
+                )
+            for writer in writers:
+                writer.fill_with(fill, chosen.max_gap)
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

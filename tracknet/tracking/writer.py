@@ -6,11 +6,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError
-from tracknet.tracking.processes import frames_of_all_processes
+from tracknet.evaluation.gaps import MAX_GAP
+from tracknet.tracking.processes import frames_of_all_processes, of_all_processes
+from tracknet.tracking.rectification import GapFill, fill_gaps
 from tracknet.tracking.trajectory import TrajectoryRow, write_trajectory
 
 
@@ -27,6 +31,18 @@ class TrajectoryWriter(Callback):
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._rows: dict[int, dict[int, TrajectoryRow]] = defaultdict(dict)
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._fill: GapFill | None = None
+        self._max_gap = MAX_GAP
+
+    def fill_with(self, method: GapFill, max_gap: PositiveInt = MAX_GAP) -> None:
+        """Fill the gaps of what is written, and mark the rows in a column ``Filled``.
+
+        Args:
+            method: How a gap is filled.
+            max_gap: Longest gap that is filled, in frames.
+        """
+        self._fill, self._max_gap = method, max_gap
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, whatever an interrupted run has left."""
@@ -45,7 +61,9 @@ class TrajectoryWriter(Callback):
     ) -> None:
         """Keep the frames that this batch speaks for."""
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
+        sizes = batch["source_size"].tolist()
         for row, clip in enumerate(outputs["clip"].tolist()):
+            self._sizes[clip] = tuple(sizes[row])
             for frame, xy, confidence, counted in zip(
                 outputs["frame"][row].tolist(),
                 outputs["xy"][row].tolist(),
@@ -60,6 +78,7 @@ class TrajectoryWriter(Callback):
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files."""
         clips = frames_of_all_processes(trainer, self._rows)
+        sizes = {clip: size for part in of_all_processes(trainer, self._sizes) for clip, size in part.items()}
         self._rows.clear()
         # Asked for in all processes: Lightning tells it from the first to the others.
         run = trainer.log_dir or trainer.default_root_dir
@@ -67,8 +86,27 @@ class TrajectoryWriter(Callback):
             return
         folder = self.folder or Path(run) / "predictions"
         names = trainer.datamodule.clip_names("test")  # type: ignore[attr-defined]
-        for clip, rows in sorted(clips.items()):
+        filled = 0
+        for clip, found in sorted(clips.items()):
+            rows = [found[frame] for frame in sorted(found)]
+            if self._fill is not None:
+                rows = _filled(rows, self._fill, sizes[clip], self._max_gap)
             path = folder / f"{names[clip]}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_trajectory(path, [rows[frame] for frame in sorted(rows)])
-        print(f"\ntrajectories of {len(clips)} clips: {folder}")
+            filled += write_trajectory(path, rows, filled=self._fill is not None).filled
+        told = "" if self._fill is None else f" ({filled} frames filled)"
+        print(f"\ntrajectories of {len(clips)} clips: {folder}{told}")
+
+
+def _filled(
+    rows: list[TrajectoryRow], method: GapFill, size: tuple[int, int], max_gap: int
+) -> list[TrajectoryRow]:
+    """Fill the gaps of a clip; frames that the data leave out lengthen a gap."""
+    frames = [row.frame for row in rows]
+    xy, visible = np.zeros((frames[-1] + 1, 2)), np.zeros(frames[-1] + 1, bool)
+    xy[frames], visible[frames] = [(row.x, row.y) for row in rows], [row.visible for row in rows]
+    positions, filled = fill_gaps(xy, visible, method, size, max_gap)
+    return [
+        row._replace(visible=True, x=x, y=y, filled=True) if new else row
+        for row, (x, y), new in zip(rows, positions[frames].tolist(), filled[frames], strict=True)
+    ]
