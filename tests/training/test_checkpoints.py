@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -434,7 +435,13 @@ def test_torch_files_of_other_kinds(tmp_path, content, found):
     torch.save(content, tmp_path / "x.ckpt")
     message = refused(tmp_path / "x.ckpt")
     assert message.startswith("not a checkpoint of `tracknet fit`: expected the keys state_dict and")
-    assert message.endswith(found)
+    assert message.endswith(f"{found} (published weights: tracknet checkpoint import {tmp_path / 'x.ckpt'})")
+
+
+def test_a_number_of_numpy_as_in_published_files_names_the_command_that_reads_them(tmp_path):
+    torch.save({"max_val_acc": np.float64(0.9), "model": {}}, tmp_path / "x.ckpt")
+    told = "it holds a NumPy number, as published trackers do; first: tracknet checkpoint import "
+    assert refused(tmp_path / "x.ckpt") == f"not a readable checkpoint: {told}{tmp_path / 'x.ckpt'}"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -31,6 +32,19 @@ def trained(tmp_path):
 def load(callback: PretrainedWeights, module: HeatmapTracker) -> None:
     trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     callback.setup(trainer, module, "fit")
+
+
+def test_a_number_of_numpy_beside_the_weights_is_no_hindrance(trained, caplog):
+    path, before = trained
+    torch.save({"max_val_acc": np.float64(0.9), "model": before.state_dict()}, path)
+    module = tracker()
+    load(PretrainedWeights(str(path)), module)
+    assert torch.equal(
+        module.state_dict()["network.predictor.bias"], before.state_dict()["network.predictor.bias"]
+    )
+    assert torch.equal(
+        module.state_dict()["network.stem.0.0.weight"], before.state_dict()["network.stem.0.0.weight"]
+    )
 
 
 def test_all_of_it_where_the_network_is_the_same(trained, caplog):

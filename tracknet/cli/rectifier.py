@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tracknet.errors import UsageError, nearest
 from tracknet.tracking.rectification import AccelerationFill, CubicFill, GapFill, LearnedFill, LinearFill
+from tracknet.training.public_checkpoints import build_rectifier, read_file, recognise
 from tracknet.training.rectifier import CURVES, load_rectifier
 
 
@@ -13,7 +14,8 @@ def choose_fill(name: str) -> GapFill:
     """Choose a way to fill gaps.
 
     Args:
-        name: ``linear``, ``acceleration``, ``cubic``, or a checkpoint file of a rectifier.
+        name: ``linear``, ``acceleration``, ``cubic``, or a checkpoint file: of a `TrajectoryRectifier`, or
+            TrackNetV3's InpaintNet as published.
 
     Returns:
         The way.
@@ -35,4 +37,7 @@ def choose_fill(name: str) -> GapFill:
             f"--rectifier: no file {name!r}{nearest(name, [*CURVES, *near])}; "
             f"expected {', '.join(CURVES)} or a checkpoint of a rectifier"
         )
+    found = recognise(read_file(path))
+    if found is not None and found.family == "InpaintNet":
+        return LearnedFill(build_rectifier(found).network)
     return LearnedFill(load_rectifier(path))

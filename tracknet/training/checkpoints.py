@@ -251,7 +251,7 @@ def load_tracker(path: Path, device: torch.device | str = "cpu", trust: bool = F
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
         raise TrackNetError(
             f"{path}: not a checkpoint of `tracknet fit`: expected the keys state_dict and hyper_parameters, "
-            f"found {_found(content)}"
+            f"found {_found(content)} (published weights: tracknet checkpoint import {path})"
         )
     more = check_recipe(path, content["hyper_parameters"], trust)
     try:
@@ -355,6 +355,10 @@ def _fault(path: Path, error: Exception) -> str:
     if head == b"PK" and not zipfile.is_zipfile(path):
         return "it is cut short"
     if head == b"PK" and isinstance(error, pickle.UnpicklingError):
+        if "multiarray.scalar" in str(error):  # the best accuracy in files of TrackNetV3
+            return (
+                f"it holds a NumPy number, as published trackers do; first: tracknet checkpoint import {path}"
+            )
         return "it holds more than tensors and plain values, which could be code and is not opened"
     if head == b"PK":
         return "it is damaged, or not a file of PyTorch"

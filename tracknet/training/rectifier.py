@@ -18,7 +18,7 @@ from typing_extensions import override
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import acceleration_curve, cubic_curve, linear_curve
-from tracknet.models.inpaintnet import InpaintNet, ResidualInpaintNet, TrajectoryNetwork
+from tracknet.models.inpaintnet import ResidualInpaintNet, TrajectoryNetwork
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.hyperparameters import describe
 from tracknet.training.settings import check_data
@@ -162,8 +162,7 @@ def load_rectifier(path: Path, trust: bool = False) -> TrajectoryNetwork:
     """Build the network that fills gaps from a checkpoint; the file alone is enough.
 
     Args:
-        path: Checkpoint of ``tracknet fit`` with a `TrajectoryRectifier`, or a public one of TrackNetV3's
-            InpaintNet.
+        path: Checkpoint of ``tracknet fit`` with a `TrajectoryRectifier`.
         trust: Let it name any class; see `tracknet.trust.check_recipe`.
 
     Returns:
@@ -173,24 +172,20 @@ def load_rectifier(path: Path, trust: bool = False) -> TrajectoryNetwork:
         TrackNetError: There is no such file, it is no such checkpoint, or it names a class of another module.
     """
     content = read_checkpoint(path)
-    weights = content.get("state_dict", content.get("model")) if isinstance(content, dict) else None
-    if not isinstance(weights, dict):
-        raise TrackNetError(f"{path}: not a checkpoint of a rectifier")
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or _SAVED_AS not in content:
+        raise TrackNetError(
+            f"{path}: not a checkpoint of a rectifier; it holds a tracker, or something else "
+            "(train one with --config configs/experiment/rectifier.yaml)"
+        )
     prefix = "network."
     try:
-        if _SAVED_AS in content:
-            more = check_recipe(path, content[_SAVED_AS], trust)
-            with limited(more is not None, more or ()):
-                network = _build(content[_SAVED_AS])
-            weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        elif "down_1.conv.weight" in weights:
-            network = InpaintNet()
-        else:
-            raise TrackNetError(
-                f"{path}: not a checkpoint of a rectifier; it holds a tracker, or something else "
-                "(train one with --config configs/experiment/rectifier.yaml)"
-            )
-        network.load_state_dict(weights)
+        more = check_recipe(path, content[_SAVED_AS], trust)
+        with limited(more is not None, more or ()):
+            network = _build(content[_SAVED_AS])
+        network.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        )
     except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise TrackNetError(f"{path}: the rectifier cannot be built from it ({reason})") from error

@@ -11,8 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from tracknet.errors import UsageError
-from tracknet.training.checkpoints import read_checkpoint
-from tracknet.training.public_checkpoints import state_dict_of
+from tracknet.training.public_checkpoints import read_file, state_dict_of
 
 _SHOWN = 5
 
@@ -85,7 +84,7 @@ class PretrainedWeights(Callback):
         if stage != "fit" or trainer.ckpt_path is not None:
             return
         path = Path(self.checkpoint).expanduser()
-        given = state_dict_of(read_checkpoint(path))
+        given = state_dict_of(read_file(path))
         own = pl_module.state_dict()
         match = matching(own, given, self.leave_out)
         if not match.taken:
