@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from benchmarks.material import Batch, Bench, a_batch, a_tracker
+from benchmarks.material import Batch, Bench, PlainTracker, a_batch, a_tracker
 from benchmarks.measuring import Row, Target, paired, row, seconds
 from tracknet.data.augmentation import Augmentation
 from tracknet.data.crops import RandomCrop
+from tracknet.models import TrackNetV2
 from tracknet.training.targets import DiscTarget, GaussianTarget
 
 TITLE = "Targets and augmentation"
@@ -46,7 +47,21 @@ def measure(bench: Bench) -> Iterator[Row]:
     what = f"{sizes}; crop, flip, brightness, contrast, colour"
     yield row("RandomCrop and Augmentation / NumPy", "s a batch", pairs, Target("at most", 1), what)
 
+    yield _share(bench, tracker)
+    if not bench.quick:
+        yield _share(bench, a_tracker(bench.crop, TrackNetV2()))
+
+
+def _share(bench: Bench, tracker: PlainTracker) -> Row:
+    """Compare what is done to 4 windows before the network sees them with a step on them."""
+    whole, cropped = (a_batch(tracker, 4, size) for size in (bench.size, bench.crop))
+    if tracker.network.background == "none":
+        for batch in (whole, cropped):
+            del batch["background"]
+    crop, augment = RandomCrop(size=bench.crop), Augmentation()
     optimizer = tracker.configure_optimizers()
+    with torch.no_grad():
+        heatmap = tracker(cropped["frames"], cropped.get("background")).shape[-2:]
 
     def step() -> None:
         loss = tracker.training_step(cropped, 0)
@@ -55,14 +70,14 @@ def measure(bench: Bench) -> Iterator[Row]:
         optimizer.step()
 
     def extra() -> None:
-        change()
-        tracker.target(cropped["xy"], cropped["visible"], bench.crop, half)
+        augment(crop(whole))
+        tracker.target(cropped["xy"], cropped["visible"], bench.crop, (heatmap[0], heatmap[1]))
 
     tracker.log = lambda *_, **__: None  # type: ignore[method-assign]
+    name = type(tracker.network).__name__
     pairs = paired(seconds(extra), seconds(step), bench.rounds(9))
-    yield row(
-        "Targets and augmentation / a training step", "s", pairs, Target("at most", 0.01), "compact network"
-    )
+    told = f"4 windows of {bench.crop[0]}x{bench.crop[1]}"
+    return row(f"Targets and augmentation / a step of {name}", "s", pairs, Target("at most", 0.01), told)
 
 
 def _heatmaps(xy: np.ndarray, size: tuple[int, int], gaussian: bool) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from tracknet.data.faults import Fault, plural, render_faults
 from tracknet.data.labels import Labels
 from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
-from tracknet.data.threads import in_threads
+from tracknet.data.threads import in_threads, usable_cores
 from tracknet.data.video import FrameSource, count_frames, open_source
 from tracknet.errors import TrackNetError
 
@@ -231,7 +230,7 @@ def check_dataset(root: Path, layout: Layout | None = None) -> DatasetReport:
     if not clips and not faults:
         faults.append(Fault(root, "no-clips", f"holds no clips; expected {layout.expects}"))
     checked: list[CheckedClip] = []
-    readers = min(_READERS, os.cpu_count() or 1)
+    readers = min(_READERS, usable_cores())
     with track_progress(len(clips), "clips", "checking", shown=len(clips) >= _MANY) as progress:
         for one, found_faults in in_threads(partial(_check_clip, layout), clips, readers):
             faults += found_faults

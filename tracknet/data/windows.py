@@ -82,7 +82,7 @@ class WindowDataset(Dataset[Sample]):
             for start, first, end in _starts(stop - low, self.frames, outputs, step, overlap):
                 start, first, end = low + start, low + first, low + end
                 behind = min(stop, start + self.frames)
-                spoken = min(max(first, low, start + self.frames - outputs), behind - 1)
+                spoken = min(max(first, start + self.frames - outputs), behind - 1)
                 if not sparse or before[behind] > before[spoken]:
                     yield index, start, first, end, low, stop, row
             row += stop - low
