@@ -239,6 +239,35 @@ def test_no_secret_is_in_any_file(here, monkeypatch, capsys):
     assert secret not in told
 
 
+@pytest.mark.parametrize("how", ["deleted", "overwritten"])
+def test_a_storage_that_is_lost_under_a_sweep_is_told_in_one_line(here, monkeypatch, capsys, how):
+    def objective(trial, *_):
+        trial.suggest_categorical("optimizer.lr", [1e-4, 1e-3, 1e-2, 1e9])
+        database = here / "sweeps" / "rates" / "sweep.db"
+        if how == "deleted":
+            database.unlink()
+        else:
+            database.write_bytes(b"another program's " * 9999)
+        return 1.0
+
+    monkeypatch.setattr("tracknet.cli.sweep_trial.objective", objective)
+    assert tracknet(["sweep", "rates.yaml"]) == 1
+    error = capsys.readouterr().err
+    assert error == (
+        "tracknet sweep: storage sqlite:///sweeps/rates/sweep.db: deleted, overwritten or out of reach while "
+        "the sweep ran; runs that ended are in sweeps/rates\n"
+    )
+
+
+def test_a_fault_of_ours_is_not_laid_on_the_storage(here, monkeypatch):
+    def objective(trial, *_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tracknet.cli.sweep_trial.objective", objective)
+    with pytest.raises(ZeroDivisionError):
+        tracknet(["sweep", "rates.yaml"])
+
+
 def test_points_of_the_space_are_words_of_fit():
     space = {
         "+optimizer": {"choices": ["adam", "sgd"]},

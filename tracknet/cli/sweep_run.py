@@ -6,8 +6,8 @@ import json
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -111,16 +111,17 @@ def run_sweep(
     if before:
         print(f"{len(before)} of {trials} trials are finished")
     stopped = False
-    try:
-        if workers == 1:
-            _work_here(study, sweep, trials)
-        else:
-            _work_in_processes(study, sweep, trials, workers)
-    except KeyboardInterrupt:
-        stopped = True
-    finally:
-        put_back(study)
-    report = write_report(study, folder, config, monitor)
+    with _kept(sweep):
+        try:
+            if workers == 1:
+                _work_here(study, sweep, trials)
+            else:
+                _work_in_processes(study, sweep, trials, workers)
+        except KeyboardInterrupt:
+            stopped = True
+        finally:
+            put_back(study)
+        report = write_report(study, folder, config, monitor)
     print(f"report:     {report}", flush=True)
     if stopped:
         print("stopped; the same command goes on", file=sys.stderr)
@@ -181,6 +182,24 @@ def open_storage(storage: str) -> BaseStorage:
         heartbeat_interval=HEARTBEAT_SECONDS,
         heartbeat_stale_trial_callback=_again,
     )
+
+
+@contextmanager
+def _kept(sweep: Sweep) -> Iterator[None]:
+    """Say that what keeps the trials is gone, whatever Optuna says when that happens."""
+    try:
+        yield
+    except TrackNetError:
+        raise
+    except Exception as error:
+        try:
+            optuna.load_study(study_name=sweep.name, storage=open_storage(sweep.storage))
+        except Exception:
+            told = "deleted, overwritten or out of reach while the sweep ran"
+            raise TrackNetError(
+                f"storage {sweep.storage}: {told}; runs that ended are in {sweep.folder}"
+            ) from error
+        raise
 
 
 def put_back(study: optuna.Study) -> int:
@@ -303,7 +322,9 @@ def _serve(calls: Connection, sweep: Sweep, place: int, workers: int) -> None:
         study.sampler.reseed_rng()
         while True:
             calls.recv()
-            calls.send(train_one(study, sweep))
+            with _kept(sweep):
+                trained = train_one(study, sweep)
+            calls.send(trained)
     except (StoppedError, KeyboardInterrupt, EOFError, BrokenPipeError):
         return
     except TrackNetError as error:
