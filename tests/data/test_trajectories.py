@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tracknet.data.trajectories import (
+    DetectorNoise,
     TrajectoryAugmentation,
     TrajectoryDataModule,
     gap_windows,
@@ -172,3 +173,54 @@ def test_augmentation_by_hand():
     torch.testing.assert_close(moved[:, 0], moved[:, 1])
     with pytest.raises(UsageError, match="zoom"):
         TrajectoryAugmentation(zoom=(2, 1))
+
+
+def test_noise_by_its_parts():
+    torch.manual_seed(0)
+    windows, length = 4000, 9
+    xy = torch.full((windows, length, 2), 0.5)
+    visible = torch.ones(windows, length, dtype=torch.bool)
+    visible[:, 8] = False
+    mask = torch.zeros_like(visible)
+    mask[:, 4] = True
+    scale = torch.tensor([512.0, 288.0])
+
+    def offsets(**parts):
+        quiet = {"jitter": 0.0, "wrong": 0.0, "distance": 0.0, "lost": 0.0}
+        found_xy, found = DetectorNoise(**quiet | parts)(xy, visible, mask)
+        return (found_xy - xy) * scale, found
+
+    off, found = offsets()
+    assert (off == 0).all()
+    assert torch.equal(found, visible)
+    off, _ = offsets(jitter=1.0)
+    # Evenly from nothing to twice as strong: the mean of the variances is 4/3, the same along x and y.
+    torch.testing.assert_close(off.square().mean(dim=(0, 1)), torch.full((2,), 4 / 3), rtol=0.05, atol=0)
+    strength = off.square().mean(dim=(1, 2)).sqrt()
+    assert strength.min() < 0.1, "a tracker may be exact"
+    assert strength.max() < 2.0 * 2
+    off, _ = offsets(wrong=0.1, distance=20.0)
+    share = (off != 0).any(dim=2).float().mean(dim=0)
+    assert share[[0, 1, 7, 8]].mean() == pytest.approx(0.1, abs=0.01)
+    assert share[2:7].mean() == pytest.approx(0.3, abs=0.02), "within two frames of the gap"
+    assert off[(off != 0).any(dim=2)].std() == pytest.approx(20, rel=0.05)
+    off, found = offsets(lost=0.25)
+    assert (off == 0).all()
+    assert found[:, :8].float().mean() == pytest.approx(0.75, abs=0.02)
+    assert not found[:, 8].any(), "no ball is invented"
+
+
+def test_training_batches_hold_what_a_tracker_would_find(labels):
+    torch.manual_seed(0)
+    data = module(labels, noise=DetectorNoise(jitter=1.0, wrong=0.5, lost=0.5))
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    noisy = data.on_after_batch_transfer(batch, 0)
+    assert torch.equal(noisy["xy"], batch["xy"])
+    assert torch.equal(noisy["visible"], batch["visible"])
+    assert not torch.equal(noisy["found_xy"], batch["xy"])
+    assert (noisy["found"] <= noisy["visible"]).all()
+    assert (noisy["found"] != noisy["visible"]).any()
+    data.setup("validate")
+    batch = next(iter(data.val_dataloader()))
+    assert data.on_after_batch_transfer(batch, 0).keys() == {"xy", "visible", "mask"}, "labels judge"

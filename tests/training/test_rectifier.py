@@ -81,6 +81,25 @@ def test_losses_by_hand():
     assert mse.item() == pytest.approx((1 + 100) / 288**2 / 2, rel=1e-5)
 
 
+def test_it_learns_the_truth_from_what_a_tracker_finds():
+    module = TrajectoryRectifier(ResidualInpaintNet(8), "mse")
+    module.log = lambda *_, **__: None
+    at = torch.arange(5.0)
+    xy = torch.stack([at, at], dim=1)[None] / 10
+    mask = torch.tensor([[False, False, True, False, False]])
+    batch = {"xy": xy, "visible": torch.ones(1, 5, dtype=torch.bool), "mask": mask}
+    assert module.training_step(batch, 0).item() == pytest.approx(0, abs=1e-10)
+    # Found 0.04 of the height too low on both sides of the gap, and so is the curve through it.
+    found = {"found_xy": xy + torch.tensor([0.0, 0.04]), "found": batch["visible"]}
+    loss = module.training_step(batch | found, 0)
+    assert loss.item() == pytest.approx(0.04**2 / 2, rel=1e-4)
+    # With one ball more lost there are still two sides; without any there is nothing to go by.
+    lost = {"found_xy": xy, "found": torch.tensor([[False, True, True, True, False]])}
+    assert module.training_step(batch | lost, 0).item() == pytest.approx(0, abs=1e-10)
+    none = {"found_xy": xy, "found": torch.zeros(1, 5, dtype=torch.bool)}
+    assert module.training_step(batch | none, 0).item() > 0.01
+
+
 @pytest.mark.parametrize("network", [InpaintNet(), ResidualInpaintNet(8)])
 def test_it_learns_and_is_read_back(tmp_path, network, capsys):
     torch.manual_seed(0)

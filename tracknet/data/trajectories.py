@@ -20,6 +20,7 @@ from jsonargparse.typing import (
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torch.nn.functional import max_pool1d
 from torch.utils.data import DataLoader, Dataset
 
 from tracknet.data.clips import Clip
@@ -95,6 +96,53 @@ class TrajectoryAugmentation:
         return (xy - 0.5) * zoom + 0.5 + shift
 
 
+class DetectorNoise:
+    """Disturbs what is seen around a gap as a tracker does: positions jitter, some are wrong, some missing.
+
+    Labels are exact up to the frame in which a ball is hidden; a tracker has begun to err by then, and a
+    curve through its last position before a gap follows that error. Trackers differ: how much a window is
+    disturbed is drawn for each, evenly from nothing to twice the values given. Within two frames of a gap
+    there are three times as many wrong positions. Draws come from torch's default generator.
+
+    Args:
+        jitter: Standard deviation of x and y, in pixels at 288x512.
+        wrong: Share of the positions that are wrong.
+        distance: Standard deviation of x and y where they are, in the same pixels.
+        lost: Share of the balls that are not found.
+    """
+
+    def __init__(
+        self,
+        jitter: NonNegativeFloat = 1.0,
+        wrong: ClosedUnitInterval = 0.05,
+        distance: NonNegativeFloat = 12.0,
+        lost: ClosedUnitInterval = 0.05,
+    ) -> None:
+        self.jitter = jitter
+        self.wrong = wrong
+        self.distance = distance
+        self.lost = lost
+
+    def __call__(self, xy: Tensor, visible: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Disturb each window in a way of its own.
+
+        Args:
+            xy: Positions as shares of the width and height, ``[B, L, 2]``.
+            visible: Whether there is a ball, bool ``[B, L]``.
+            mask: The steps to fill, bool ``[B, L]``.
+
+        Returns:
+            Positions as found, and whether a ball is found.
+        """
+        strength = 2 * torch.rand(len(xy), 3, 1, device=xy.device)
+        near = max_pool1d(mask.to(xy).unsqueeze(1), 5, stride=1, padding=2)[:, 0]
+        wrong = torch.rand_like(near) < self.wrong * strength[:, 0] * (1 + 2 * near)
+        lost = torch.rand_like(near) < self.lost * strength[:, 1]
+        spread = torch.where(wrong, xy.new_tensor(self.distance), self.jitter * strength[:, 2])
+        size = xy.new_tensor([512.0, 288.0])
+        return xy + torch.randn_like(xy) * spread.unsqueeze(2) / size, visible & ~lost
+
+
 class TrajectoryDataModule(LightningDataModule):
     """Windows of real trajectories, with steps masked that are to be filled.
 
@@ -103,7 +151,8 @@ class TrajectoryDataModule(LightningDataModule):
 
     - ``xy``: positions as shares of the width and height, float32 ``[B, L, 2]``;
     - ``visible``: whether a ball is labelled, bool ``[B, L]``;
-    - ``mask``: the steps to fill, bool ``[B, L]``.
+    - ``mask``: the steps to fill, bool ``[B, L]``;
+    - ``found_xy`` and ``found``: positions and balls as a tracker would find them, where there is `noise`.
 
     Some training windows have scattered masks (TrackNetV3 hides 30 % of all steps), the others one gap as
     trackers leave them. Validation and test windows have one gap each: all lengths, side by side along the
@@ -122,6 +171,7 @@ class TrajectoryDataModule(LightningDataModule):
         scattered: Share of the training windows with a scattered mask.
         mask_share: Share of the steps that a scattered mask hides.
         augmentation: Random changes of training windows.
+        noise: Errors of a tracker around the gaps of training windows.
         batch_size: Windows per batch (of each process).
         num_workers: Processes that read windows; 0 reads in the training process.
         source_size: Height and width in pixels of rallies without a video beside their labels.
@@ -143,6 +193,7 @@ class TrajectoryDataModule(LightningDataModule):
         scattered: ClosedUnitInterval = 0.0,
         mask_share: ClosedUnitInterval = 0.3,
         augmentation: TrajectoryAugmentation | None = None,
+        noise: DetectorNoise | None = None,
         batch_size: PositiveInt = 64,
         num_workers: NonNegativeInt = 0,
         source_size: tuple[PositiveInt, PositiveInt] = (720, 1280),
@@ -163,6 +214,7 @@ class TrajectoryDataModule(LightningDataModule):
         self.scattered = scattered
         self.mask_share = mask_share
         self.augmentation = augmentation
+        self.noise = noise
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.source_size = (int(source_size[0]), int(source_size[1]))
@@ -208,7 +260,10 @@ class TrajectoryDataModule(LightningDataModule):
         xy, visible = batch["xy"], batch["visible"]
         if self.augmentation is not None:
             xy = self.augmentation(xy)
-        return {"xy": xy, "visible": visible, "mask": self._masks(visible)}
+        changed = {"xy": xy, "visible": visible, "mask": self._masks(visible)}
+        if self.noise is not None:
+            changed["found_xy"], changed["found"] = self.noise(xy, visible, changed["mask"])
+        return changed
 
     def _masks(self, visible: Tensor) -> Tensor:
         windows, length = visible.shape

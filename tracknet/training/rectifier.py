@@ -78,7 +78,8 @@ class TrajectoryRectifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss over the masked steps with a ball; see `TrajectoryDataModule` for the batch."""
-        loss = self._loss(self(batch["xy"], batch["visible"], batch["mask"]), batch)
+        seen = batch.get("found_xy", batch["xy"]), batch.get("found", batch["visible"])
+        loss = self._loss(self(*seen, batch["mask"]), batch)
         self.log(
             "train/loss",
             loss,
