@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Literal
 from tracknet.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from tracknet.tracking.finder import BallDetector
 
 Engine = Literal["auto", "torch", "onnxruntime"]
+Precision = Literal["32", "bf16", "16"]
 
 
 def load_detector(
-    ckpt: Path, device: str, engine: Engine = "auto", threshold: float | None = None
+    ckpt: Path,
+    device: str,
+    engine: Engine = "auto",
+    threshold: float | None = None,
+    precision: Precision = "32",
 ) -> tuple[BallDetector, str]:
     """Read the detector that a file holds.
 
@@ -23,12 +30,13 @@ def load_detector(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         engine: ``auto`` goes by the ending of the file.
         threshold: Confidence from which a ball counts as visible; None for that of the file.
+        precision: What a checkpoint's network computes with.
 
     Returns:
         The detector, and the device where it wants the frames.
 
     Raises:
-        UsageError: The file is not what the engine runs.
+        UsageError: The file is not what the engine runs, or the processor has no units for the precision.
         TrackNetError: The file cannot be used, or there is no such device.
     """
     is_graph = ckpt.suffix == ".onnx"
@@ -40,6 +48,10 @@ def load_detector(
     if engine == "torch" and is_graph:
         raise UsageError(f"--engine torch runs a checkpoint, found {ckpt}; leave --engine out")
     if is_graph:
+        if precision != "32":
+            raise UsageError(
+                f"--precision {precision} is for checkpoints; a graph computes as it was exported (--int8)"
+            )
         # Lightning, which the other way needs, takes seconds to import.
         from tracknet.tracking.onnx_detector import load_onnx
 
@@ -49,7 +61,24 @@ def load_detector(
     from tracknet.training.checkpoints import load_tracker
 
     place = choose_device(device)  # type: ignore[arg-type]
+    half = None if precision == "32" else _half(precision, place)
     tracker = load_tracker(ckpt, place)
     if threshold is not None:
         tracker.decoder.threshold = threshold
+    if half is not None:
+        tracker.forward = half(tracker.forward)  # type: ignore[method-assign]
     return tracker, place
+
+
+def _half(precision: Precision, place: str) -> torch.autocast:
+    """Make what lets a network compute in half precision; heatmaps and positions stay in 32 bits."""
+    import torch
+
+    from tracknet.training.settings import computes_bf16
+
+    kind = torch.device(place).type
+    if kind == "cpu" and not (precision == "bf16" and computes_bf16()):
+        raise UsageError(
+            f"--precision {precision} on this CPU, where it is emulated and many times slower; leave it out"
+        )
+    return torch.autocast(kind, torch.bfloat16 if precision == "bf16" else torch.float16)

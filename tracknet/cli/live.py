@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tracknet.cli.engines import Engine, load_detector
+from tracknet.cli.engines import Engine, Precision, load_detector
 from tracknet.cli.track import Device, csv_path, print_summary
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
@@ -26,6 +26,7 @@ def track_stream(
     background_seconds: float,
     device: Device,
     engine: Engine,
+    precision: Precision,
     threshold: float | None,
 ) -> int:
     """Follow a live stream until it ends, or until Ctrl-C or a SIGTERM, which are ordinary ends here.
@@ -40,6 +41,7 @@ def track_stream(
         background_seconds: See `RunningBackground`.
         device: Where the network runs.
         engine: See `load_detector`.
+        precision: See `load_detector`.
         threshold: Confidence from which a ball counts as visible; None for that of the checkpoint.
 
     Returns:
@@ -58,7 +60,7 @@ def track_stream(
     from tracknet.tracking.finder import choose_finder
     from tracknet.tracking.live import follow
 
-    tracker, place = load_detector(ckpt, device, engine, threshold)
+    tracker, place = load_detector(ckpt, device, engine, threshold, precision)
     newest = tracker.frames if drop_late else None
     with _ended_by_sigterm(), LiveStream(name, tracker.input_size, newest) as stream:
         info = stream.info

@@ -142,8 +142,10 @@ def how_made(settings: TrackSettings) -> dict[str, Value]:
     told: dict[str, Value] = {
         key: value
         for key, value in settings._asdict().items()
-        if key not in ("ckpt", "batch_size", "device", "engine", "rectifier")
+        if key not in ("ckpt", "batch_size", "device", "engine", "precision", "rectifier")
     }
+    if settings.precision != "32":  # what was made before there was a choice is still whole
+        told["precision"] = settings.precision
     told["ckpt"] = _digest(settings.ckpt)
     rectifier = settings.rectifier
     told["rectifier"] = _digest(Path(rectifier)) if rectifier and Path(rectifier).is_file() else rectifier

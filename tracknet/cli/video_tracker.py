@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tracknet.cli.engines import Engine, load_detector
+from tracknet.cli.engines import Engine, Precision, load_detector
 from tracknet.cli.track import Device
 from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
@@ -35,6 +35,7 @@ class TrackSettings(NamedTuple):
     batch_size: int
     device: Device
     engine: Engine
+    precision: Precision
     threshold: float | None
     rectifier: str | None
     max_gap: int
@@ -77,7 +78,7 @@ class VideoTracker:
 
             self._fill = choose_fill(settings.rectifier)
         self._detector, self._place = load_detector(
-            settings.ckpt, settings.device, settings.engine, settings.threshold
+            settings.ckpt, settings.device, settings.engine, settings.threshold, settings.precision
         )
         self.threshold = self._detector.threshold
         self.fills = self._fill is not None
