@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -318,6 +320,24 @@ def test_a_killed_trial_that_was_the_last_combination():
     killed.set_user_attr("process", dead_process())
     assert sweep_run.put_back(study) == 1
     assert [one.state for one in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_no_trial_is_begun_by_two_workers(tmp_path):
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    begun = optuna.create_study(study_name="rates", storage=sweep_run.open_storage(url))
+    for number in range(40):
+        begun.enqueue_trial({"optimizer.lr": number})
+    together = threading.Barrier(2)
+
+    def work(_):
+        own = study(url)
+        together.wait()
+        return [own.ask().number for _ in range(20)]
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = [number for numbers in pool.map(work, range(2)) for number in numbers]
+    assert sorted(asked) == list(range(40))
 
 
 @pytest.mark.slow

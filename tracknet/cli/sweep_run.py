@@ -22,6 +22,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.event import listen
 
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
@@ -173,15 +174,18 @@ def open_storage(storage: str) -> BaseStorage:
     """
     if storage.endswith(".log"):
         return JournalStorage(JournalFileBackend(storage))
-    engine: dict[str, Any] = {}
-    if storage.startswith("sqlite"):
-        engine = {"connect_args": {"timeout": _SQLITE_PATIENCE}}
-    return RDBStorage(
+    sqlite = storage.startswith("sqlite")
+    opened = RDBStorage(
         storage,
-        engine_kwargs=engine,
+        engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}} if sqlite else {},
         heartbeat_interval=HEARTBEAT_SECONDS,
         heartbeat_stale_trial_callback=_again,
     )
+    if sqlite:
+        # SQLite knows no lock of a row, and Python begins its transactions with the first write: two workers
+        # would both read that a trial waits, and both begin it.
+        listen(opened.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return opened
 
 
 @contextmanager
