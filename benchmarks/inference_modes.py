@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measuring import Took
+from tracknet.cli.engines import Precision, load_detector
 from tracknet.cli.memory import keep_freed_memory
 from tracknet.data.clips import Clip
 from tracknet.data.geometry import resize_xy
@@ -34,6 +35,7 @@ from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.tracker import BallDetector, track
 from tracknet.training.checkpoints import load_tracker
+from tracknet.training.settings import computes_bf16
 
 VAL = ("00009", "00017", "00031", "00040", "00046", "00049")
 
@@ -46,10 +48,12 @@ class Way:
     mode: Mode
     flip: bool = False
     online: bool = False
+    precision: Precision = "32"
 
 
 WAYS = (
     Way("single", "single"),
+    Way("single, bf16", "single", precision="bf16"),
     Way("single, online tracker", "single", online=True),
     Way("single, flip", "single", flip=True),
     Way("average", "average"),
@@ -78,8 +82,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_freed_memory()  # as every command does
     clips = select(detect_layout(options.data).find(options.data)[0], options.clips)
     tracker = load_tracker(options.ckpt, options.device)
-    ways: list[tuple[Way, BallDetector]]
-    ways = [(way, tracker) for way in WAYS if not options.ways or way.name in options.ways]
+    ways: list[tuple[Way, BallDetector]] = []
+    emulated = options.device == "cpu" and not computes_bf16()
+    for way in WAYS:
+        if way.name in options.ways if options.ways else way.precision == "32" or not emulated:
+            detector, _ = load_detector(options.ckpt, options.device, precision=way.precision)
+            ways.append((way, detector))
     ways += [
         (Way(f"single, {path.stem} in ONNX Runtime", "single"), load_onnx(path)) for path in options.graphs
     ]
