@@ -86,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "acceleration": AccelerationFill(),
         "cubic": CubicFill(),
         "InpaintNet": LearnedFill(load_rectifier(options.published)),
-        "ResidualInpaintNet, no noise": LearnedFill(load_rectifier(options.exact)),
-        "ResidualInpaintNet": LearnedFill(load_rectifier(options.residual)),
+        "residual, no noise": LearnedFill(load_rectifier(options.exact)),
+        "residual": LearnedFill(load_rectifier(options.residual)),
     }
     rallies = read_trajectories(options.data)
     lines = [
@@ -99,9 +99,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "hard to see, near rackets and in front of players; the last table is about those. Bold is the",
         "smallest mean.",
         "",
-        f"- ResidualInpaintNet: {_training(options.residual)}; it learned to fill gaps beside which a",
-        "  tracker errs (`DetectorNoise`).",
-        f"- ResidualInpaintNet, no noise: {_training(options.exact)}; beside its gaps were labels.",
+        f"- residual: `ResidualInpaintNet`, {_training(options.residual)}; it learned to",
+        "  fill gaps beside which a tracker errs (`DetectorNoise`).",
+        f"- residual, no noise: the same, {_training(options.exact)}; beside its gaps were labels.",
         f"- InpaintNet: {_training(options.published)}. That is short: TrackNetV3 trained it for far longer,",
         "  on more rallies; this does not reproduce its figures.",
         "",
