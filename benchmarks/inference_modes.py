@@ -35,7 +35,7 @@ from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.tracker import BallDetector, track
 from tracknet.training.checkpoints import load_tracker
-from tracknet.training.settings import computes_bf16
+from tracknet.training.settings import is_emulated
 
 VAL = ("00009", "00017", "00031", "00040", "00046", "00049")
 
@@ -82,12 +82,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_freed_memory()  # as every command does
     clips = select(detect_layout(options.data).find(options.data)[0], options.clips)
     tracker = load_tracker(options.ckpt, options.device)
-    ways: list[tuple[Way, BallDetector]] = []
-    emulated = options.device == "cpu" and not computes_bf16()
-    for way in WAYS:
-        if way.name in options.ways if options.ways else way.precision == "32" or not emulated:
-            detector, _ = load_detector(options.ckpt, options.device, precision=way.precision)
-            ways.append((way, detector))
+    quick = [way.name for way in WAYS if options.device != "cpu" or not is_emulated(way.precision)]
+    names = options.ways or quick
+    chosen = [way for way in WAYS if way.name in names]
+    loaded: dict[Precision, BallDetector] = {"32": tracker}
+    for precision in {way.precision for way in chosen} - loaded.keys():
+        loaded[precision], _ = load_detector(options.ckpt, options.device, precision=precision)
+    ways: list[tuple[Way, BallDetector]] = [(way, loaded[way.precision]) for way in chosen]
     ways += [
         (Way(f"single, {path.stem} in ONNX Runtime", "single"), load_onnx(path)) for path in options.graphs
     ]

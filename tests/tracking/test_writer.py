@@ -144,8 +144,7 @@ def test_the_threshold_is_that_of_the_decoder_and_is_reached_at_equality():
         "confidence": torch.tensor([[0.25, 0.125, 1.0]]),
         "counted": torch.tensor([[True, True, False]]),
     }
-    batch = {"source_size": torch.tensor([[72, 128]])}
-    writer.on_predict_batch_end(None, SimpleNamespace(threshold=0.25), outputs, batch, 0)
+    writer.on_predict_batch_end(None, SimpleNamespace(threshold=0.25), outputs, None, 0)
     assert writer._rows == {
         1: {4: TrajectoryRow(4, True, 1.0, 2.0, 0.25), 5: TrajectoryRow(5, False, 3.0, 4.0, 0.125)}
     }

@@ -74,10 +74,10 @@ def _half(precision: Precision, place: str) -> torch.autocast:
     """Make what lets a network compute in half precision; heatmaps and positions stay in 32 bits."""
     import torch
 
-    from tracknet.training.settings import computes_bf16
+    from tracknet.training.settings import is_emulated
 
     kind = torch.device(place).type
-    if kind == "cpu" and not (precision == "bf16" and computes_bf16()):
+    if kind == "cpu" and is_emulated(precision):
         raise UsageError(
             f"--precision {precision} on this CPU, where it is emulated and many times slower; leave it out"
         )

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import MAX_GAP
-from tracknet.tracking.processes import frames_of_all_processes, of_all_processes
+from tracknet.tracking.processes import frames_of_all_processes
 from tracknet.tracking.rectification import GapFill, fill_gaps
 from tracknet.tracking.trajectory import TrajectoryRow, write_trajectory
 
@@ -31,7 +31,6 @@ class TrajectoryWriter(Callback):
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._rows: dict[int, dict[int, TrajectoryRow]] = defaultdict(dict)
-        self._sizes: dict[int, tuple[int, int]] = {}
         self._fill: GapFill | None = None
         self._max_gap = MAX_GAP
 
@@ -61,9 +60,7 @@ class TrajectoryWriter(Callback):
     ) -> None:
         """Keep the frames that this batch speaks for."""
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
-        sizes = batch["source_size"].tolist()
         for row, clip in enumerate(outputs["clip"].tolist()):
-            self._sizes[clip] = tuple(sizes[row])
             for frame, xy, confidence, counted in zip(
                 outputs["frame"][row].tolist(),
                 outputs["xy"][row].tolist(),
@@ -78,20 +75,19 @@ class TrajectoryWriter(Callback):
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files."""
         clips = frames_of_all_processes(trainer, self._rows)
-        sizes = {clip: size for part in of_all_processes(trainer, self._sizes) for clip, size in part.items()}
         self._rows.clear()
         # Asked for in all processes: Lightning tells it from the first to the others.
         run = trainer.log_dir or trainer.default_root_dir
         if not trainer.is_global_zero:
             return
         folder = self.folder or Path(run) / "predictions"
-        names = trainer.datamodule.clip_names("test")  # type: ignore[attr-defined]
+        of_test = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
         filled = 0
         for clip, found in sorted(clips.items()):
             rows = [found[frame] for frame in sorted(found)]
             if self._fill is not None:
-                rows = _filled(rows, self._fill, sizes[clip], self._max_gap)
-            path = folder / f"{names[clip]}.csv"
+                rows = _filled(rows, self._fill, of_test[clip].source_size, self._max_gap)
+            path = folder / f"{of_test[clip].name}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             filled += write_trajectory(path, rows, filled=self._fill is not None).filled
         told = "" if self._fill is None else f" ({filled} frames filled)"

@@ -21,12 +21,16 @@ _PACKAGES = {"WandbLogger": ("wandb", "'tracknet[wandb]'"), "MLFlowLogger": ("ml
 def check_precision(key: str, config: Namespace) -> Faults:
     """Half precision on a CPU: emulated there, hundreds of times slower, or not at all."""
     precision = str(config.get("trainer.precision"))
-    half = precision.startswith(("bf16", "16"))
-    if half and on_cpu(config) and not (precision.startswith("bf16") and computes_bf16()):
+    if on_cpu(config) and is_emulated(precision):
         yield (
             "trainer.precision",
             f"{precision} on a CPU, where it is emulated and many times slower; set 32-true (--env cpu)",
         )
+
+
+def is_emulated(precision: str) -> bool:
+    """Say whether this CPU has no units for a precision, such as ``bf16-mixed`` or ``16``."""
+    return precision.startswith("16") or (precision.startswith("bf16") and not computes_bf16())
 
 
 def computes_bf16() -> bool:
