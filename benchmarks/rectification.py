@@ -196,8 +196,7 @@ def _of_a_tracker(
     return [
         "## Gaps that a tracker left in these six rallies",
         "",
-        "`CompactTrackNet` at F1 0.890 (training.md); frames in which the label says that a ball is visible.",
-        "Few, but what the filling is for.",
+        "Frames in which the label says that a ball is visible; few, but what the filling is for.",
         "",
         f"| frames | gaps | {' | '.join(methods)} |",
         "|" + "---|" * (len(methods) + 2),

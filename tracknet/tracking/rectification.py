@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -147,6 +147,33 @@ def fill_gaps(
             positions[start:stop][inside] = curve[inside]
             filled[start:stop] = inside
     return positions, filled
+
+
+def fill_known(
+    frames: Sequence[int],
+    xy: np.ndarray,
+    visible: np.ndarray,
+    method: GapFill,
+    size: tuple[int, int],
+    max_gap: PositiveInt = MAX_GAP,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fill the gaps of a trajectory of which not all frames are known; unknown ones lengthen a gap.
+
+    Args:
+        frames: Numbers of the frames that are known, rising, N of them.
+        xy: As in `fill_gaps`, of these frames.
+        visible: As in `fill_gaps`, of these frames.
+        method: As in `fill_gaps`.
+        size: As in `fill_gaps`.
+        max_gap: As in `fill_gaps`.
+
+    Returns:
+        What `fill_gaps` gives, of these frames.
+    """
+    places, seen = np.zeros((frames[-1] + 1, 2)), np.zeros(frames[-1] + 1, bool)
+    places[frames], seen[frames] = xy, visible
+    positions, filled = fill_gaps(places, seen, method, size, max_gap)
+    return positions[frames], filled[frames]
 
 
 def rectify(

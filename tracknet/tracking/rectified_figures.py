@@ -16,7 +16,7 @@ from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.processes import frames_of_all_processes
-from tracknet.tracking.rectification import GapFill, fill_gaps
+from tracknet.tracking.rectification import GapFill, fill_known
 
 SHOWN = ("f1", "precision", "recall", "accuracy")
 """Figures that are logged again, as ``test/rectified_f1`` and so on."""
@@ -113,14 +113,11 @@ class RectifiedFigures(Callback):
         self, frames: dict[int, _Frame], size: tuple[int, int], before: BallMetrics, after: BallMetrics
     ) -> int:
         """Count the frames of one clip as they are and as filled; give how many were filled."""
-        last = max(frames)
-        xy, visible = np.zeros((last + 1, 2)), np.zeros(last + 1, bool)
-        for number, one in frames.items():
-            if one.visible:
-                xy[number], visible[number] = one.xy, True
-        positions, filled = fill_gaps(xy, visible, self.method, size, self.max_gap)
         numbers = sorted(frames)
         judged = [frames[number] for number in numbers]
+        visible = np.array([one.visible for one in judged])
+        xy = np.where(visible[:, None], np.array([one.xy for one in judged]), 0.0)
+        positions, filled = fill_known(numbers, xy, visible, self.method, size, self.max_gap)
         target = (
             torch.tensor([[one.target for one in judged]]),
             torch.tensor([[one.target_visible for one in judged]]),
@@ -129,7 +126,5 @@ class RectifiedFigures(Callback):
             torch.tensor([judged[0].source_size]),
         )
         for metrics, found, seen in ((before, xy, visible), (after, positions, visible | filled)):
-            metrics.update(
-                torch.from_numpy(found[numbers]).float()[None], torch.from_numpy(seen[numbers])[None], *target
-            )
-        return int(filled[numbers].sum())
+            metrics.update(torch.from_numpy(found).float()[None], torch.from_numpy(seen)[None], *target)
+        return int(filled.sum())

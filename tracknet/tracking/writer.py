@@ -14,7 +14,7 @@ from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.processes import frames_of_all_processes
-from tracknet.tracking.rectification import GapFill, fill_gaps
+from tracknet.tracking.rectification import GapFill, fill_known
 from tracknet.tracking.trajectory import TrajectoryRow, write_trajectory
 
 
@@ -97,12 +97,10 @@ class TrajectoryWriter(Callback):
 def _filled(
     rows: list[TrajectoryRow], method: GapFill, size: tuple[int, int], max_gap: int
 ) -> list[TrajectoryRow]:
-    """Fill the gaps of a clip; frames that the data leave out lengthen a gap."""
-    frames = [row.frame for row in rows]
-    xy, visible = np.zeros((frames[-1] + 1, 2)), np.zeros(frames[-1] + 1, bool)
-    xy[frames], visible[frames] = [(row.x, row.y) for row in rows], [row.visible for row in rows]
-    positions, filled = fill_gaps(xy, visible, method, size, max_gap)
+    """Fill the gaps of a clip."""
+    xy, visible = np.array([(row.x, row.y) for row in rows]), np.array([row.visible for row in rows])
+    positions, filled = fill_known([row.frame for row in rows], xy, visible, method, size, max_gap)
     return [
         row._replace(visible=True, x=x, y=y, filled=True) if new else row
-        for row, (x, y), new in zip(rows, positions[frames].tolist(), filled[frames], strict=True)
+        for row, (x, y), new in zip(rows, positions.tolist(), filled, strict=True)
     ]
