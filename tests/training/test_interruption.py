@@ -43,3 +43,36 @@ def test_a_worker_that_is_lost_during_a_step_stops_the_training_after_it(
     (last,) = tmp_path.rglob("last.ckpt")
     assert torch.load(last, weights_only=True)["global_step"] == 3
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_warning_of_the_cluster_is_heeded_after_the_step(tiny_rallies, tmp_path, monkeypatch):
+    steps = []
+    plain = torch.optim.AdamW.step
+
+    def step(self, closure=None):
+        steps.append("begun")
+        if steps.count("begun") > 1:
+            signal.raise_signal(signal.SIGUSR1)
+        result = plain(self, closure)
+        steps.append("whole")
+        return result
+
+    def heed(number, frame):
+        steps.append("heeded")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    monkeypatch.setattr(sys, "argv", ["tracknet"])
+    monkeypatch.chdir(tmp_path)
+    words = ["fit", "+env=ci", "+model=compact", "+callbacks=minimal", f"--data.root={tiny_rallies}"]
+    words += ["--data.batch_size=1", "--data.num_workers=0", "--model.input_size=[32,64]"]
+    words += ["--model.network.stem=4", "--model.network.widths=[8,8,8]", "--model.network.frames=4"]
+    words += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=0"]
+    words += ["--trainer.num_sanity_val_steps=0"]
+    before = signal.signal(signal.SIGUSR1, heed)
+    try:
+        assert main(words) == 0
+        assert signal.getsignal(signal.SIGUSR1) is heed
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    # The second one comes during the last step of all.
+    assert steps == ["begun", "whole", "begun", "whole", "heeded", "begun", "whole", "heeded"]

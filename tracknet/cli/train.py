@@ -40,6 +40,7 @@ from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
+from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.logger_guard import guard, start
@@ -283,6 +284,7 @@ class TrackNetCLI(LightningCLI):
             )
         guard(trainer.loggers)
         if self.subcommand == "fit":
+            callbacks.insert(place_for(callbacks), CheckpointsInValidation())
             callbacks.append(InterruptBetweenSteps())
         return trainer
 

@@ -13,12 +13,15 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
+from tracknet.cli.stubs import look_in_this_process
 from tracknet.cli.words import LINKS, follows_model
 from tracknet.configs import COMMAND_LINE, Composed
 from tracknet.configs.check import Fault, find_faults, told
 from tracknet.configs.options import Options, options_of
 from tracknet.errors import UsageError, nearest
 from tracknet.trust import refusal_of
+
+look_in_this_process()
 
 _KEY = re.compile(r'(?:Parser key|Key) "([^"]+)"')
 _CLASS = re.compile(r"(?:- )?Problem with given class_path '([\w.]+)'")

@@ -1,9 +1,10 @@
-"""Ctrl-C and lost loader workers stop training between two steps."""
+"""Ctrl-C, lost loader workers and a cluster's warning are heeded between two steps."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -11,14 +12,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data._utils import signal_handling
 
+_WARNINGS = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+"""What clusters send a while before they take a machine back; Lightning then saves and has SLURM requeue."""
+
 
 class InterruptBetweenSteps(Callback):
     """Lets Ctrl-C wait until the step that is being taken is whole; a second Ctrl-C does not wait.
 
     Lightning stops in the middle of whatever runs, which may be the optimizer's step: the checkpoint that is
     saved then holds weights of which some have taken the step and some have not. So does PyTorch when a
-    process that loads data is lost, which it hears of by a signal, too. Here the checkpoint holds what a run
-    that goes on from it needs to end as if it had not been stopped. ``tracknet fit`` has it always.
+    process that loads data is lost, which it hears of by a signal, too, and Lightning itself when SLURM warns
+    of a machine's end. Here the checkpoint holds what a run that goes on from it needs to end as if it had
+    not been stopped. ``tracknet fit`` has it always.
     """
 
     def __init__(self) -> None:
@@ -26,6 +31,8 @@ class InterruptBetweenSteps(Callback):
         self._before: Any = None
         self._child_ended = False
         self._look_at_workers: Any = None
+        self._heed: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._warned: list[int] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over what PyTorch hears of processes that end, before the first of them begins."""
@@ -38,11 +45,16 @@ class InterruptBetweenSteps(Callback):
             signal.signal(signal.SIGCHLD, self._note_end)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen to Ctrl-C, unless somebody else does."""
+        """Listen to Ctrl-C, unless somebody else does, and to warnings for those who do."""
         self._asked = False
-        listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if listens and threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before = signal.signal(signal.SIGINT, self._hear)
+        for number in _WARNINGS:
+            if callable(handler := signal.getsignal(number)):
+                self._heed[number] = handler
+                signal.signal(number, self._note_warning)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -54,6 +66,7 @@ class InterruptBetweenSteps(Callback):
             RuntimeError: A worker was lost.
         """
         if batch_idx % trainer.accumulate_grad_batches == 0:
+            self._heed_warnings()
             if self._asked:
                 raise KeyboardInterrupt
             self._look()
@@ -72,9 +85,14 @@ class InterruptBetweenSteps(Callback):
             KeyboardInterrupt: Ctrl-C was heard.
             RuntimeError: A worker was lost.
         """
+        self._heed_warnings()
         if self._asked:
             raise KeyboardInterrupt
         self._look()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Heed what came during the last step."""
+        self._heed_warnings()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen no longer."""
@@ -84,9 +102,14 @@ class InterruptBetweenSteps(Callback):
         if self._before is not None and signal.getsignal(signal.SIGINT) == self._hear:
             signal.signal(signal.SIGINT, self._before)
         self._before = None
+        for number, handler in self._heed.items():
+            if signal.getsignal(number) == self._note_warning:
+                signal.signal(number, handler)
+        self._heed.clear()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Listen no longer: Lightning calls `teardown` only where all went well."""
+        self._heed_warnings()
         self.teardown(trainer, pl_module, "fit")
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
@@ -100,6 +123,14 @@ class InterruptBetweenSteps(Callback):
         if self._child_ended and self._look_at_workers is not None:
             self._child_ended = False
             self._look_at_workers(signal.SIGCHLD, None)
+
+    def _heed_warnings(self) -> None:
+        while self._warned:
+            number = self._warned.pop(0)
+            self._heed[number](number, None)
+
+    def _note_warning(self, number: int, frame: FrameType | None) -> None:
+        self._warned.append(number)
 
     def _note_end(self, number: int, frame: FrameType | None) -> None:
         self._child_ended = True

@@ -1,0 +1,127 @@
+"""A run that is stopped within a validation and resumed is the run that nobody stopped."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import sys
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from tests.training.killed_runs import CONFIG, same
+from tracknet.cli.main import main
+
+AVERAGED = "EMAWeightAveraging\n      init_args: {decay: 0.9, update_every_n_steps: 1"
+STOPS = "    - class_path: tests.training.test_validation_checkpoints.Stops\n"
+
+
+class Stops(Callback):
+    """Stops training in the first validation, at one of its hooks.
+
+    Args:
+        hook: The hook; none for not at all.
+        how: ``error``, ``SIGTERM`` or ``SIGINT``.
+        at: How often the hook is called before.
+    """
+
+    def __init__(self, hook: str = "", how: str = "error", at: int = 0) -> None:
+        self.left = at
+        if hook:
+            setattr(self, hook, lambda *given: self.stop(how))
+
+    def stop(self, how: str) -> None:
+        self.left -= 1
+        if self.left == -1:
+            if how == "error":
+                raise OSError(5, "Input/output error", "pictures")
+            os.kill(os.getpid(), getattr(signal, how))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_rallies):
+    """Trains, resuming what there is of that name; gives the exit code and what the run has left."""
+
+    def run(name, averaging="", **stop):
+        text = CONFIG.format(root=tiny_rallies, workers=0).replace("  limit_val_batches: 1\n", "")
+        text = text.replace("max_epochs: 3", "max_epochs: 2").replace("batch_size: 8", "batch_size: 2")
+        text = text.replace("name: killed", f"name: '{name}'").replace(AVERAGED, averaging or AVERAGED)
+        given = "".join(f"        {key}: {value}\n" for key, value in stop.items())
+        text = text.replace(
+            "model:\n", STOPS + (f"      init_args:\n{given}" if given else "") + "model:\n", 1
+        )
+        (folder / "run.yaml").write_text(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["tracknet"])
+            code = main(["fit", "--config", "run.yaml", "--ckpt_path", "last"])
+        return code, left(folder / "runs" / name)
+
+    folder = tmp_path_factory.mktemp("stopped")
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(run):
+    """A run that nobody stops."""
+    return run("whole")[1]
+
+
+def left(folder):
+    """The newest state, the steps of the best checkpoints and the figures of each validation."""
+    figures = {}
+    for path in sorted(folder.rglob("metrics.csv")):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get("val/loss"):
+                    figures.setdefault(int(row["step"]), []).append(row["val/loss"])
+    loaded = {path: torch.load(path, weights_only=True) for path in sorted(folder.rglob("[!.]*t.ckpt"))}
+    newest = [path for path in loaded if path.stem == "last"][-1]
+    best = {content["global_step"] for path, content in loaded.items() if path.stem == "best"}
+    return loaded[newest], best, figures
+
+
+@pytest.mark.parametrize(
+    ("hook", "how", "at", "code"),
+    [
+        ("on_validation_start", "SIGINT", 0, 130),
+        ("on_validation_batch_start", "error", 1, 1),
+        ("on_validation_batch_end", "SIGTERM", 0, 143),
+        ("on_validation_epoch_end", "error", 0, 1),
+        ("on_validation_end", "error", 0, 1),
+    ],
+)
+@pytest.mark.usefixtures("plain_sigterm")
+def test_a_run_stopped_within_a_validation_and_resumed_is_the_run(run, whole, hook, how, at, code):
+    expected, best, figures = whole
+    name = f"{hook} {how}"
+    assert [len(told) for told in figures.values()] == [1, 1]
+    stopped, (first, _, _) = run(name, hook=hook, how=how, at=at)
+    assert stopped == code
+    assert first["global_step"] == min(figures) + 1
+    assert not torch.equal(
+        *(first[key]["network.predictor.bias"] for key in ("state_dict", "current_model_state"))
+    )
+    done, (found, best_of_both, figures_of_both) = run(name)
+    assert done == 0
+    assert same(found, expected)
+    assert figures_of_both == figures
+    assert best <= best_of_both
+
+
+@pytest.mark.parametrize(
+    "averaging",
+    [
+        "LearningRateMonitor\n      init_args: {logging_interval: step",  # no average at all
+        "EMAWeightAveraging\n      init_args: {decay: 0.9, update_starting_at_step: 100",  # none yet
+    ],
+)
+def test_without_an_average_each_weight_keeps_its_name_too(run, averaging):
+    _, (expected, _, figures) = run(f"whole {averaging[:3]}", averaging)
+    run(f"stopped {averaging[:3]}", averaging, hook="on_validation_batch_start", at=1)
+    done, (found, _, figures_of_both) = run(f"stopped {averaging[:3]}", averaging)
+    assert done == 0
+    assert same(found, expected)
+    assert figures_of_both == figures
