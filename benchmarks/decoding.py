@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 from benchmarks.material import Batch, Bench, a_batch, a_tracker
 from benchmarks.measuring import Row, Target, Took, paired, rate, row, seconds
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
-from tracknet.models.network import stack_frames
 
 TITLE = "Validation and decoding"
 CHILD = """
@@ -34,7 +33,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     """Compare decoders and a whole validation with the forward of the compact network."""
     tracker = a_tracker(bench.size).eval()
     batch = a_batch(tracker, 2, bench.size)
-    x = stack_frames(batch["frames"], batch["background"], tracker.network.background)
+    x = tracker.network.stack(batch["frames"], batch["background"])
     frames = batch["frames"].shape[0] * batch["frames"].shape[1]
 
     def forward(times: int = 1) -> None:

@@ -30,7 +30,6 @@ import yaml
 from benchmarks.networks import NETWORKS
 from tracknet.data.generate import generate_rallies
 from tracknet.models import HeatmapNetwork
-from tracknet.models.network import stack_frames
 from tracknet.training.records.machine import cpu_name
 from tracknet.training.settings import computes_bf16
 
@@ -71,7 +70,7 @@ def cpu_of_a_step(network: HeatmapNetwork, precision: str, times: int = 3) -> fl
     network = network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters())
     frames, background = torch.rand(BATCH, network.frames, 3, *CROP), torch.rand(BATCH, 3, *CROP)
-    x = stack_frames(frames, background, network.background)
+    x = network.stack(frames, background)
     took = []
     for _ in range(times + 1):
         began = time.process_time()

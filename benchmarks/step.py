@@ -23,7 +23,6 @@ from benchmarks.material import (
     stream,
 )
 from benchmarks.measuring import Row, Target, Took, in_turns, row, seconds
-from tracknet.models.network import stack_frames
 
 TITLE = "A training step"
 WINDOWS = 4
@@ -100,7 +99,7 @@ def plain(tracker: PlainTracker) -> Loop:
         tracker.train()
         optimizer = tracker.configure_optimizers()
         for batch in batches:
-            x = stack_frames(batch["frames"], batch["background"], tracker.network.background)
+            x = tracker.network.stack(batch["frames"], batch["background"])
             logits = tracker.network(x)
             sizes = [(images.shape[-2], images.shape[-1]) for images in (x, logits)]
             target = tracker.target(batch["xy"], batch["visible"], *sizes)

@@ -10,7 +10,6 @@ from benchmarks.material import Bench, a_batch, a_tracker
 from benchmarks.measuring import Row, Target, paired, rate, row
 from tracknet.data.video import FrameSource, open_source
 from tracknet.models import WASB, HeatmapNetwork
-from tracknet.models.network import stack_frames
 from tracknet.tracking.tracker import track
 
 TITLE = "Tracking a video"
@@ -32,7 +31,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 def _row(bench: Bench, network: HeatmapNetwork | None, source: FrameSource, frames: int) -> Row:
     tracker = a_tracker(bench.size, network).eval()
     batch = a_batch(tracker, BATCH, bench.size)
-    x = stack_frames(batch["frames"], batch["background"], tracker.network.background)
+    x = tracker.network.stack(batch["frames"], batch["background"])
     windows = -(-frames // tracker.outputs)
 
     def forward() -> None:

@@ -65,12 +65,44 @@ def test_float_frames_are_not_scaled_again():
     assert torch.equal(stack_frames(frames, None, "none"), frames.flatten(1, 2))
 
 
-def test_compact_sees_each_frame_beside_its_difference_from_the_background():
-    frames, background = torch.rand(2, 3, 3, 16, 16), torch.rand(2, 3, 16, 16)
-    net = CompactTrackNet(frames=3, background="concat")
-    by_frame = net._by_frame(stack_frames(frames, background, "concat")).reshape(2, 3, 6, 16, 16)
-    assert torch.allclose(by_frame[1, 2, :3] * LIGHT + MEAN_LIGHT, frames[1, 2], atol=1e-6)
-    assert torch.allclose(by_frame[1, 2, 3:] * MOTION, frames[1, 2] - background[1], atol=1e-6)
+@pytest.mark.parametrize("mode", ["none", "subtract", "subtract_concat", "concat"])
+def test_compact_sees_light_and_motion_of_each_frame_scaled(mode):
+    frames, background = torch.rand(2, 3, 3, 16, 16).double(), torch.rand(2, 3, 16, 16).double()
+    light = (frames - MEAN_LIGHT) / LIGHT
+    motion = (frames - background[:, None]) / MOTION
+    difference = (frames - background[:, None]).abs().sum(2, keepdim=True).clamp(max=1) / MOTION
+    seen = {
+        "none": [light],
+        "subtract": [difference],
+        "subtract_concat": [light, difference],
+        "concat": [light, motion],
+    }[mode]
+    net = CompactTrackNet(frames=3, background=mode).double()
+    conv, norm, relu = net.stem[0]
+    expected = relu(norm(conv(torch.cat(seen, dim=2).flatten(0, 1))))
+    found = []
+    net.stem[0].register_forward_hook(lambda layer, given, made: found.append(made))
+    net(stack_frames(frames, background, mode))
+    net(net.stack(frames, background))
+    for one in found:
+        torch.testing.assert_close(one, expected, rtol=1e-10, atol=1e-10)
+    assert len(found) == 2
+
+
+def test_compact_takes_bytes_as_they_are():
+    pictures = torch.randint(0, 256, (2, 4, 16, 32, 3), dtype=torch.uint8).movedim(-1, 2)  # as decoded
+    frames, background = pictures[:, 1:], pictures[:, 0]
+    net = CompactTrackNet(frames=3, background="concat", stem=4, widths=(8, 8, 8)).eval()
+    stacked = net.stack(frames, background)
+    assert torch.equal(stacked, pictures)
+    assert stacked.dtype == torch.uint8
+    assert stacked.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(net.stack(frames.contiguous(), background.contiguous()), pictures)
+    expected = net(stack_frames(frames, background, "concat"))
+    torch.testing.assert_close(net(stacked), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(net(stacked / 255), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="background mode 'concat' needs the median background"):
+        net.stack(frames)
 
 
 def test_compact_learns_one_still_ball():

@@ -56,7 +56,9 @@ def run(tmp_path_factory, tiny_rallies):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             patch.setattr(sys, "argv", ["tracknet"])
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)
             code = main(["fit", "--config", "run.yaml", "--ckpt_path", "last"])
+            signal.signal(signal.SIGINT, before)  # Lightning ignores it from the first one on
         return code, left(folder / "runs" / name)
 
     folder = tmp_path_factory.mktemp("stopped")

@@ -49,21 +49,45 @@ def stack_frames(frames: Tensor, background: Tensor | None, mode: BackgroundMode
         ValueError: The mode needs a background and there is none.
     """
     if mode != "none":
-        if background is None:
-            raise ValueError(f"background mode {mode!r} needs the median background of the clip")
-        background = background.unsqueeze(1)
+        background = needed(background, mode).unsqueeze(1)
         if mode == "concat":
             frames = torch.cat([background, frames], dim=1)
         else:
-            frames, background = _unit(frames), _unit(background)
+            frames, background = in_unit_range(frames), in_unit_range(background)
             difference = (frames - background).abs_().sum(dim=2, keepdim=True).clamp_(max=1.0)
             frames = difference if mode == "subtract" else torch.cat([frames, difference], dim=2)
     # Bytes are brought into order before they become floats, four times their size.
-    return _unit(frames.flatten(1, 2).contiguous(memory_format=torch.channels_last))
+    return in_unit_range(frames.flatten(1, 2).contiguous(memory_format=torch.channels_last))
 
 
-def _unit(images: Tensor) -> Tensor:
+def in_unit_range(images: Tensor) -> Tensor:
+    """Bring bytes to 0..1; floats are there already.
+
+    Args:
+        images: uint8 in 0..255 or float in 0..1, of any shape.
+
+    Returns:
+        Float in 0..1.
+    """
     return images.float().div_(255.0) if images.dtype == torch.uint8 else images
+
+
+def needed(background: Tensor | None, mode: BackgroundMode) -> Tensor:
+    """Insist on a background.
+
+    Args:
+        background: Median background.
+        mode: The background mode that needs it, for the message.
+
+    Returns:
+        The background.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if background is None:
+        raise ValueError(f"background mode {mode!r} needs the median background of the clip")
+    return background
 
 
 class HeatmapNetwork(nn.Module, ABC):
@@ -99,6 +123,21 @@ class HeatmapNetwork(nn.Module, ABC):
     def needs_background(self) -> bool:
         """Whether the input holds the median background."""
         return self.background != "none"
+
+    def stack(self, frames: Tensor, background: Tensor | None = None) -> Tensor:
+        """Make what `forward` takes of a batch of windows: `stack_frames`, unless a network overrides it.
+
+        Args:
+            frames: RGB frames, uint8 in 0..255 or float in 0..1, ``[B, L, 3, H, W]``.
+            background: Median background of the same type, ``[B, 3, H, W]``, where the network wants it.
+
+        Returns:
+            The input, ``[B, ...]``.
+
+        Raises:
+            ValueError: The network wants a background and there is none.
+        """
+        return stack_frames(frames, background, self.background)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ import tracknet
 from tracknet.data.whole_file import remove_leftovers, whole_file
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import HeatmapDecoder, PeakDecoder
-from tracknet.models.network import HeatmapNetwork, stack_frames
+from tracknet.models.network import HeatmapNetwork
 
 Format = Literal["onnx", "torchscript", "torch_export"]
 
@@ -151,7 +151,7 @@ class TrackerGraph(nn.Module):
 
     def heatmaps(self, frames: Tensor, background: Tensor | None = None) -> Tensor:
         """Give ball probabilities; arguments as in `forward`."""
-        logits: Tensor = self.network(stack_frames(frames, background, self.network.background))
+        logits: Tensor = self.network(self.network.stack(frames, background))
         return logits.float().sigmoid()
 
     @property

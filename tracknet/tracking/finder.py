@@ -182,7 +182,7 @@ class HeatmapFinder(BallFinder):
 
     def load(self, frames: Sequence[np.ndarray]) -> list[Tensor]:
         """Bring frames to the device as float in 0..1, see `BallFinder.load`."""
-        return list(channels_first(frames, self.device).contiguous().float().div_(255.0).unbind())
+        return list(channels_first(frames, self.device).float().div_(255.0).unbind())
 
     @torch.inference_mode()
     def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
@@ -270,8 +270,9 @@ def choose_finder(
 
 def _batch(windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> tuple[Tensor, Tensor | None]:
     every = [frame for window in windows for frame in window]
-    frames = torch.stack(every)
-    frames = frames.view(len(windows), -1, *frames.shape[1:])
+    # In the order in which they lie in memory, which the network may want.
+    frames = torch.stack([frame.movedim(0, -1) for frame in every])
+    frames = frames.view(len(windows), -1, *frames.shape[1:]).movedim(-1, 2)
     return frames, None if background is None else background.expand(len(frames), -1, -1, -1)
 
 

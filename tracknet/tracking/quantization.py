@@ -25,7 +25,9 @@ WINDOWS = 96
 """Windows that are taken of all videos together, half to calibrate and half to compare."""
 
 KEPT_FIRST, KEPT_LAST = 2, 3
-"""Convolutions at both ends that stay as they are: they decide on faint balls, and cost little."""
+"""Convolutions in a row at both ends that stay as they are: they decide on faint balls, and cost little."""
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 ALIKE = 1.0
 """Input pixels up to which two positions count as alike."""
@@ -105,8 +107,8 @@ def quantize(graph: Path, output: Path, windows: Iterable[Inputs]) -> None:
         with _silent_logging():
             quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
             model = onnx.load(prepared)
-            names = [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
-            if len(names) <= KEPT_FIRST + KEPT_LAST:
+            names, kept = _convolutions(model.graph)
+            if len(names) == len(kept):
                 raise TrackNetError(
                     f"--int8: this network has {len(names)} convolutions; expected more than "
                     f"{KEPT_FIRST + KEPT_LAST}, which stay as they are"
@@ -121,13 +123,32 @@ def quantize(graph: Path, output: Path, windows: Iterable[Inputs]) -> None:
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
-                op_types_to_quantize=["Conv", "ConvTranspose"],
-                nodes_to_exclude=names[:KEPT_FIRST] + names[-KEPT_LAST:],
+                op_types_to_quantize=list(CONVOLUTIONS),
+                nodes_to_exclude=kept,
             )
             quantized = onnx.load(output)
             del quantized.metadata_props[:]
             quantized.metadata_props.extend(told)
             onnx.save(quantized, output)
+
+
+def _convolutions(graph: Any) -> tuple[list[str], list[str]]:
+    """Name all convolutions, and those that stay as they are.
+
+    Those at the beginning are told by how many convolutions lead to them: frames and background may have
+    their first ones side by side.
+    """
+    names, first = [], set()
+    passed: dict[str, int] = {}  # tensor -> convolutions that lead to it; nodes come in their order
+    for node in graph.node:
+        count = max((passed.get(name, 0) for name in node.input), default=0)
+        if node.op_type in CONVOLUTIONS:
+            count += 1
+            names.append(node.name)
+            first |= {node.name} if count <= KEPT_FIRST else set()
+        passed |= dict.fromkeys(node.output, count)
+    last = set(names[-KEPT_LAST:])
+    return names, [name for name in names if name in first | last]
 
 
 def quantize_tracker(graph: Path, output: Path, sources: Sequence[FrameSource]) -> Agreement:

@@ -20,7 +20,7 @@ from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDe
 from tracknet.evaluation.distances import distance_names
 from tracknet.evaluation.ensemble import WindowEnsemble
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
-from tracknet.models.network import HeatmapNetwork, stack_frames
+from tracknet.models.network import HeatmapNetwork, in_unit_range
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
 from tracknet.training.micro_batches import BatchLoss, Phase, WholeBatch
@@ -145,7 +145,7 @@ class HeatmapTracker(LightningModule):
         Returns:
             Logits, ``[B, L_out, h, w]``.
         """
-        logits: Tensor = self.network(stack_frames(frames, background, self.network.background))
+        logits: Tensor = self.network(self.network.stack(frames, background))
         return logits
 
     def heatmaps(self, frames: Tensor, background: Tensor | None = None) -> Tensor:
@@ -168,11 +168,11 @@ class HeatmapTracker(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of one batch, see DESIGN for its contents."""
-        x = stack_frames(batch["frames"], batch.get("background"), self.network.background)
+        x = self.network.stack(batch["frames"], batch.get("background"))
         weight = self._of_outputs(batch["labelled"]).float()
         mix = self._draw_mix(x) if self.mixup else None
         if mix is not None:
-            x = mix.blend(x)
+            x = mix.blend(in_unit_range(x))
             weight = weight * weight[mix.partner]
 
         def targets(logits: Tensor) -> Tensor:
@@ -341,7 +341,7 @@ class HeatmapTracker(LightningModule):
     def _draw_mix(self, x: Tensor) -> Mix:
         """Draw a partner for each sample, itself weighing more (Zhang et al., 2018; TrackNetV3)."""
         alpha = torch.tensor(self.mixup, device=x.device)
-        share = torch.distributions.Beta(alpha, alpha).sample((len(x), 1, 1, 1))
+        share = torch.distributions.Beta(alpha, alpha).sample((len(x),))
         return Mix(torch.maximum(share, 1 - share), torch.randperm(len(x), device=x.device))
 
 
@@ -349,7 +349,7 @@ class Mix(NamedTuple):
     """Which samples of a batch are mixed.
 
     Attributes:
-        share: Share of each sample in its mixture, ``[B, 1, 1, 1]`` in 0.5..1.
+        share: Share of each sample in its mixture, ``[B]`` in 0.5..1.
         partner: The sample that makes up the rest, ``[B]``.
     """
 
@@ -357,8 +357,9 @@ class Mix(NamedTuple):
     partner: Tensor
 
     def blend(self, values: Tensor) -> Tensor:
-        """Mix a batch, ``[B, ...]`` with four axes."""
-        return self.share * values + (1 - self.share) * values[self.partner]
+        """Mix a batch, ``[B, ...]``."""
+        share = self.share.reshape(-1, *[1] * (values.dim() - 1))
+        return share * values + (1 - share) * values[self.partner]
 
 
 def _full(logits: Tensor) -> Tensor:
