@@ -6,6 +6,7 @@ import csv
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,6 +63,7 @@ def run(tmp_path_factory, tiny_rallies):
         return code, left(folder / "runs" / name)
 
     folder = tmp_path_factory.mktemp("stopped")
+    run.folder = folder
     return run
 
 
@@ -127,3 +129,13 @@ def test_without_an_average_each_weight_keeps_its_name_too(run, averaging):
     assert done == 0
     assert same(found, expected)
     assert figures_of_both == figures
+
+
+def test_averaged_weights_are_judged_without_a_warning(run, whole, monkeypatch, recwarn, capsys):
+    monkeypatch.chdir(run.folder)
+    monkeypatch.setattr(sys, "argv", ["tracknet"])
+    (last,) = Path("runs/whole").rglob("last.ckpt")
+    assert main(["validate", "--ckpt_path", str(last)]) == 0
+    assert not [one for one in recwarn if "WeightAveraging" in str(one.message)]
+    *_, (figure,) = whole[2].values()
+    assert figure in capsys.readouterr().out

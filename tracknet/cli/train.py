@@ -443,6 +443,7 @@ def _silence_known_noise() -> None:
         r".*is an instance of `nn.Module` and is already saved during checkpointing.*",
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
+        r".*WeightAveraging callback, but loading a checkpoint outside.*",  # which holds the average
         r".*The dirpath has changed from .*",  # test results have a folder of their own
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*Experiment logs directory .* exists and is not empty.*",  # TensorBoard's half of our own logger

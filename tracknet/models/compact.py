@@ -131,14 +131,13 @@ class _EachFrame(nn.Sequential):
         weight: Tensor = conv.weight / unit  # type: ignore[operator, assignment]
         coloured = 0 if self.background == "subtract" else 3
         light, motion = weight[:, :coloured] / LIGHT, weight[:, coloured:] / MOTION
-        x = x.to(weight.dtype)  # still in the order in which it lay in memory
         if self.background == "concat":
-            y = _convolved((x[:, 1:] - unit * MEAN_LIGHT).flatten(0, 1), light + motion)
-            still = _convolved(x[:, 0] - unit * MEAN_LIGHT, -motion)
+            y = _convolved(_centred(x[:, 1:], weight.dtype).flatten(0, 1), light + motion)
+            still = _convolved(_centred(x[:, 0], weight.dtype), -motion)
             y.view(x.shape[0], x.shape[1] - 1, *y.shape[1:]).add_(still[:, None])
         else:
             x = x.flatten(0, 1)
-            x = torch.cat([x[:, :coloured] - unit * MEAN_LIGHT, x[:, coloured:]], dim=1)
+            x = torch.cat([_centred(x[:, :coloured], weight.dtype), x[:, coloured:]], dim=1)
             y = _convolved(x, torch.cat([light, motion], dim=1))
         seen: Tensor = relu(norm(y))
         return seen
@@ -164,6 +163,13 @@ def _conv(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3)
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     )
+
+
+def _centred(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Take the mean off bytes or what is in 0..1; the order in memory stays."""
+    if images.dtype == torch.uint8:
+        return images.to(dtype).sub_(255.0 * MEAN_LIGHT)
+    return images - MEAN_LIGHT
 
 
 def _convolved(x: Tensor, weight: Tensor) -> Tensor:
