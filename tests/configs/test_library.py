@@ -116,6 +116,18 @@ def test_an_experiment_that_extends_gives_what_it_spelled_out_before(parsed, her
     assert (config.optimizer.init_args.lr, config.lr_scheduler.init_args.warmup) == (0.003, 0.05)
 
 
+def test_the_longer_training_changes_what_it_extends_and_adds_nothing(parsed, here):
+    short, long = parsed("+experiment=badminton_cpu"), parsed("+experiment=badminton_cpu_long")
+    assert (long.trainer.max_epochs, long.trainer.max_time) == (26, "00:03:00:00")
+    names = [[one.class_path for one in config.trainer.callbacks] for config in (short, long)]
+    assert names[0] == names[1]
+    assert long.trainer.callbacks[3].init_args["decay"] == 0.995
+    augmentation = long.data.init_args.augmentation.init_args
+    assert (list(augmentation["scale"]), augmentation["colour"]) == ([0.8, 1.25], 0.1)
+    assert long.optimizer == short.optimizer
+    assert long.model == short.model
+
+
 def test_ones_own_file_comes_before_the_packaged_one(here):
     packaged = library() / "base.yaml"
     assert find_config("configs/base.yaml") == packaged
