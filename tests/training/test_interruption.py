@@ -12,6 +12,15 @@ import torch
 from tracknet.cli.main import main
 
 
+def fit(rallies, workers, steps):
+    """Words of a short training without validation."""
+    words = ["fit", "+env=ci", "+model=compact", "+callbacks=minimal", f"--data.root={rallies}"]
+    words += ["--data.batch_size=1", f"--data.num_workers={workers}", "--model.input_size=[32,64]"]
+    words += ["--model.network.stem=4", "--model.network.widths=[8,8,8]", "--model.network.frames=4"]
+    words += ["--trainer.max_epochs=1", f"--trainer.limit_train_batches={steps}"]
+    return [*words, "--trainer.limit_val_batches=0", "--trainer.num_sanity_val_steps=0"]
+
+
 def test_a_worker_that_is_lost_during_a_step_stops_the_training_after_it(
     tiny_rallies, tmp_path, monkeypatch, capsys
 ):
@@ -32,12 +41,7 @@ def test_a_worker_that_is_lost_during_a_step_stops_the_training_after_it(
     monkeypatch.setattr(sys, "argv", ["tracknet"])
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGINT)
-    words = ["fit", "+env=ci", "+model=compact", "+callbacks=minimal", f"--data.root={tiny_rallies}"]
-    words += ["--data.batch_size=1", "--data.num_workers=1", "--model.input_size=[32,64]"]
-    words += ["--model.network.stem=4", "--model.network.widths=[8,8,8]", "--model.network.frames=4"]
-    words += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=8", "--trainer.limit_val_batches=0"]
-    words += ["--trainer.num_sanity_val_steps=0"]
-    assert main(words) == 1
+    assert main(fit(tiny_rallies, workers=1, steps=8)) == 1
     assert steps == ["begun", "whole"] * 3
     assert "a process that loads data was lost" in capsys.readouterr().err
     (last,) = tmp_path.rglob("last.ckpt")
@@ -63,14 +67,9 @@ def test_a_warning_of_the_cluster_is_heeded_after_the_step(tiny_rallies, tmp_pat
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     monkeypatch.setattr(sys, "argv", ["tracknet"])
     monkeypatch.chdir(tmp_path)
-    words = ["fit", "+env=ci", "+model=compact", "+callbacks=minimal", f"--data.root={tiny_rallies}"]
-    words += ["--data.batch_size=1", "--data.num_workers=0", "--model.input_size=[32,64]"]
-    words += ["--model.network.stem=4", "--model.network.widths=[8,8,8]", "--model.network.frames=4"]
-    words += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=0"]
-    words += ["--trainer.num_sanity_val_steps=0"]
     before = signal.signal(signal.SIGUSR1, heed)
     try:
-        assert main(words) == 0
+        assert main(fit(tiny_rallies, workers=0, steps=3)) == 0
         assert signal.getsignal(signal.SIGUSR1) is heed
     finally:
         signal.signal(signal.SIGUSR1, before)

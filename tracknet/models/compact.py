@@ -46,7 +46,7 @@ class CompactTrackNet(HeatmapNetwork):
         self.widths = widths
         a, b, c = widths
         self._shown = frames + (background == "concat")  # pictures in the input
-        per_frame = self.in_channels // self._shown + 3 * (background == "concat")
+        per_frame = {"none": 3, "subtract": 1, "subtract_concat": 4, "concat": 6}[background]
         self.stem = nn.Sequential(  # [B*L, stem, H/2, W/2]
             _EachFrame(background, per_frame, stem), _conv(stem, stem)
         )

@@ -138,17 +138,17 @@ def _convolutions(graph: Any) -> tuple[list[str], list[str]]:
     Those at the beginning are told by how many convolutions lead to them: frames and background may have
     their first ones side by side.
     """
-    names, first = [], set()
+    depth: dict[str, int] = {}  # convolution -> how many lead to it, itself counted
     passed: dict[str, int] = {}  # tensor -> convolutions that lead to it; nodes come in their order
     for node in graph.node:
         count = max((passed.get(name, 0) for name in node.input), default=0)
         if node.op_type in CONVOLUTIONS:
             count += 1
-            names.append(node.name)
-            first |= {node.name} if count <= KEPT_FIRST else set()
+            depth[node.name] = count
         passed |= dict.fromkeys(node.output, count)
-    last = set(names[-KEPT_LAST:])
-    return names, [name for name in names if name in first | last]
+    names = list(depth)
+    last = names[-KEPT_LAST:]
+    return names, [name for name in names if depth[name] <= KEPT_FIRST or name in last]
 
 
 def quantize_tracker(graph: Path, output: Path, sources: Sequence[FrameSource]) -> Agreement:

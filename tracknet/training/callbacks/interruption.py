@@ -66,10 +66,7 @@ class InterruptBetweenSteps(Callback):
             RuntimeError: A worker was lost.
         """
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._heed_warnings()
-            if self._asked:
-                raise KeyboardInterrupt
-            self._look()
+            self._heed_all()
 
     def on_validation_batch_start(
         self,
@@ -85,10 +82,7 @@ class InterruptBetweenSteps(Callback):
             KeyboardInterrupt: Ctrl-C was heard.
             RuntimeError: A worker was lost.
         """
-        self._heed_warnings()
-        if self._asked:
-            raise KeyboardInterrupt
-        self._look()
+        self._heed_all()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Heed what came during the last step."""
@@ -118,8 +112,11 @@ class InterruptBetweenSteps(Callback):
         self._asked = True
         rank_zero_info("Ctrl-C: training stops after this step; press it again to stop at once")
 
-    def _look(self) -> None:
-        """Let PyTorch look at its workers now, should one have ended."""
+    def _heed_all(self) -> None:
+        self._heed_warnings()
+        if self._asked:
+            raise KeyboardInterrupt
+        # Let PyTorch look at its workers, should one have ended.
         if self._child_ended and self._look_at_workers is not None:
             self._child_ended = False
             self._look_at_workers(signal.SIGCHLD, None)

@@ -31,8 +31,8 @@ class CheckpointsInValidation(Callback):
         self._swapped = self._validating = False
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that averaged weights are in their place for validation, should there be any."""
-        self._swapped = any(isinstance(one, WeightAveraging) for one in _callbacks(trainer))
+        """Note that averaged weights, should there be any, have changed places with the trained ones."""
+        self._swapped = True
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that all weights are where they belong."""
@@ -75,7 +75,3 @@ def place_for(callbacks: list[Callback]) -> int:
     """
     last = (number for number, one in enumerate(callbacks, 1) if isinstance(one, WeightAveraging))
     return max(last, default=0)
-
-
-def _callbacks(trainer: Trainer) -> list[Callback]:
-    return trainer.callbacks  # type: ignore[attr-defined, no-any-return]
