@@ -478,3 +478,50 @@ def test_real_rallies(real_data, cache):
     clip = cache.open(source)
     assert clip.frames.shape == (150, 3, *SIZE)
     np.testing.assert_array_equal(clip.background.transpose(1, 2, 0), median_background(source, SIZE))
+
+
+def test_too_many_open_files_are_no_damage(tmp_path, cache, monkeypatch):
+    source = open_source(write_clip(tmp_path / "clip.mp4"))
+    cache.build([source], progress=False)
+
+    def full(folder):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(cache_module, "load_clip", full)
+    with pytest.raises(TrackNetError, match=r"clip\.mp4: .*Too many open files.*: each clip stays open"):
+        cache.open(source)
+
+
+def test_a_whole_cache_on_a_disk_that_is_only_read_is_used(tmp_path, cache, monkeypatch):
+    source = open_source(write_clip(tmp_path / "clip.mp4"))
+    cache.build([source], progress=False)
+    (cache.root / "aa").mkdir(exist_ok=True)
+    (cache.root / "aa" / "aabb.lock").touch()
+
+    def read_only(*arguments):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(lock_module, "_try_lock", read_only)
+    cache.build([source], progress=False)
+    assert len(cache.open(source).frames)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_names_that_are_not_utf8(tmp_path, cache):
+    name = os.fsdecode(b"caf\xe9")
+    clip = write_clip(tmp_path / "clip.mp4")
+    other = tmp_path / f"{name}.mp4"
+    shutil.copyfile(clip, other)
+    images = tmp_path / "images"
+    images.mkdir()
+    with av.open(str(clip)) as container:
+        frame = next(container.decode(video=0))
+    with av.open(str(images / "0.png"), "w", format="image2") as image:
+        stream = image.add_stream("png")
+        stream.height, stream.width, stream.pix_fmt = frame.height, frame.width, "rgb24"
+        image.mux(stream.encode(frame.reformat(format="rgb24")))
+    (images / "0.png").rename(images / f"{name}.png")
+    sources = [open_source(clip), open_source(other), open_source(images)]
+    cache.build(sources, progress=False)
+    assert cache.key(sources[0]) == cache.key(sources[1])
+    assert len(cache.open(sources[2]).frames) == 1

@@ -14,6 +14,7 @@ import pytest
 from tracknet.data.check import check_dataset
 from tracknet.data.faults import REMEDIES, Fault, FaultKind, render_faults
 from tracknet.data.layouts import FlatVideo, TrackNetTennis
+from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError
 
 
@@ -246,3 +247,110 @@ def test_real_volleyball(real_data):
     report = check_dataset(real_data / "volleyball")
     assert [fault.kind for fault in report.errors] == ["never-visible"]
     assert [clip.name for clip in report.unusable] == ["VolleyballShortClip"]
+
+
+def test_a_video_that_players_turn(flat):
+    write_video(flat / "straight.mp4")
+    with av.open(str(flat / "straight.mp4")) as old, av.open(str(flat / "b.mp4"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        stream.set_display_rotation(90)
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    (flat / "straight.mp4").unlink()
+    report = check_dataset(flat)
+    assert summary(report) == [("b.mp4", "turned", None, "warning")]
+    assert "turned by 90 degrees; frames and positions are those of the picture as it is stored" in (
+        report.render()
+    )
+
+
+def test_a_video_that_lacks_its_beginning_is_counted_by_decoding(flat):
+    rng = np.random.default_rng(0)
+    with av.open(str(flat / "whole.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "6"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for _ in range(18):
+            image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    with av.open(str(flat / "whole.mkv")) as old, av.open(str(flat / "b.mp4"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(old.demux(video=0)):
+            if number and packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    (flat / "whole.mkv").unlink()
+    decodable = sum(1 for _ in open_source(flat / "b.mp4").frames())
+    assert decodable < 16
+    report = check_dataset(flat)
+    assert report.checked[1].frames == decodable
+    assert ("b.mp4", "frame-count", None, "warning") in summary(report)
+
+
+def test_a_codec_that_is_not_known_is_one_fault(flat):
+    with av.open(str(flat / "b.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    film = (flat / "b.mp4").read_bytes()
+    (flat / "b.mp4").write_bytes(film.replace(b"avc1", b"xyz1").replace(b"avcC", b"xyzC"))
+    (fault,) = check_dataset(flat).faults
+    assert (fault.path.name, fault.kind) == ("b.mp4", "unreadable")
+    assert fault.message == "its frames are coded in a way that FFmpeg cannot decode"
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Six images, numbered from 0, labelled by number."""
+    folder = tmp_path / "1" / "frames" / "a"
+    folder.mkdir(parents=True)
+    with av.open(str(folder / "0.png"), "w", format="image2") as image:
+        stream = image.add_stream("png")
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "rgb24"
+        image.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+    for number in range(1, 6):
+        (folder / f"{number}.png").write_bytes((folder / "0.png").read_bytes())
+    labels = tmp_path / "1" / "csv" / "a.csv"
+    labels.parent.mkdir()
+    write_table(labels, *(f"{n},1,{10 + n},{20 + n}" for n in range(6)))
+    return folder
+
+
+def test_labels_follow_the_numbers_of_images_of_which_some_are_missing(images, tmp_path):
+    (images / "2.png").unlink()
+    report = check_dataset(tmp_path)
+    assert summary(report) == [
+        ("a", "missing-images", None, "warning"),
+        ("a.csv", "beyond-video", 4, "error"),
+    ]
+    assert "images are missing between 1.png and 3.png" in report.render()
+    assert "frame 2 is not among the images of the clip" in report.render()
+    assert report.checked[0].labels.xy.tolist() == [[10, 20], [11, 21], [13, 23], [14, 24], [15, 25]]
+    (images / "4.png").unlink()
+    assert "between 1.png and 3.png, and in 1 more place" in check_dataset(tmp_path).render()
+
+
+def test_images_that_are_not_numbered_from_0_are_counted(images, tmp_path):
+    for number in range(5, -1, -1):
+        (images / f"{number}.png").rename(images / f"{number + 1}.png")
+    report = check_dataset(tmp_path)
+    assert report.faults == ()
+    assert report.checked[0].labels.xy.tolist() == [[10 + n, 20 + n] for n in range(6)]
+
+
+def test_two_images_of_one_frame(images, tmp_path):
+    (images / "2.bmp").write_bytes((images / "2.png").read_bytes())
+    report = check_dataset(tmp_path)
+    assert summary(report) == [("a", "double-image", None, "error")]
+    assert "2.bmp and 2.png are both frame 2" in report.render()
+    assert [clip.name for clip in report.unusable] == ["1/a"]
+
+
+def test_what_a_tracker_wrote_beside_the_labels_is_no_fault(flat):
+    write_table(flat / "a_ball.csv", "0,1,5,6")
+    assert check_dataset(flat).faults == ()
+    (flat / "a.csv").unlink()
+    assert [fault.kind for fault in check_dataset(flat).faults] == ["no-labels", "no-video"]

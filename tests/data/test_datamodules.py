@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -86,9 +87,19 @@ def test_folders_are_the_split_unless_clips_are_named():
     assert chosen(names) == (["train/a", "train/b"], ["val/c"], ["test/d"])
     assert chosen(names[:3]) == (["train/a", "train/b"], ["val/c"], ["val/c"])
     assert chosen(names, val=["train/b"]) == (["train/a", "val/c", "test/d"], ["train/b"], ["train/b"])
-    # Other folders beside them: no split of the data set's own.
-    assert chosen((*names, "more/e"), holdout=0.0)[0] == [*names, "more/e"]
-    assert chosen(("train/a", "test/d"), holdout=0.0)[0] == ["train/a", "test/d"]
+    # Without a folder for validation, its clips are those of training, never of the test.
+    assert chosen(("train/a", "test/d"), holdout=0.0) == (["train/a"], [], ["test/d"])
+    assert chosen(("train/a", "train/b", "test/d"), holdout=0.5)[2] == ["test/d"]
+    # One such folder among others is no split.
+    assert chosen(("train/a", "more/e"), holdout=0.0)[0] == ["train/a", "more/e"]
+
+
+@pytest.mark.parametrize("stray", ["more/e", "val"])
+def test_clips_beside_the_folders_of_a_split_are_not_left_to_chance(stray):
+    names = ("train/a", "test/d", stray)
+    with pytest.raises(UsageError, match=rf"{stray} beside the folders train and test.* move it into one"):
+        chosen(names)
+    assert chosen(names, val=[stray], holdout=0.0)[1] == [stray]
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
@@ -100,6 +111,13 @@ def test_a_clip_in_training_and_in_evaluation_is_refused(part):
 def test_a_name_that_matches_nothing():
     with pytest.raises(UsageError, match=r"'clipp' matches none of the 2 clips; did you mean 'clip1'"):
         chosen(("clip1", "rally"), val=["clipp"])
+
+
+def test_names_that_are_not_utf8_are_held_out_too():
+    names = [os.fsdecode(f"caf\xe9{n}".encode("latin-1")) for n in range(4)]
+    train, val, _ = chosen(names, holdout=0.25)
+    assert sorted(train + val) == sorted(names)
+    assert len(val) == 1
 
 
 def test_named_splits():

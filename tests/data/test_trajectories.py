@@ -224,3 +224,49 @@ def test_training_batches_hold_what_a_tracker_would_find(labels):
     data.setup("validate")
     batch = next(iter(data.val_dataloader()))
     assert data.on_after_batch_transfer(batch, 0).keys() == {"xy", "visible", "mask"}, "labels judge"
+
+
+def test_labels_count_before_what_a_tracker_wrote_of_the_same_video(tmp_path):
+    write(tmp_path / "a.csv", flight(9))
+    write(tmp_path / "a_ball.csv", flight(5))
+    write(tmp_path / "b_ball.csv", flight(4))
+    assert [(one.clip.name, len(one.visible)) for one in read_trajectories(tmp_path)] == [("a", 9), ("b", 4)]
+
+
+def test_a_picture_beside_label_files_is_not_their_video(labels, tiny_rallies):
+    before = read_trajectories(labels)
+    (labels / "match1" / "csv" / "plot.png").write_bytes(b"no picture")
+    write(labels / "c.csv", flight(5))
+    (labels / "overview.png").write_bytes(b"no picture")
+    after = {one.clip.name: one for one in read_trajectories(labels)}
+    np.testing.assert_allclose(after.pop("c").xy[0], [100 / 1280, 50 / 720])
+    assert list(after) == [one.clip.name for one in before]
+
+
+def test_folders_behind_links_are_read_and_circles_end(labels):
+    (labels / "match1").rename(labels.parent / "elsewhere")
+    (labels / "match1").symlink_to(labels.parent / "elsewhere")
+    (labels / "match1" / "again").symlink_to(labels)
+    (labels / "match2" / "csv" / "1_01_00_ball.csv").rename(labels / "match2" / "csv" / "1_01_00_ball.CSV")
+    try:
+        assert [one.clip.name for one in read_trajectories(labels)] == [
+            "match1/1_01_00",
+            "match1/1_02_00",
+            "match2/1_01_00",
+        ]
+    finally:
+        (labels.parent / "elsewhere").rename(labels.parent / f"{labels.name}_read")
+
+
+def test_frame_numbers_with_a_decimal_point(tmp_path):
+    rows = [f"{10.0 * n},1,{100 + n},{50 + n}" for n in range(20)]
+    (tmp_path / "a.csv").write_text("\n".join(["Frame,Visibility,X,Y", *rows]))
+    (one,) = read_trajectories(tmp_path)
+    assert np.flatnonzero(one.visible).tolist() == list(range(0, 200, 10))
+
+
+def test_faulty_rows_are_told(tmp_path, caplog):
+    write(tmp_path / "a.csv", [*flight(5), (5000, 3)])
+    with caplog.at_level("INFO"):
+        read_trajectories(tmp_path)
+    assert "1 row or files with faults count as without a ball, the first is" in caplog.text

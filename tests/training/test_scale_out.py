@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from tracknet.cli.main import main as tracknet
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 
 NETWORK = '''
+import os
+import signal
+
 from torch import Tensor, nn
 
 from tracknet.models.network import BackgroundMode, HeatmapNetwork
@@ -28,8 +32,14 @@ class PlainNetwork(HeatmapNetwork):
         self.layers = nn.Sequential(
             nn.Conv2d(3 * frames, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, frames, 3, padding=1)
         )
+        self.steps = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        self.steps += 1
+        for event in os.environ.get("EVENTS", "").split():
+            name, step = event.split("@")
+            if int(step) == self.steps:
+                signal.raise_signal(signal.Signals[name])
         return self.layers(x)
 '''
 
@@ -125,26 +135,33 @@ def test_a_run_goes_on_with_another_number_of_processes(here):
     assert max(moved) > 1e-3
 
 
+def slurm(here, rank=0, tasks=1):
+    """Variables of one process of a SLURM job, whose requests to requeue it are kept in ``requeued.txt``."""
+    scontrol = here / "bin" / "scontrol"
+    scontrol.parent.mkdir(exist_ok=True)
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {here / "requeued.txt"}\n')
+    scontrol.chmod(0o755)
+    job = {"NTASKS": tasks, "JOB_NAME": "train", "JOB_ID": 77, "PROCID": rank, "LOCALID": rank, "NODEID": 0}
+    job |= {"NTASKS_PER_NODE": tasks, "NODELIST": "localhost"}
+    return {f"SLURM_{name}": str(value) for name, value in job.items()} | {
+        "PATH": f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}"
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("plain_sigterm")
 def test_a_job_that_slurm_requeues_goes_on_where_it_was(here, monkeypatch):
-    scontrol = here / "bin" / "scontrol"
-    scontrol.parent.mkdir()
-    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {here / "requeued.txt"}\n')
-    scontrol.chmod(0o755)
-    job = {"NTASKS": "1", "JOB_NAME": "train", "JOB_ID": "77", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
-    for name, value in job.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    monkeypatch.setenv("PATH", f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in slurm(here).items():
+        monkeypatch.setenv(name, value)
     begun = []
     plain = InterruptBetweenSteps.on_train_batch_start
 
     def watched(self, trainer, module, batch, batch_idx):
+        plain(self, trainer, module, batch, batch_idx)
         begun.append(trainer.global_step)
         if len(begun) == 3:
             signal.raise_signal(signal.SIGUSR1)  # SLURM's warning, as --signal=SIGUSR1@120 asks for it
             signal.raise_signal(signal.SIGTERM)  # and the end, which requeueing brings about
-        plain(self, trainer, module, batch, batch_idx)
 
     monkeypatch.setattr(InterruptBetweenSteps, "on_train_batch_start", watched)
     words = ["fit", "--config=small.yaml", "--config=configs/env/cluster.yaml", *ONE, "--trainer.max_steps=6"]
@@ -158,3 +175,46 @@ def test_a_job_that_slurm_requeues_goes_on_where_it_was(here, monkeypatch):
     assert begun == list(range(6))
     # Nothing is left where jobs that begin anew would take it for theirs.
     assert not list(here.glob("*.ckpt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("events", "code", "saved"),
+    [
+        # SLURM warns all processes and then ends them; they hear it in other steps.
+        (["SIGUSR1@2 SIGTERM@6", "SIGUSR1@4 SIGTERM@5"], 143, {"hpc_ckpt_1.ckpt": 2, "last.ckpt": 5}),
+        (["", "SIGINT@3"], 130, {"last.ckpt": 3}),
+    ],
+)
+def test_processes_stop_behind_the_same_step_whichever_of_them_is_told(here, events, code, saved):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    words = ["fit", "--config=small.yaml", "--config=configs/env/cluster.yaml", *TWO]
+    words += ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.sync_batchnorm=false"]
+    words += ["--data.num_workers=0", "--trainer.max_steps=50", "--ckpt_path=last"]
+    paths = os.pathsep.join([str(Path.cwd()), *sys.path])
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tracknet", *words],
+            env=os.environ
+            | meeting
+            | slurm(here, rank, tasks=2)
+            | {"EVENTS": heard, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, heard in enumerate(events)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [code, code], said
+    assert "Traceback" not in "".join(said)
+    found = {path.name: state(path)["global_step"] for path in here.rglob("*.ckpt")}
+    assert {name: found[name] for name in found if name != "recent.ckpt"} == saved
+    if code == 143:
+        assert (here / "requeued.txt").read_text() == "requeue 77\n"

@@ -6,6 +6,7 @@ and a moved one is found again. Each clip is one folder that appears whole or no
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -97,7 +98,7 @@ class FrameCache:
                 digest = hashlib.blake2b(f"{CACHE_VERSION} {self.size}{part}".encode(), digest_size=20)
                 for file, status in files:
                     name = "" if file == path else file.relative_to(path).as_posix()
-                    digest.update(f"\0{name}\0{status.st_size}\0".encode())
+                    digest.update(os.fsencode(f"\0{name}\0{status.st_size}\0"))
                     with file.open("rb") as content:
                         while chunk := content.read(_CHUNK):
                             digest.update(chunk)
@@ -186,6 +187,11 @@ class FrameCache:
         try:
             return self._verified(folder)
         except _DAMAGE as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise TrackNetError(
+                    f"{source.path}: cannot be opened in the frame cache ({error.strerror}): each clip stays "
+                    "open; allow more open files (ulimit -n, or the limits of the system)"
+                ) from error
             raise TrackNetError(
                 f"{source.path}: damaged in the frame cache ({error}); build it again, or remove {folder}"
             ) from error
@@ -376,8 +382,8 @@ class FrameCache:
     def _remove_leftovers(self) -> None:
         """Remove what builds that died have left: folders not finished, locks that nobody holds."""
         for left in [*self.root.glob("??/*.part"), *self.root.glob("??/*.lock")]:
-            # What belongs to another user of a shared cache is left to that user.
-            with suppress(PermissionError), self._locked(left.stem, False, threading.Event()) as mine:
+            # What belongs to another user of a shared cache, or lies on a disk that is only read, is left.
+            with suppress(OSError), self._locked(left.stem, False, threading.Event()) as mine:
                 if mine and left.suffix == ".part":
                     shutil.rmtree(left, ignore_errors=True)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from tracknet.data.clips import Clip, Layout
@@ -16,7 +18,7 @@ from tracknet.data.labels import Labels
 from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
 from tracknet.data.threads import in_threads, usable_cores
-from tracknet.data.video import FrameSource, count_frames, open_source
+from tracknet.data.video import FrameSource, VideoFile, count_frames, open_source, turned
 from tracknet.errors import TrackNetError
 
 _SHOWN = 5
@@ -273,6 +275,14 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
     if info.frames not in (None, frames):
         message = f"holds {frames} frames, though its container claims {info.frames}"
         faults.append(Fault(clip.video, "frame-count", message, severity="warning"))
+    if isinstance(source, VideoFile):
+        with suppress(TrackNetError):
+            if degrees := source.rotation():
+                faults.append(Fault(clip.video, "turned", turned(degrees), severity="warning"))
+    elif numbering := _numbering(clip.video, [file.name for file in source.files()]):
+        faults.append(numbering)
+        if numbering.severity == "error":
+            return None, faults
     size = (info.height, info.width)
     labels = None
     if clip.labels is not None:
@@ -285,6 +295,22 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
             faults += label_faults
             labels = read if read.labelled.any() else None
     return CheckedClip(clip, labels, frames, size, info.fps), faults
+
+
+def _numbering(folder: Path, images: Sequence[str]) -> Fault | None:
+    """Find two images of one frame, which is an error, or frames without an image."""
+    numbered = [(int(Path(name).stem), name) for name in images if Path(name).stem.isdecimal()]
+    for (first, name), (second, after) in pairwise(numbered):
+        if first == second:
+            return Fault(folder, "double-image", f"{name} and {after} are both frame {first}")
+    gaps = [
+        f"{name} and {after}" for (first, name), (second, after) in pairwise(numbered) if second > first + 1
+    ]
+    if not gaps:
+        return None
+    more = f", and in {plural(len(gaps) - 1, 'more place')}" if len(gaps) > 1 else ""
+    message = f"images are missing between {gaps[0]}{more}"
+    return Fault(folder, "missing-images", message, severity="warning")
 
 
 def _distinct(clips: Sequence[Clip]) -> tuple[list[Clip], list[Fault]]:

@@ -23,6 +23,7 @@ from tracknet.data.crops import RandomCrop
 from tracknet.data.fingerprint import clip_prints, differences, fingerprint
 from tracknet.data.generate import Sport, generate_rallies
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
+from tracknet.data.open_files import allow_open_files
 from tracknet.data.resuming import ResumableLoader, ResumableSampler, seed_step
 from tracknet.data.settings import clip_lengths, misfits
 from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, choose_clips
@@ -133,7 +134,9 @@ class RallyDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the cached clips of the parts that the stage needs."""
-        for part, clips in self._split(self._report(), STAGES[stage]).items():
+        parts = self._split(self._report(), STAGES[stage])
+        allow_open_files(sum(map(len, parts.values())))
+        for part, clips in parts.items():
             self.parts[part] = [self._open(clip) for clip in clips]
         # Probing is done; the report holds the labels of every clip of the data set.
         self._checked = None
@@ -221,6 +224,11 @@ class RallyDataModule(LightningDataModule):
     def _open(self, checked: CheckedClip) -> LabelledClip:
         cached = self.cache.open(source_of(checked, self.layout, self.frames))
         assert checked.labels is not None
+        if cached.stretches is None and len(cached.frames) != checked.frames:
+            raise TrackNetError(
+                f"{checked.clip.video}: {checked.frames} frames were counted, but {len(cached.frames)} can "
+                "be decoded, so that labels would not belong to them; re-encode it: ffmpeg -i OLD NEW.mp4"
+            )
         return LabelledClip(checked.clip.name, cached, checked.labels, checked.size, checked.fps)
 
     def _dataset(self, part: Part, step: int | None, overlap: bool = False) -> WindowDataset:

@@ -17,6 +17,9 @@ FaultKind = Literal[
     "unreadable",
     "frame-count",
     "odd-size",
+    "turned",
+    "double-image",
+    "missing-images",
     "not-text",
     "bad-markup",
     "empty",
@@ -58,6 +61,10 @@ REMEDIES: dict[FaultKind, str] = {
     "video: rename the column, or convert x and y",
     "frame-count": "nothing to do if the video plays to its end; if not, copy or download it again",
     "missing-frames": "nothing to do if only some frames are labelled on purpose; these frames are not used",
+    "turned": "see that the labels belong to the picture as it is stored; or turn it for good (ffmpeg -i OLD "
+    "NEW.mp4) and label that",
+    "double-image": "keep one image for each frame",
+    "missing-images": "get the clip again; or nothing to do: windows go on over the gap",
     "odd-size": "see that the clip belongs here; a ball of another size is harder to learn",
 }
 """How to mend each kind of fault; the report keeps this order."""

@@ -113,6 +113,8 @@ def read_labels(
         size: Height and width of the video.
         images: Names of the image files of the clip, in order, when it is a folder of images: a file name in
             the first column then means the frame at its position. Otherwise the last number in it counts.
+            A number in it means the image of this number where images are numbered from 0, and otherwise the
+            position among them.
 
     Returns:
         The labels, and the faults in the order of the lines.
@@ -143,7 +145,9 @@ def read_labels(
     if not table:
         return nothing, [Fault(path, "empty", "has a header but no rows")]
 
-    places = None if images is None or not columns.names_files else _places(images)
+    places = None
+    if images is not None:
+        places = _places(images) if columns.names_files else _places_by_number(images)
     rows: dict[int, _Row] = {}
     first_lines: dict[int, int] = {}
     unsure: set[int] = set()
@@ -275,9 +279,17 @@ def _places(images: Sequence[str]) -> dict[str, int]:
     return places | {name: place for place, name in enumerate(images)}
 
 
+def _places_by_number(images: Sequence[str]) -> dict[str, int] | None:
+    """Positions of images that are numbered from 0, by number; None where frames are counted by position."""
+    numbers = [int(Path(name).stem) if Path(name).stem.isdecimal() else -1 for name in images]
+    if numbers[:1] != [0] or -1 in numbers:
+        return None
+    return {str(number): place for place, number in enumerate(numbers)}
+
+
 def _frame_of(cells: Sequence[str], columns: _Columns, frames: int, places: dict[str, int] | None) -> int:
     text = _cell(cells, columns.frame)
-    if places is not None:
+    if places is not None and columns.names_files:
         place = places.get(text, places.get(Path(text).stem))
         if place is None:
             raise _FaultyRowError(
@@ -295,6 +307,11 @@ def _frame_of(cells: Sequence[str], columns: _Columns, frames: int, places: dict
         raise _FaultyRowError("bad-number", f"the frame {shown(text)} is not a whole number")
     if number < 0:
         raise _FaultyRowError("negative-frame", f"the frame {number:.10g} is negative")
+    if places is not None:
+        place = places.get(f"{number:.0f}")
+        if place is None:
+            raise _FaultyRowError("beyond-video", f"frame {number:.10g} is not among the images of the clip")
+        return place
     if number >= frames:
         raise _FaultyRowError(
             "beyond-video",

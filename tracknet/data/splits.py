@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -103,7 +104,8 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
         The clips of each part.
 
     Raises:
-        UsageError: A name matches no clip, or a clip would be in training and in evaluation.
+        UsageError: A name matches no clip, a clip would be in training and in evaluation, or no names are
+            given for clips of which some lie in folders ``train``, ``val`` and ``test`` and some do not.
     """
     if not any((split.train, split.val, split.test)):
         split = _own_split(clips)
@@ -181,9 +183,20 @@ def hold_out(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip
 def _own_split(clips: Sequence[Clip]) -> Split:
     """Give the split that the data set comes with, or an empty one."""
     listed = {part for clip in clips for part in clip.parts}
-    folders = {clip.name.split("/")[0] for clip in clips}
-    if not listed and folders <= set(get_args(Part)) and {"train", "val"} <= folders:
-        listed = {part for part in get_args(Part) if part in folders}
+    if not listed:
+        first = {clip.name.split("/")[0] for clip in clips if "/" in clip.name}
+        folders: set[Part] = {part for part in get_args(Part) if part in first}
+        if "train" in folders and len(folders) > 1:
+            listed = folders
+            found = " and ".join(part for part in get_args(Part) if part in folders)
+            beside = [clip.name for clip in clips if clip.name.split("/")[0] not in folders]
+            if beside:
+                raise UsageError(
+                    f"{', '.join(beside[:5])}{', ...' * (len(beside) > 5)} beside the folders "
+                    f"{found}, which are the split of the data set; move "
+                    f"{'it' if len(beside) == 1 else 'them'} into one, or name the clips with --data.train, "
+                    "--data.val and --data.test"
+                )
     return Split(**{part: (part,) for part in listed})
 
 
@@ -219,4 +232,4 @@ def _expand(patterns: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _draw(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return hashlib.blake2b(os.fsencode(name), digest_size=8).digest()

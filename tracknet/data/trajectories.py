@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tracknet.data.clips import Clip
 from tracknet.data.datamodules import STAGES
+from tracknet.data.faults import plural
 from tracknet.data.labels import read_labels
 from tracknet.data.resuming import ResumableLoader, ResumableSampler, seed_step
 from tracknet.data.splits import Split, choose_clips
@@ -352,8 +354,7 @@ def read_trajectories(root: Path, size: tuple[int, int] = (720, 1280)) -> list[L
         raise TrackNetError(f"{root}: no such folder; expected one of label files (CSV)")
     found: dict[str, LabelledTrajectory] = {}
     faults: list[str] = []
-    # Corrected labels come last and take the place of those they correct.
-    for path in sorted(root.rglob("*.csv"), key=lambda path: (path.parent.name == _ROOMS[1], path)):
+    for path in sorted(_tables(root), key=_worth):
         clip = _clip(root, path)
         if clip.video != path:
             info = open_source(clip.video).info
@@ -370,7 +371,30 @@ def read_trajectories(root: Path, size: tuple[int, int] = (720, 1280)) -> list[L
     if not found:
         wrong_one = f"; the first fault is {faults[0]}" if faults else "; expected label files (CSV)"
         raise TrackNetError(f"{root}: no trajectories{wrong_one}")
+    if faults:
+        left = f"{plural(len(faults), 'row')} or files with faults count as without a ball"
+        rank_zero_info(f"{root}: {left}, the first is {faults[0]}")
     return [found[name] for name in sorted(found)]
+
+
+def _tables(root: Path) -> Iterator[Path]:
+    """Find all CSV files below a folder, behind linked folders too."""
+    seen = set()
+    for folder, inside, names in os.walk(root, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:
+            inside.clear()
+            continue
+        seen.add(place)
+        yield from (Path(folder, name) for name in names if name.lower().endswith(".csv"))
+
+
+def _worth(path: Path) -> tuple[bool, bool, Path]:
+    """Sort key; of label files of one rally the last counts.
+
+    That is the corrected one, and of ``NAME.csv`` and ``NAME_ball.csv`` the former: the latter is what a
+    tracker wrote.
+    """
+    return path.parent.name == _ROOMS[1], not path.stem.endswith("_ball"), path
 
 
 def _clip(root: Path, path: Path) -> Clip:
@@ -391,7 +415,12 @@ def _video(path: Path, stem: str) -> Path | None:
         for suffix in (".mp4", ".avi", ".mov", ".mkv"):
             if (video := folder / f"{stem}{suffix}").is_file():
                 return video
-    images = path.parent.parent / "frame" / stem if path.parent.name in _ROOMS else path.parent
+    if path.parent.name in _ROOMS:
+        images = path.parent.parent / "frame" / stem
+    elif stem.lower() == "label":
+        images = path.parent
+    else:
+        return None
     if images.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in images.iterdir()):
         return images
     return None
@@ -403,7 +432,8 @@ def _frames(path: Path) -> int:
         lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise TrackNetError(f"{path}: cannot read the labels: {error.strerror}") from error
-    numbers = (re.findall(r"\d+", re.split(r"[,;\t]", line)[0], re.ASCII) for line in lines)
+    cells = (re.split(r"[,;\t]", line)[0].strip().removesuffix(".0") for line in lines)
+    numbers = (re.findall(r"\d+", cell, re.ASCII) for cell in cells)
     last = max((int(found[-1]) for found in numbers if found), default=0)
     return min(max(last + 1, len(lines)), _LONGEST)
 

@@ -46,6 +46,9 @@ FALLBACK_FPS = 30.0
 Stretch = tuple[int, int]
 """Consecutive frames: the number of the first, and that behind the last."""
 
+_BROKEN = (av.error.FFmpegError, IndexError)
+"""What PyAV raises while it reads a damaged file."""
+
 _IMAGE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp"}
 
 
@@ -179,14 +182,17 @@ class VideoFile(FrameSource):
                     cut = packet.is_corrupt if packet.size else cut
                     for frame in packet.decode():
                         if number == 0 and frame.rotation:
-                            self._note(_turned(frame.rotation))
+                            self._note(turned(frame.rotation))
                         if frame.is_corrupt:
                             guessed.append(number)
                         yield resize(frame) if wanted(number) else None
                         number += 1
-            except av.error.FFmpegError as error:
+            except _BROKEN as error:
+                reason = (
+                    error.strerror if isinstance(error, av.error.FFmpegError) else "a packet of no stream"
+                )
                 raise TrackNetError(
-                    f"{self.path}: damaged behind frame {number} ({error.strerror}); get the file again, or "
+                    f"{self.path}: damaged behind frame {number} ({reason}); get the file again, or "
                     "re-encode its readable part"
                 ) from error
             finally:
@@ -208,10 +214,23 @@ class VideoFile(FrameSource):
     def count(self) -> int:
         """Count the frames: from the packets where these agree with the container's claim, else by decoding.
 
-        Packets and frames can differ: frames cut off by an edit list, hidden frames, a damaged tail.
+        Packets and frames can differ: frames cut off by an edit list, hidden frames, a damaged tail, a
+        beginning that needs frames of before.
         """
         packets = self._packets()
         return packets if packets == self.info.frames else sum(1 for _ in self.frames((2, 2)))
+
+    def rotation(self) -> int:
+        """Give the degrees by which players turn the pictures, counter-clockwise, from the first of them.
+
+        Raises:
+            TrackNetError: It cannot be decoded.
+        """
+        with self._opened() as (container, stream):
+            try:
+                return next((int(frame.rotation) for frame in container.decode(stream)), 0)
+            except _BROKEN as error:
+                raise TrackNetError(f"{self.path}: its first frame cannot be decoded") from error
 
     def estimate(self) -> int:  # noqa: D102
         return self.info.frames or round(self._seconds * self.info.fps)
@@ -237,12 +256,18 @@ class VideoFile(FrameSource):
         return kept, total
 
     def _packets(self) -> int:
+        """Count the packets that hold a frame; 0 where they do not tell how many frames there are."""
+        packets = 0
         with self._opened() as (container, stream):
-            return sum(
-                1
-                for packet in container.demux(stream)
-                if packet.size and not packet.is_discard and not packet.is_corrupt
-            )
+            try:
+                for packet in container.demux(stream):
+                    if packet.size and not packet.is_discard and not packet.is_corrupt:
+                        if not (packets or packet.is_keyframe):
+                            return 0
+                        packets += 1
+            except _BROKEN:
+                return 0
+        return packets
 
     def _keyframes(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:
         resize = FrameResizer(size or (self.info.height, self.info.width))
@@ -256,7 +281,7 @@ class VideoFile(FrameSource):
                     frame = next(container.decode(stream), None)
                     if frame is not None and frame.pts not in found:
                         found[frame.pts] = resize(frame)
-            except av.error.FFmpegError:
+            except _BROKEN:
                 return []
         return list(found.values())
 
@@ -285,6 +310,8 @@ class VideoFile(FrameSource):
             single = container.format.name == "image2" or container.format.name.endswith("_pipe")
             if single and self.path.suffix.lower() not in IMAGE_SUFFIXES:
                 raise TrackNetError(f"{self.path}: is a single picture; {expected}")
+            if stream.codec_context is None:
+                raise TrackNetError(f"{self.path}: its frames are coded in a way that FFmpeg cannot decode")
             yield container, stream
 
 
@@ -398,7 +425,8 @@ class FrameResizer:
         return array
 
 
-def _turned(degrees: int) -> str:
+def turned(degrees: int) -> str:
+    """Say of a video that players turn its pictures, which are read as they are stored."""
     return (
         f"players show it turned by {degrees} degrees; frames and positions are those of the picture as it "
         "is stored; to turn it for good: ffmpeg -i OLD NEW.mp4"

@@ -49,6 +49,8 @@ class FlatVideo(Layout):
                 group = f"{prefix}{match[1]}" if match else ""
                 clips.append(Clip(f"{prefix}{video.stem}", group, video, tables.get(video.stem)))
             stems = {video.stem for video in videos}
+            # Beside its labels, NAME_ball.csv is what `tracknet track` wrote of a video.
+            stems |= {f"{stem}_ball" for stem in stems & tables.keys()}
             orphans += [path for stem, path in tables.items() if stem not in stems]
         return clips, [
             *without_labels(clips, "{stem}.csv beside it"),
