@@ -114,6 +114,7 @@ def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(tmp_path, checkpoi
             "--mode average looks ahead, which a live stream does not allow",
         ),
         (["-", "--step", "2"], "--step looks ahead"),
+        (["-", "--batch_size", "8"], "--batch_size does something only for files"),
         (["-", "--rectifier", "linear"], "--rectifier looks ahead"),
         (["-", "--overlay"], "--overlay reads the video again; record the stream"),
         (["film.y4m", "--drop_late"], "--drop_late is for live streams"),

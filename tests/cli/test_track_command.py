@@ -143,6 +143,42 @@ def test_labels_of_the_same_name_are_left_alone(here, fake):
     assert (here / "rally_ball.csv").read_text() == "Frame,Visibility,X,Y\n0,1,5,6\n"
 
 
+def test_only_overlays_are_written_over(here, fake):
+    words = ["../videos/rally.mp4", "--ckpt", "best.ckpt", "--overlay", "court.mp4"]
+    with VideoWriter(here / "court.mp4", (48, 64), fps=25) as video:
+        video.write(np.zeros((48, 64, 3), np.uint8))
+    recording = (here / "court.mp4").read_bytes()
+    with pytest.raises(TrackNetError, match=r"court\.mp4: exists and is no overlay .*; it is left alone"):
+        main(words)
+    assert fake.loads == []
+    assert (here / "court.mp4").read_bytes() == recording
+    for name in ("a.mp4", "a.mkv", "a.mov", "a.avi"):
+        for trail in ("0", "5"):
+            assert main([*words[:-1], name, "--trail", trail]) == 0
+
+
+def test_what_an_earlier_command_left_of_the_same_trajectory_goes(here, fake):
+    (here / "rally_ball.partial.csv").write_text(HEADER + "0,0,0.00,0.00,0.1000\n")
+    assert main(["../videos/rally.mp4", "--ckpt", "best.ckpt"]) == 0
+    assert names(here) == ["rally_ball.csv"]
+
+
+def test_a_video_cut_short_leaves_its_rows(here, fake):
+    with (
+        av.open("../videos/rally.mp4") as old,
+        av.open("front.mp4", "w", options={"movflags": "faststart"}) as new,  # what is cut are frames
+    ):
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    (here / "front.mp4").write_bytes((here / "front.mp4").read_bytes()[:-30])
+    with pytest.raises(TrackNetError, match=r"front\.mp4: .*frames before is in front_ball\.partial\.csv"):
+        main(["front.mp4", "--ckpt", "best.ckpt", "--batch_size", "1"])
+    assert 0 < len(read_trajectory(here / "front_ball.partial.csv")) < 7
+
+
 def test_the_threshold_is_the_decoders(here, fake, capsys):
     assert main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--threshold", "0.9"]) == 0
     assert fake.decoder.threshold == 0.9
@@ -197,6 +233,10 @@ def test_no_memory_names_the_batch_size(here, fake):
         (["rally.mp4", "--ckpt", "b", "--batch_size", "0"], "--batch_size: Not of type PositiveInt: 0"),
         (["rally.mp4", "--ckpt", "b", "--threshold", "1.5"], "--threshold: Not of type ClosedUnitInterval"),
         (["rally.mp4", "--ckpt", "b", "--trail", "-1"], "--trail: Not of type NonNegativeInt: -1"),
+        (["rally.mp4", "--ckpt", "b", "--trail=3"], "--trail does something only with --overlay"),
+        (["rally.mp4", "--ckpt", "b", "--max_gap", "3"], "--max_gap does something only with --rectifier"),
+        (["rally.mp4", "--ckpt", "b", "--max_jump", "3"], "--max_jump does something only with --tracker"),
+        (["a.mp4", "--ckpt", "b", "--background_seconds", "3"], "only with --mode causal, and for live"),
     ],
 )
 def test_wrong_words(words, message, capsys):

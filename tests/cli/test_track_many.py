@@ -129,6 +129,65 @@ def test_what_is_done_is_skipped_and_said_so(here, ckpt, tiny_rallies, tmp_path,
     assert set(states("out").values()) == {"tracked"}
 
 
+def test_a_video_that_grows_while_it_is_tracked_is_tracked_again(here, ckpt, monkeypatch, tiny_rallies):
+    (here / "films").mkdir()
+    video = here / "films" / "a.ts"
+    parts = []
+    for name in ("a", "d"):
+        with av.open(str(tiny_rallies / f"{name}.mp4")) as old, av.open("part.ts", "w") as new:
+            stream = new.add_stream_from_template(old.streams.video[0])
+            for packet in old.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    new.mux(packet)
+        parts.append(Path("part.ts").read_bytes())
+    video.write_bytes(parts[0])
+    written = track_workers.write_trajectory
+
+    def late(path, rows, filled):
+        summary = written(path, rows, filled)
+        with video.open("ab") as file:
+            file.write(parts[1])
+        return summary
+
+    words = ["track", "films", "--ckpt", str(ckpt), "--output", "out"]
+    with monkeypatch.context() as recording:
+        recording.setattr(track_workers, "write_trajectory", late)
+        assert tracknet(words) == 0
+    assert summary("out")["a.ts"]["frames"] == "21"
+    assert tracknet(words) == 0
+    assert states("out") == {"a.ts": "tracked"}
+    assert summary("out")["a.ts"]["frames"] == "38"
+    assert tracknet(words) == 0
+    assert states("out") == {"a.ts": "skipped"}
+
+
+def test_videos_of_one_name_in_two_folders_do_not_share_a_trajectory(
+    here, ckpt, tiny_rallies, monkeypatch, capsys
+):
+    for match, name in (("match1", "a"), ("match2", "d")):
+        (here / match / "video").mkdir(parents=True)
+        shutil.copy(tiny_rallies / f"{name}.mp4", here / match / "video" / "1_01.mp4")
+
+    def run(match, *words):
+        monkeypatch.chdir(here / match)
+        return tracknet(["track", "video", "--ckpt", str(ckpt), "--output", "../out", *words])
+
+    assert run("match1") == 0
+    first = (here / "out/1_01_ball.csv").read_bytes()
+    capsys.readouterr()
+    assert run("match2") == 2
+    assert "is the trajectory of" in (said := capsys.readouterr().err)
+    assert "match1/video/1_01.mp4, and that of video/1_01.mp4 would be written over it" in said
+    assert (here / "out/1_01_ball.csv").read_bytes() == first
+    assert run("match2", "--overwrite") == 0
+    assert len(read_trajectory(here / "out/1_01_ball.csv")) == 17
+    # A video that has moved takes its trajectory along.
+    shutil.move(here / "match2", here / "match3")
+    assert run("match3") == 0
+    assert states(here / "out") == {"1_01.mp4": "skipped"}
+
+
 def test_ctrl_c_loses_nothing(here, ckpt, monkeypatch, tiny_rallies, capsys):
     shutil.copy(tiny_rallies / "c.mp4", "../films/broken.mp4")
     plain = video_tracker.track

@@ -95,7 +95,7 @@ def test_names(tmp_path, pipe):
         ("-", "stdin"),
         ("rtsp://user@10.0.0.5:554/live/court1?x=1/2#a", "court1"),
         ("http://host/rally.mkv", "rally"),
-        ("rtsp://10.0.0.5/", "10.0.0"),
+        ("rtsp://10.0.0.5/", "10.0.0.5"),
         ("/dev/video0", "video0"),
         ("dshow:video=My Cam", "video_My_Cam"),
         ("udp://@:1234", "1234"),

@@ -178,13 +178,16 @@ def test_sampling_mends_a_wrong_number_of_packets(tmp_path, monkeypatch):
     assert numbers_of(sample_frames(source, None, 3)) == [0, 10, 19]
 
 
-def test_a_change_of_size_keeps_the_first(tmp_path):
+def test_a_change_of_size_keeps_the_first(tmp_path, capsys):
     first = write_numbered(tmp_path / "a.h264", 5)
     second = write_numbered(tmp_path / "b.h264", 7, (32, 48))
     (tmp_path / "both.h264").write_bytes(first.read_bytes() + second.read_bytes())
     frames = list(open_source(tmp_path / "both.h264").frames())
     assert {frame.shape for frame in frames} == {(64, 96, 3)}
     assert numbers_of(frames) == [*range(5), *range(7)]
+    said = capsys.readouterr().err
+    assert "both.h264: from frame 5 on its pictures are 48x32; they are shrunk or stretched" in said
+    assert said.count("\n") == 1
 
 
 def noisy_video(path: Path) -> Path:

@@ -115,6 +115,28 @@ def test_rows_can_be_read_while_they_come(tmp_path):
     assert len(read_trajectory(tmp_path / "a.csv")) == 3
 
 
+def test_rows_of_another_stream_are_never_written_over(tmp_path):
+    (tmp_path / "a.partial.csv").write_text(HEADER + LINES)
+    with pytest.raises(TrackNetError, match=r"a\.partial\.csv: is there already: rows of a stream"):
+        write_live_trajectory(tmp_path / "a.csv", ROWS)
+    assert (tmp_path / "a.partial.csv").read_text() == HEADER + LINES
+
+
+def test_the_background_looks_back_on_time_and_not_on_frames_taken():
+    def looks(step):
+        """Follow the same film, of which only every so many frames are taken; light changes at 3000."""
+        background = RunningBackground(fps=10, seconds=100, samples=8)
+        for number in range(0, 6000, step):
+            median = background.add(picture(50 if number < 3000 else 90), number)
+            if median is not None and number >= 3000 and median[0, 0, 0] == 90:
+                return number
+        return None
+
+    whole, some = looks(1), looks(20)
+    assert 3000 < whole < 4000
+    assert abs(some - whole) <= 250
+
+
 def test_where_nothing_can_be_written(tmp_path):
     with pytest.raises(TrackNetError, match=r"a.csv: cannot be written: No such file"):
         write_live_trajectory(tmp_path / "gone" / "a.csv", ROWS)

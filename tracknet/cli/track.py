@@ -6,9 +6,9 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
@@ -25,6 +25,7 @@ from tracknet.tracking.trajectory import (
     HEADER,
     TrajectoryInterrupted,
     TrajectorySummary,
+    partial_path,
     read_trajectory,
     write_rows,
     write_trajectory,
@@ -69,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
     except argparse.ArgumentError as error:
         raise UsageError(_usage(str(error), argv, parser)) from error
     chosen = vars(options)
+    _check_partners(argv, chosen)
     videos, processes, overwrite = (chosen.pop(key) for key in ("video", "processes", "overwrite"))
     if _are_many(videos):
         from tracknet.cli.track_many import track_many
@@ -79,6 +81,23 @@ def main(argv: Sequence[str]) -> int:
     if chosen["overlay"] == UNNAMED:
         chosen["overlay"] = Path()
     return track_video(videos[0], **chosen)
+
+
+def _check_partners(argv: Sequence[str], chosen: Mapping[str, Any]) -> None:
+    """Refuse options that do nothing without another one."""
+    from tracknet.data.stream import is_live
+
+    live = len(chosen["video"]) == 1 and is_live(chosen["video"][0])
+    causal = live or chosen["mode"] == "causal"
+    for option, works, partner in (
+        ("--max_jump", chosen["tracker"] == "online", "with --tracker online"),
+        ("--max_gap", chosen["rectifier"] is not None, "with --rectifier"),
+        ("--trail", chosen["overlay"] is not None, "with --overlay"),
+        ("--background_seconds", causal, "with --mode causal, and for live streams"),
+        ("--batch_size", not live, "for files; frames of a live stream come one by one"),
+    ):
+        if not works and any(word.partition("=")[0] == option for word in argv):
+            raise UsageError(f"{option} does something only {partner}")
 
 
 def make_parser() -> ArgumentParser:
@@ -244,6 +263,7 @@ def track_video(
                 summary = write_rows(sys.stdout, rows, filled=finder.fills)
             else:
                 summary = write_trajectory(output, rows, filled=finder.fills)
+                partial_path(output).unlink(missing_ok=True)  # of a command that was stopped
     except TrajectoryInterrupted as stop:
         print(f"stopped; the {stop.summary.frames} frames before are in {stop.path}", file=sys.stderr)
         return INTERRUPTED
@@ -341,6 +361,15 @@ def _overlay_path(overlay: Path, name: str, video: Path) -> Path:
         )
     if path.resolve() == video.resolve():
         raise UsageError(f"--overlay {path}: is the video itself; choose another name")
+    if path.exists() and not path.stem.endswith("_overlay"):
+        from tracknet.data.video_writer import comment_of
+        from tracknet.tracking.overlay import COMMENT
+
+        if comment_of(path) != COMMENT:
+            raise TrackNetError(
+                f"--overlay {path}: exists and is no overlay that `tracknet track` wrote; it is left alone: "
+                "choose another name"
+            )
     return path
 
 

@@ -30,6 +30,7 @@ from tracknet.tracking.batch import (
     check_summary,
     done_before,
     find_jobs,
+    other_video,
     write_summary,
 )
 
@@ -103,6 +104,13 @@ def track_videos(
         raise UsageError(f"{live}: live streams are tracked one at a time, each with a command of its own")
     jobs = find_jobs([Path(one).expanduser() for one in videos], output, overlays)
     check_summary(output)
+    if not overwrite:
+        for job in jobs:
+            if other := other_video(job):
+                raise UsageError(
+                    f"{job.csv}: is the trajectory of {other}, and that of {job.video} would be written over "
+                    "it; choose another --output, or take --overwrite"
+                )
     orders = Orders(settings, how_made(settings), trail)
     outcomes = {
         job: Outcome(job, "open") if overwrite else done_before(job, orders.made, trail) for job in jobs
@@ -154,8 +162,8 @@ def how_made(settings: TrackSettings) -> dict[str, Value]:
 
 def _folder(option: str, path: Path) -> Path:
     """Refuse what is, or is named like, one file."""
-    is_video = path.suffix.lower() in OVERLAY_SUFFIXES and not path.is_dir()
-    if is_video or (path.exists() and not path.is_dir()):
+    is_file = path.suffix.lower() in (*OVERLAY_SUFFIXES, ".csv") and not path.is_dir()
+    if is_file or (path.exists() and not path.is_dir()):
         raise UsageError(f"{option} {path}: expected a folder for many videos, found a file")
     return path
 

@@ -14,7 +14,7 @@ from tracknet.cli.track import csv_path
 from tracknet.cli.video_tracker import TrackSettings, VideoTracker
 from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError, UsageError
-from tracknet.tracking.batch import Outcome, Value, VideoJob, write_told
+from tracknet.tracking.batch import Outcome, Value, VideoJob, print_of, print_told, write_told
 from tracknet.tracking.overlay import render_overlay
 from tracknet.tracking.trajectory import TrajectoryRow, partial_path, read_trajectory, write_trajectory
 
@@ -82,19 +82,21 @@ class BatchTracker:
     def _track(self, job: VideoJob, tell: Tell) -> Outcome:
         started = time.monotonic()
         path = csv_path(job.csv, job.csv.stem)
+        video_print = print_of(job.video)
         with self._tracker.rows(open_source(job.video)) as rows:
             summary = write_trajectory(path, _counted(rows, tell), filled=self._tracker.fills)
         partial_path(job.csv).unlink(missing_ok=True)
         outcome = Outcome(job, "tracked", summary.frames, summary.visible, time.monotonic() - started)
-        write_told(outcome, self._orders.made)
+        write_told(outcome, video_print, self._orders.made)
         return outcome
 
     def _draw(self, outcome: Outcome, tell: Tell) -> None:
         job, trail = outcome.job, self._orders.trail
         assert job.overlay is not None
         rows = _counted(read_trajectory(job.csv), tell)
+        video_print = print_told(job)
         render_overlay(open_source(job.video), rows, job.overlay, trail, progress=False)
-        write_told(outcome, self._orders.made, trail)
+        write_told(outcome, video_print, self._orders.made, trail)
 
 
 def _counted(rows: Iterable[TrajectoryRow], tell: Tell) -> Iterator[TrajectoryRow]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tracknet.errors import TrackNetError
+
 if TYPE_CHECKING:
     from tracknet.data.video import FrameSource
 
@@ -84,7 +86,8 @@ def background_and_frames(
 ) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     """Compute the background, and give all frames after it; a short source is decoded only once.
 
-    Frames are held until they are given, up to 256 MiB of them: 606 frames of 288x512, a rally of 20 s.
+    Frames are held until they are given, up to 256 MiB of them: 606 frames of 288x512, a rally of 20 s. Of a
+    source that breaks off among these, what comes before is given all the same, and then the error.
 
     Args:
         source: Where the frames come from.
@@ -94,23 +97,33 @@ def background_and_frames(
         The background as `median_background` gives it, and the frames as `FrameSource.frames` gives them.
 
     Raises:
-        TrackNetError: A frame cannot be decoded.
+        TrackNetError: The first frame cannot be decoded, or one of a longer source.
     """
     frames = source.frames(size)
     fits = 0 if source.estimate() > LONG_VIDEO else HELD_BYTES // (3 * size[0] * size[1])
-    held = deque(islice(frames, fits))
-    further = next(frames, None) if held else None
+    held: deque[np.ndarray] = deque()
+    fault = None
+    try:
+        held.extend(islice(frames, fits))
+        further = next(frames, None) if held else None
+    except TrackNetError as error:
+        if not held:
+            raise
+        fault, further = error, None
     if further is not None:
         held.append(further)
     elif held:
-        return median_of([held[i] for i in evenly_spaced(len(held), BACKGROUND_SAMPLES)]), _given(held)
+        voters = [held[i] for i in evenly_spaced(len(held), BACKGROUND_SAMPLES)]
+        return median_of(voters), _given(held, fault)
     return median_background(source, size), chain(_given(held), frames)
 
 
-def _given(held: deque[np.ndarray]) -> Iterator[np.ndarray]:
-    """Give frames and let go of them."""
+def _given(held: deque[np.ndarray], fault: TrackNetError | None = None) -> Iterator[np.ndarray]:
+    """Give frames and let go of them; then raise what went wrong behind them."""
     while held:
         yield held.popleft()
+    if fault is not None:
+        raise fault
 
 
 def median_of(frames: Sequence[np.ndarray]) -> np.ndarray:

@@ -40,20 +40,22 @@ class RunningBackground:
         self._widest = max(1.0, seconds * fps / self._samples)
         self._kept: deque[np.ndarray] = deque()
         self._every = 1
-        self._until_next = 1
+        self._next = 0
         self._new = 0
+        self._number = -1
 
-    def add(self, frame: np.ndarray) -> np.ndarray | None:
+    def add(self, frame: np.ndarray, number: int | None = None) -> np.ndarray | None:
         """Take the next frame.
 
         Args:
             frame: RGB, uint8 ``[H, W, 3]``; must not be changed afterwards.
+            number: Its number in the video; None for the one behind the frame before.
 
         Returns:
             The background, uint8 ``[H, W, 3]``, when it has changed (it has with the first frame), else None.
         """
-        self._until_next -= 1
-        if self._until_next:
+        self._number = self._number + 1 if number is None else number
+        if self._number < self._next:
             return None
         if len(self._kept) == self._samples:
             if self._every < self._widest:
@@ -62,7 +64,7 @@ class RunningBackground:
             else:
                 self._kept.popleft()
         self._kept.append(frame)
-        self._until_next = self._every
+        self._next = self._number + self._every
         self._new += 1
         if 4 * self._new < len(self._kept):
             return None

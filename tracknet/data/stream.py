@@ -54,7 +54,10 @@ def stream_title(name: str) -> str:
     """Give a name for files about a stream: ``rtsp://10.0.0.5/court1?x=1`` -> ``court1``."""
     if name == "-":
         return "stdin"
-    last = re.split(r"[/:]", re.split(r"[?#]", name)[0].rstrip("/"))[-1]
+    plain = re.split(r"[?#]", name)[0].rstrip("/")
+    if host := re.fullmatch(r"\w+://(?:[^/@]*@)?([^/@:]+)(?::\d+)?", plain):
+        return re.sub(r"[^\w.-]+", "_", host[1])
+    last = re.split(r"[/:]", plain)[-1]
     return re.sub(r"[^\w.-]+", "_", Path(last).stem) or "stream"
 
 

@@ -170,6 +170,7 @@ class VideoFile(FrameSource):
         resize = FrameResizer(size or (self.info.height, self.info.width))
         number = 0
         guessed: list[int] = []
+        size_so_far = (self.info.width, self.info.height)
         with self._opened() as (container, stream):
             if threads:
                 stream.codec_context.thread_count = threads
@@ -185,6 +186,9 @@ class VideoFile(FrameSource):
                             self._note(turned(frame.rotation))
                         if frame.is_corrupt:
                             guessed.append(number)
+                        if (frame.width, frame.height) != size_so_far:
+                            self._note(_resized(number, self.info, frame))
+                            size_so_far = (frame.width, frame.height)
                         yield resize(frame) if wanted(number) else None
                         number += 1
             except _BROKEN as error:
@@ -430,6 +434,13 @@ def turned(degrees: int) -> str:
     return (
         f"players show it turned by {degrees} degrees; frames and positions are those of the picture as it "
         "is stored; to turn it for good: ffmpeg -i OLD NEW.mp4"
+    )
+
+
+def _resized(number: int, info: VideoInfo, frame: Any) -> str:
+    return (
+        f"from frame {number} on its pictures are {frame.width}x{frame.height}; they are shrunk or "
+        f"stretched, and positions are those in pictures of {info.width}x{info.height}, as before"
     )
 
 

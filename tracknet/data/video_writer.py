@@ -33,18 +33,22 @@ class VideoWriter:
         size: ``(height, width)`` of the frames.
         fps: Frames per second.
         quality: Constant rate factor of x264, 0 (lossless, largest) to 51 (worst).
+        comment: What the file says of itself; see `comment_of`.
 
     Example:
         >>> with VideoWriter(folder / "clip.mp4", (64, 96), fps=30) as video:
         ...     video.write(np.zeros((64, 96, 3), np.uint8))
     """
 
-    def __init__(self, path: Path | str, size: tuple[int, int], fps: float, quality: int = 23) -> None:
+    def __init__(
+        self, path: Path | str, size: tuple[int, int], fps: float, quality: int = 23, comment: str = ""
+    ) -> None:
         self.path = Path(path)
         self._size = size
         self._odd = (size[0] % 2, size[1] % 2)
         self._rate = Fraction(float(fps)).limit_denominator(1001)
         self._quality = quality
+        self._comment = comment
         self._part = hidden_part(self.path)
         self._written = 0
 
@@ -54,6 +58,8 @@ class VideoWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.path)
             self._container = av.open(f"file:{self._part}", "w")
+        if self._comment:
+            self._container.metadata["comment"] = self._comment
         stream = self._container.add_stream("libx264", rate=self._rate)
         stream.height, stream.width = (side + side % 2 for side in self._size)
         stream.pix_fmt = "yuv420p"
@@ -117,3 +123,12 @@ class VideoWriter:
             if reason == getattr(error, "strerror", reason):
                 reason += "; expected a name in .mp4 or .mkv"
             raise TrackNetError(f"{self.path}: cannot be written: {reason}") from error
+
+
+def comment_of(path: Path) -> str:
+    """Give the comment that a video holds about itself; nothing where it holds none or is no video."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="ignore") as container:
+            return str({key.lower(): text for key, text in container.metadata.items()}.get("comment", ""))
+    except (av.error.FFmpegError, OSError):
+        return ""

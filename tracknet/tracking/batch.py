@@ -153,11 +153,14 @@ def told_of(csv_file: Path) -> Path:
     return csv_file.with_suffix(".json")
 
 
-def write_told(outcome: Outcome, made: Mapping[str, Value], trail: int | None = None) -> None:
+def write_told(
+    outcome: Outcome, video_print: Sequence[int], made: Mapping[str, Value], trail: int | None = None
+) -> None:
     """Write beside a trajectory how it was made.
 
     Args:
         outcome: The video, tracked.
+        video_print: Its `print_of` from before it was read: a recorder may still write to it.
         made: The checkpoint and the settings.
         trail: Frames of the trail in its overlay; None while there is none.
 
@@ -166,8 +169,8 @@ def write_told(outcome: Outcome, made: Mapping[str, Value], trail: int | None = 
     """
     job = outcome.job
     told: dict[str, Any] = {
-        "video": str(job.video),
-        "print": print_of(job.video),
+        "video": str(job.video.resolve()),
+        "print": list(video_print),
         "made": dict(made),
         "frames": outcome.frames,
         "frames_with_ball": outcome.balls,
@@ -203,6 +206,28 @@ def done_before(job: VideoJob, made: Mapping[str, Value], trail: int = 0) -> Out
     if job.overlay is not None and not _is_drawn(job.overlay, job.csv, told.get("overlay"), trail):
         return Outcome(job, "open", *figures)
     return Outcome(job, "skipped", *figures, "done before with the same checkpoint and settings")
+
+
+def print_told(job: VideoJob) -> list[int]:
+    """Give the `print_of` of a video from before it was tracked.
+
+    Raises:
+        TrackNetError: It cannot be read.
+    """
+    try:
+        told: dict[str, Any] = json.loads(told_of(job.csv).read_text(encoding="utf-8"))
+        return [int(number) for number in told["print"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrackNetError(f"{told_of(job.csv)}: cannot be read: {error}") from error
+
+
+def other_video(job: VideoJob) -> Path | None:
+    """Give the video, still there, of which the trajectory of this name is, where that is another one."""
+    try:
+        video = Path(json.loads(told_of(job.csv).read_text(encoding="utf-8"))["video"])
+        return video if job.csv.exists() and video.exists() and not video.samefile(job.video) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_drawn(overlay: Path, trajectory: Path, told: object, trail: int) -> bool:

@@ -40,8 +40,8 @@ def follow(
     for arrived in arrivals:
         frames = [frame for _, frame in arrived]
         if background is not None:
-            for frame in frames:
-                median = background.add(frame)
+            for number, frame in arrived:
+                median = background.add(frame, number)
                 if median is not None:
                     still = finder.load([median])[0]
         loaded = finder.load(frames)

@@ -50,8 +50,10 @@ class OnnxGraph:
                 f"no {device} device that ONNX Runtime {onnxruntime.__version__} can use; found {here}: "
                 "use --device auto"
             )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()  # the share of one of several processes
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime has many exceptions, and no common one
             raise TrackNetError(f"{path}: not a readable ONNX graph: {str(error).splitlines()[0]}") from error
         self.path = path

@@ -25,6 +25,9 @@ COLOUR = (255, 60, 220)
 OUTLINE = (20, 0, 20)
 """RGB around them, so that they stand out from bright backgrounds too."""
 
+COMMENT = "overlay of tracknet track"
+"""What an overlay says of itself, so that nothing else is written over."""
+
 Point = tuple[float, float]
 
 
@@ -40,7 +43,7 @@ def render_overlay(
     Args:
         source: The video.
         rows: Its trajectory, one row a frame.
-        path: The video to write: H.264, size and speed of the source.
+        path: The video to write: H.264, size and mean speed of the source.
         trail: Frames before the current one whose positions are drawn; 0 for the ring alone.
         progress: Show frames per second and the time left.
 
@@ -53,7 +56,7 @@ def render_overlay(
     past: deque[Point | None] = deque(maxlen=trail + 1)
     with (
         track_progress(source.info.frames, "frames", "overlay", shown=progress) as bar,
-        VideoWriter(path, size, source.info.fps) as video,
+        VideoWriter(path, size, source.info.fps, comment=COMMENT) as video,
     ):
         for number, (frame, row) in enumerate(zip_longest(source.frames(), rows)):
             if frame is None or row is None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from tracknet.data.background import evenly_spaced
 from tracknet.data.progress import Progress, track_progress
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.data.whole_file import remove_leftovers, whole_file
@@ -212,9 +213,9 @@ def _spread(
     if background:
         still, images = background_and_frames(source, size)
         rest = (channels_first([still], "cpu").contiguous(),)
-    step = max(1, source.estimate() // (frames * count))
+    wanted = set(evenly_spaced(source.estimate() // frames or count, count))
     for number, window in enumerate(slide(images, frames, frames, frames)):
-        if number % step == 0 and number < step * count and window.count == frames:
+        if number in wanted and window.count == frames:
             yield channels_first(window.frames, "cpu").contiguous()[None], *rest
 
 

@@ -163,7 +163,7 @@ def write_live_trajectory(
     """Write the trajectory of a live stream, which ends with the stream or with Ctrl-C.
 
     The rows can be read as they come in ``NAME.partial.csv``, which becomes `path` at the end, however the
-    stream ends.
+    stream ends. One that is there is never written over.
 
     Args:
         path: The CSV, see `write_trajectory`.
@@ -179,7 +179,8 @@ def write_live_trajectory(
     """
     partial, summary = partial_path(path), TrajectorySummary()
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        # What is there are rows that nobody can make again, or those of another command that follows now.
+        with partial.open("x", encoding="utf-8", newline="") as file:
             try:
                 for state in _written(file, rows, filled):
                     summary = state
@@ -192,6 +193,11 @@ def write_live_trajectory(
                     kept = f"the trajectory of the {summary.frames} frames before is in {path}"
                     raise TrackNetError(f"{reason}; {kept}") from reason
             _finish(partial, file, path)
+    except FileExistsError as error:
+        raise TrackNetError(
+            f"{partial}: is there already: rows of a stream that was cut off, or of a command that still "
+            "runs; give it another name, or choose another --output"
+        ) from error
     except OSError as error:
         raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
     return summary
