@@ -107,6 +107,48 @@ def test_last_goes_on_and_says_what_has_changed(run, made, caplog):
     assert read_metadata(end)["step"] == 6
 
 
+def test_what_comes_back_with_the_checkpoint_is_told(run, caplog):
+    words = ["--ckpt_path", str(LAST), "--trainer.max_epochs=2", "--optimizer.lr=0.5"]
+    with caplog.at_level("INFO"):
+        assert fit(*words) == 0
+    changed = f"note: another setting than in the run of {LAST}: ~ optimizer.lr: 0.001 -> 0.5"
+    assert f"{changed} (without effect: that of the checkpoint comes back with its state)" in notes(caplog)
+    (end,) = run.glob("runs/tiny/version_1/checkpoints/last.ckpt")
+    assert read_checkpoint(end)["optimizer_states"][0]["param_groups"][0]["lr"] == 0.001
+
+
+def test_another_optimizer_cannot_go_on(run, capsys):
+    assert fit("--ckpt_path", str(LAST), "--trainer.max_epochs=2", "--optimizer=SGD") == 2
+    said = capsys.readouterr().err
+    assert f"optimizer: {LAST} holds the state of AdamW, which SGD cannot take up; leave" in said
+    assert "Traceback" not in said
+
+
+def test_nothing_left_to_train_is_told(run, caplog):
+    with caplog.at_level("INFO"):
+        assert fit("--ckpt_path", str(LAST)) == 0
+    assert "note: nothing was left to train: the checkpoint has 3 steps already" in "\n".join(notes(caplog))
+
+
+def test_a_checkpoint_that_lies_by_itself_brings_its_configuration(run, tmp_path, capsys):
+    alone = tmp_path / "alone" / "b.ckpt"
+    alone.parent.mkdir()
+    shutil.copy(BEST, alone)
+    assert main(["validate", "--ckpt_path", str(alone)]) == 0
+    assert fit("--ckpt_path", str(alone), "--trainer.max_epochs=2") == 0
+    capsys.readouterr()
+    (run / "mine.py").write_text("from tracknet.training.losses import WBCELoss\nclass Own(WBCELoss): ...\n")
+    assert main(["validate", "--ckpt_path", str(alone), "--model.loss=mine.Own"]) == 2
+    assert "no class 'mine.Own'" in capsys.readouterr().err
+
+
+def test_without_a_figure_to_judge_by_the_newest_one_is_told(run, capsys):
+    assert fit("--config", "run.yaml", "--trainer.callbacks=null") == 0
+    said = capsys.readouterr().out
+    assert "newest:     runs/tiny/version_1" in said
+    assert "best:" not in said
+
+
 def test_a_damaged_last_is_passed_over_for_the_one_before(run, caplog):
     flip(LAST)
     with caplog.at_level("INFO"):

@@ -374,7 +374,7 @@ class TestARun:
         said = (
             r"tracknet test: --ckpt_path: the checkpoint holds another network than the configuration names "
             r"\(network\.stem\.0\.0\.weight is \[4, (\d+), 3, 3\], expected \[6, \1, 3, 3\] and \d+ more\); "
-            r"without --config, the configuration of the checkpoint's own run is taken\n"
+            r"without --config, that of the checkpoint's own run is taken\n"
         )
         assert re.search(said, capsys.readouterr().err)
 
@@ -407,9 +407,34 @@ class TestFailures:
         assert not (tmp_path / "runs").exists()
 
     def test_no_such_folder_of_data(self, config, tmp_path, capsys):
-        assert main(["fit", "--config", config, "--data.root=nowhere"]) == 1
-        assert "tracknet fit: nowhere: there is no such folder" in capsys.readouterr().err
+        assert main(["fit", "--config", config, "--data.root=nowhere"]) == 2
+        assert "tracknet fit: data.root: there is no folder nowhere" in capsys.readouterr().err
         assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--optimizer.lr=-1"], "optimizer: AdamW does not take its values: Invalid learning rate: -1"),
+            (["--optimizer.betas=[0.9,1.5]"], "optimizer: AdamW does not take its values: Invalid beta"),
+            (
+                ["--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=1"],
+                "lr_scheduler: OneCycleLR does not take its values: You must define either total_steps",
+            ),
+            (["--trainer.accumulate_grad_batches=0"], "expected a number from 1, found 0"),
+            (["--trainer.check_val_every_n_epoch=0"], "expected a number from 1, found 0"),
+            (["--trainer.gradient_clip_val=-1"], "expected a number from 0, found -1"),
+            (["--trainer.val_check_interval=500"], "trainer.val_check_interval: "),
+        ],
+    )
+    def test_numbers_that_lightning_and_torch_find_out_late(self, config, words, said, tmp_path, capsys):
+        assert main(["fit", "--config", config, *words]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert "Traceback" not in told
+        if "val_check_interval" not in said:
+            assert main(["config", "check", config, *words]) == 2
+            assert said in capsys.readouterr().out
+            assert not (tmp_path / "runs").exists()
 
     def test_a_clip_that_is_not_there(self, config, tmp_path, capsys):
         assert main(["fit", "--config", config, "--data.val=[cc]"]) == 2

@@ -10,7 +10,7 @@ from tracknet.cli.main import main
 from tracknet.cli.train import TrackNetCLI
 from tracknet.cli.usage import SettingError, explain
 from tracknet.cli.words import config_of_run, refuse_linked
-from tracknet.configs import compose, library
+from tracknet.configs import Start, compose, library
 from tracknet.errors import UsageError
 
 CASES = sorted((Path(__file__).parent / "conf").glob("*.yaml"))
@@ -143,7 +143,22 @@ def test_what_a_class_takes_leaves_out_what_cannot_be_set(wrong):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["fit"], "nothing says which data and model to take; start from --config configs/base.yaml"),
+        (
+            ["fit"],
+            "nothing says which data and model to take; start from --config configs/base.yaml, or from "
+            "+experiment=compact_cpu --data.root FOLDER",
+        ),
+        (["test"], "test needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt"),
+        (["sweep"], "needs config and space (see tracknet sweep --help)"),
+        (
+            ["fit", "--config=base.yaml", "+model"],
+            "unexpected '+model'; expected +GROUP=NAME, such as +model=wasb",
+        ),
+        (
+            ["fit", "+experiment=compact_cpu", "--model.netwrok.frames=3"],
+            "model: HeatmapTracker has no option 'netwrok'; did you mean 'network'? (it takes network, loss, "
+            "target, decoder, metrics, input_size, mixup, eval_mode)",
+        ),
         (
             ["test", "--config=base.yaml"],
             "test needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt",
@@ -221,8 +236,8 @@ class TestWords:
     def test_the_run_of_a_checkpoint_gives_the_config(self, run_folder, joined):
         best = str(run_folder / "checkpoints" / "best.ckpt")
         words = [f"--ckpt_path={best}"] if joined else ["--ckpt_path", best]
-        assert config_of_run([*words, "--data.root=x"]) == run_folder / "config.yaml"
-        assert config_of_run([*words, "+data=tennis"]) == run_folder / "config.yaml"
+        assert config_of_run([*words, "--data.root=x"]) == Start(run_folder / "config.yaml")
+        assert config_of_run([*words, "+data=tennis"]) == Start(run_folder / "config.yaml")
 
     @pytest.mark.parametrize("named", [["--config", "a.yaml"], ["--config=a.yaml"], ["-c", "a.yaml"]])
     def test_but_not_where_one_is_named(self, run_folder, named):
@@ -236,6 +251,10 @@ class TestWords:
     @pytest.mark.parametrize("value", ["last", "hpc", "registry:tracker:version:2", "s3://bucket/best.ckpt"])
     def test_what_lightning_finds_is_left_to_it(self, value):
         assert config_of_run(["--ckpt_path", value]) is None
+
+    def test_a_configuration_is_no_checkpoint(self, run_folder):
+        with pytest.raises(UsageError, match=r"config.yaml is a configuration; expected a checkpoint"):
+            config_of_run(["--ckpt_path", str(run_folder / "config.yaml")])
 
     def test_a_missing_checkpoint(self, run_folder):
         bets = str(run_folder / "checkpoints" / "bets.ckpt")

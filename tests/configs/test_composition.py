@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tracknet.training.lightning_module
 import tracknet.training.loggers  # noqa: F401
-from tracknet.configs import compose, library
+from tracknet.configs import Start, compose, library
 from tracknet.configs.tree import Node, Origin, plant, read_tree, write_yaml
 from tracknet.errors import UsageError
 
@@ -471,9 +471,20 @@ class TestPrecedence:
 
     def test_the_configuration_of_a_run_stands_for_base(self, stack, write, here):
         write("run.yaml", "a: run\nb: run\n")
-        composed = compose(["--env=mine"], "test", here / "run.yaml")
+        composed = compose(["--env=mine"], "test", Start(here / "run.yaml"))
         assert (composed.values["a"], composed.values["b"]) == ("run", "env")
         assert composed.files == [here / "run.yaml", composed.files[1]]
+        assert not composed.trusted_only
+
+    def test_a_configuration_in_a_checkpoint_is_limited_to_trusted_packages(self, stack, here, monkeypatch):
+        start = Start(here / "best.ckpt", "a: run\nb: run\n")
+        composed = compose(["--env=mine"], "test", start)
+        assert (composed.values["a"], composed.values["b"]) == ("run", "env")
+        assert composed.files == [here / "best.ckpt", composed.files[1]]
+        assert str(composed.place("a")) == f"{here / 'best.ckpt'}:1"
+        assert composed.trusted_only
+        monkeypatch.setenv("TRACKNET_TRUST", "1")
+        assert not compose([], "test", start).trusted_only
 
     def test_an_environment_alone_names_no_base(self, monkeypatch):
         monkeypatch.setenv("TRACKNET_ENV", "cpu")

@@ -59,6 +59,8 @@ def import_file(file: Path, output: Path | None = None, background: Background =
     target = Path(name) if output is None else output / name if output.is_dir() else output
     if target.suffix != ".ckpt":
         raise UsageError(f"--output {target}: expected a name in .ckpt, or a folder that exists")
+    if file.suffix.lower() in (".yaml", ".yml"):
+        raise UsageError(f"{file}: is a configuration; expected a published checkpoint")
     config = target.with_suffix(".yaml")
     for path in (target, config):
         if path.exists():

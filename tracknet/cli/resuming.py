@@ -104,12 +104,17 @@ def folder_of_runs(words: Sequence[str], command: str) -> Path:
 def changes_since(checkpoint: Path, config: str) -> list[str]:
     """Say which settings are not those of the run that a checkpoint comes from.
 
+    Those of optimizer and schedule have no effect: they come back with the state in the checkpoint.
+
     Args:
         checkpoint: The checkpoint.
         config: Configuration of this run as YAML.
 
     Returns:
         A line for each setting; none where the checkpoint does not tell its configuration.
+
+    Raises:
+        UsageError: The optimizer or the schedule is of another class, which cannot take up that state.
     """
     found = read_metadata(checkpoint)
     told = found["config"] if found else None
@@ -125,7 +130,27 @@ def changes_since(checkpoint: Path, config: str) -> list[str]:
         )
     except yaml.YAMLError as error:
         return [f"its configuration is not plain YAML: {' '.join(str(error).split())}"]
-    return changes(before, after)
+    for part in ("optimizer", "lr_scheduler"):
+        old, new = (_class_name(settings, part) for settings in (before, after))
+        if old and new and old != new:
+            raise UsageError(
+                f"{part}: {checkpoint} holds the state of {old}, which {new} cannot take up; leave {part} as "
+                "it is, or begin a run from the weights alone, with the callback PretrainedWeights"
+            )
+    return [f"{line}{_WITHOUT_EFFECT}" if _comes_back(line) else line for line in changes(before, after)]
+
+
+_WITHOUT_EFFECT = " (without effect: that of the checkpoint comes back with its state)"
+
+
+def _class_name(settings: Mapping[str, Any], part: str) -> str | None:
+    chosen = settings.get(f"{part}.class_path", settings.get(part))
+    return None if chosen is None else str(chosen).rpartition(".")[2]
+
+
+def _comes_back(line: str) -> bool:
+    key = line.split(maxsplit=1)[1].partition(":")[0]
+    return key.startswith(("optimizer.", "lr_scheduler.")) and key != "lr_scheduler.total_steps"
 
 
 def _plain(tree: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
+from tracknet.training.checkpoint_format import read_metadata
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.logger_guard import guard, start
@@ -60,6 +61,9 @@ import tracknet.training.callbacks  # isort: skip  # noqa: F401
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and after SIGTERM, as shells have them."""
+
+
+_NEEDS_CHECKPOINT = "needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt"
 
 
 class StoppedError(TrackNetError):
@@ -182,6 +186,8 @@ class TrackNetCLI(LightningCLI):
                 # Other processes of the run, which Lightning starts, are not to look for themselves.
                 sys.argv[1:] = [*command, *rest]
             composed = compose(rest, named, config_of_run(rest))
+            if command and named != "fit" and composed.values.get("ckpt_path") is None:
+                raise UsageError(f"{named} {_NEEDS_CHECKPOINT}")
             refuse_linked(composed)
             for note in (*found.notes, *composed.notes):
                 rank_zero_info(f"note: {note}")
@@ -204,7 +210,7 @@ class TrackNetCLI(LightningCLI):
         command = self.config.get("subcommand")
         path = self.config[command].get("ckpt_path") if command else None
         if command not in (None, "fit") and path in (None, *FOUND_BY_LIGHTNING):
-            raise UsageError(f"{command} needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt")
+            raise UsageError(f"{command} {_NEEDS_CHECKPOINT}")
         if path is not None and Path(path).is_file():
             content = read_checkpoint(Path(path))
             if command == "fit" and isinstance(content, dict) and "optimizer_states" not in content:
@@ -320,8 +326,14 @@ class TrackNetCLI(LightningCLI):
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         if folder is None or not best or not self.trainer.is_global_zero:
             return
+        if (begun := self._steps_of_checkpoint()) is not None and begun >= self.trainer.global_step:
+            rank_zero_info(
+                f"note: nothing was left to train: the checkpoint has {begun} steps already; to train "
+                "longer, raise --trainer.max_epochs or --trainer.max_steps"
+            )
         score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
         monitor = str(getattr(self.trainer.checkpoint_callback, "monitor", None))
+        kind = "newest" if monitor == "None" else "best"
         figure, metric, track = monitor, "", f"--ckpt {best}"
         if isinstance(self.model, HeatmapTracker) and monitor == "val/f1":
             figure, metric = "F1", f"; {self.model.val_metrics.label}"
@@ -331,13 +343,18 @@ class TrackNetCLI(LightningCLI):
         told = "" if score is None else f"  ({figure} {float(score):.4f}{metric})"
         shown = [
             f"run:        {folder}",
-            f"best:       {best}{told}",
+            f"{kind + ':':<12}{best}{told}",
             *([f"curves:     tensorboard --logdir {folder}"] if self.trainer.loggers else []),
             f"test:       tracknet test --ckpt_path {best}",
             f"track:      tracknet track VIDEO {track}",
             f"repeat:     tracknet fit --config {Path(folder) / 'config.yaml'}",
         ]
         print("\n" + "\n".join(shown))
+
+    def _steps_of_checkpoint(self) -> int | None:
+        path = self.config["fit"].get("ckpt_path") if self.subcommand == "fit" else None
+        found = read_metadata(Path(path)) if path else None
+        return None if found is None else found["step"]
 
     def _newest_checkpoint(self) -> Path | None:
         if not hasattr(self, "trainer") or self.subcommand != "fit":
@@ -386,6 +403,10 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
+    except ValueError as error:
+        if "`val_check_interval`" not in str(error):
+            raise
+        raise UsageError(f"trainer.val_check_interval: {error}") from error
     except torch.OutOfMemoryError as error:
         raise TrackNetError("no memory left on the device; use a smaller --data.batch_size") from error
     except BrokenPipeError:
@@ -407,7 +428,7 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
         raise UsageError(
             "--ckpt_path: the checkpoint holds another network than the configuration names"
             f"{_mismatch(str(error))}; "
-            "without --config, the configuration of the checkpoint's own run is taken"
+            "without --config, that of the checkpoint's own run is taken"
         ) from error
     return 0
 

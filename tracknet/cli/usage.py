@@ -16,7 +16,7 @@ from typing_extensions import override
 from tracknet.cli.stubs import look_in_this_process
 from tracknet.cli.words import LINKS, follows_model
 from tracknet.configs import COMMAND_LINE, Composed
-from tracknet.configs.check import Fault, find_faults, told
+from tracknet.configs.check import START, Fault, find_faults, told
 from tracknet.configs.options import Options, options_of
 from tracknet.errors import UsageError, nearest
 from tracknet.trust import refusal_of
@@ -129,6 +129,8 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
     if stranger := _STRANGER.search(message):
         dashes, word = stranger.groups()
         if "nrecognized" in message and not dashes:
+            if word.startswith("+"):
+                return "", f"unexpected {word!r}; expected +GROUP=NAME, such as +model=wasb"
             return "", f"unexpected {word!r}; options begin with --"
         known = [name for name in options if not name.endswith(".help")]
         group, dot, rest = word.partition(".")
@@ -189,8 +191,15 @@ def located(error: SettingError, options: Options, composed: Composed) -> UsageE
     Returns:
         The error to raise: what a walk over all keys finds, or else the one given.
     """
-    faults = find_faults(options, composed.values)
+    faults = find_faults(options, composed.values, _start(composed.words))
     return refusal(faults, composed) if faults else _placed(error, composed)
+
+
+def _start(words: list[str]) -> str:
+    """Say what to start from where model and data are not chosen."""
+    if any(word.partition("=")[0] == "--ckpt_path" for word in words):
+        return "the checkpoint tells no configuration: name it with --config"
+    return f"{START}, or from +experiment=compact_cpu --data.root FOLDER"
 
 
 def refusal(faults: list[Fault], composed: Composed) -> UsageError:
@@ -270,7 +279,9 @@ def _missing(names: str, owners: list[str]) -> str:
     if owners:
         return f"{_short(owners[-1])} needs {names}"
     words = [_short(name) for name in names.split(", ")]
-    return f"nothing says which {' and '.join(words)} to take; start from --config configs/base.yaml"
+    if not {"model", "data"} & set(words):
+        return f"needs {' and '.join(words)}"
+    return f"nothing says which {' and '.join(words)} to take; {START}"
 
 
 def _expectations(reasons: str) -> tuple[list[str], list[str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tracknet.configs import COMMAND_LINE, CONFIG_FLAGS, Composed
+from tracknet.configs import COMMAND_LINE, CONFIG_FLAGS, Composed, Start
 from tracknet.errors import UsageError, nearest
+from tracknet.training.checkpoint_format import read_metadata
 
 LINKS = {
     "frames": "frames",
@@ -27,18 +28,18 @@ _SET_AT = {
 }
 
 
-def config_of_run(words: Sequence[str]) -> Path | None:
+def config_of_run(words: Sequence[str]) -> Start | None:
     """Find the configuration of the run that a checkpoint comes from, where no configuration is named.
 
     Args:
         words: Words of the command line.
 
     Returns:
-        ``RUN/config.yaml`` for ``--ckpt_path RUN/checkpoints/best.ckpt``; nothing where there is none, or
-        where ``--config`` names one.
+        ``RUN/config.yaml`` for ``--ckpt_path RUN/checkpoints/best.ckpt``; where there is none, what the
+        checkpoint itself holds; nothing where that is nothing, or where ``--config`` names a file.
 
     Raises:
-        UsageError: There is no such checkpoint.
+        UsageError: There is no such checkpoint, or it is a configuration.
     """
     for place, word in enumerate(words):
         flag, _, value = word.partition("=")
@@ -51,10 +52,19 @@ def config_of_run(words: Sequence[str]) -> Path | None:
         if not path.is_file():
             near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
             raise UsageError(f"--ckpt_path: no file {name!r}{nearest(name, near)}")
+        if path.suffix.lower() in (".yaml", ".yml"):
+            raise UsageError(
+                f"--ckpt_path: {name} is a configuration; expected a checkpoint, such as "
+                "RUN/checkpoints/best.ckpt, which finds its configuration by itself"
+            )
+        if any(word.partition("=")[0] in CONFIG_FLAGS for word in words):
+            continue
         config = path.parent.parent / "config.yaml"
-        named = any(word.partition("=")[0] in CONFIG_FLAGS for word in words)
-        if not named and config.is_file():
-            return config
+        if config.is_file():
+            return Start(config)
+        found = read_metadata(path)
+        if found is not None and found["config"] is not None:
+            return Start(path, found["config"])
     return None
 
 

@@ -1,7 +1,7 @@
 """Where YAML comes from: packaged configs, search and composition."""
 
 from tracknet.configs.composition import COMMAND_LINE, Composed, Origin, compose
-from tracknet.configs.layers import CONFIG_FLAGS
+from tracknet.configs.layers import CONFIG_FLAGS, Start
 from tracknet.configs.library import find_config, find_piece, library, packaged_configs
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "CONFIG_FLAGS",
     "Composed",
     "Origin",
+    "Start",
     "compose",
     "find_config",
     "find_piece",

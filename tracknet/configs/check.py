@@ -65,17 +65,22 @@ def shown(path: KeyPath) -> str:
     return ".".join(str(one) for one in path if one != "init_args" and not isinstance(one, int))
 
 
-def find_faults(options: Options, values: Mapping[str, Any]) -> list[Fault]:
+START = "start from --config configs/base.yaml"
+"""What to do where neither model nor data are chosen."""
+
+
+def find_faults(options: Options, values: Mapping[str, Any], start: str = START) -> list[Fault]:
     """Judge every key and value by the types of the signatures.
 
     Args:
         options: What the command takes.
         values: The merged configuration, as YAML gives it.
+        start: What to do where a choice is missing.
 
     Returns:
         All faults, in the order of the configuration; what is missing comes last.
     """
-    return list(_Judge(options, values).faults())
+    return list(_Judge(options, values, start).faults())
 
 
 def told(fault: Fault, origins: Mapping[str, Sequence[Origin]]) -> str:
@@ -89,6 +94,10 @@ def told(fault: Fault, origins: Mapping[str, Sequence[Origin]]) -> str:
         ``FILE:LINE:COLUMN: KEY: MESSAGE``; the name of the environment variable instead of the file; nothing
         before the key where the command line set it or nothing did.
     """
+    whole = ".".join(map(str, fault.path))
+    below = [places[-1] for key, places in origins.items() if places and key.startswith(f"{whole}.")]
+    if not origins.get(whole) and below and all(one.source == COMMAND_LINE for one in below):
+        return str(fault)  # a group of keys that only the command line has
     for length in range(len(fault.path), 0, -1):
         places = origins.get(".".join(map(str, fault.path[:length])))
         if places:
@@ -101,9 +110,10 @@ def told(fault: Fault, origins: Mapping[str, Sequence[Origin]]) -> str:
 
 
 class _Judge:
-    def __init__(self, options: Options, values: Mapping[str, Any]) -> None:
+    def __init__(self, options: Options, values: Mapping[str, Any], start: str) -> None:
         self.options = options
         self.values = values
+        self.start = start
 
     def faults(self) -> Iterator[Fault]:
         groups = self.options.groups
@@ -117,8 +127,7 @@ class _Judge:
         missing = [key for key in self.options.required if self.values.get(key) is None]
         if missing:
             wanted = " and ".join(missing)
-            mend = "start from --config configs/base.yaml"
-            yield Fault((), f"nothing says which {wanted} to take; {mend}")
+            yield Fault((), f"nothing says which {wanted} to take; {self.start}")
 
     def stranger(self, key: str, value: object) -> Iterator[Fault]:
         known = {*(name.partition(".")[0] for name in self.options.keys)}

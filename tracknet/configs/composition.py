@@ -10,7 +10,7 @@ from typing import Any
 
 from tracknet.configs.flags import joined, overlay
 from tracknet.configs.interpolation import resolve
-from tracknet.configs.layers import read_layers
+from tracknet.configs.layers import Start, read_layers
 from tracknet.configs.merging import merge
 from tracknet.configs.tree import Node, Origin, write_yaml
 from tracknet.errors import UsageError
@@ -64,7 +64,7 @@ class Composed:
         return next((places[-1] for one, places in self.origins.items() if _short(one) == wanted), None)
 
 
-def compose(words: Sequence[str], command: str, start: Path | None = None) -> Composed:
+def compose(words: Sequence[str], command: str, start: Start | None = None) -> Composed:
     """Merge the files that words name with environment variables and the command line.
 
     Precedence, the weakest first: defaults of the classes, base, environment, experiment, other pieces and

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tracknet.configs.library import find_config, find_piece, is_file, library
-from tracknet.configs.tree import Node, read_tree
+from tracknet.configs.tree import Node, read_tree, tree_of
 from tracknet.errors import UsageError
+from tracknet.trust import trusts_all
 
 CONFIG_FLAGS = ("--config", "-c")
 ENV_FLAG = "--env"
@@ -42,7 +43,21 @@ class Layers:
     trusted_only: bool = False
 
 
-def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
+@dataclass(frozen=True)
+class Start:
+    """A configuration to start from: that of a checkpoint's run.
+
+    Args:
+        path: The file.
+        text: YAML that is in it, where it is no YAML itself but a checkpoint. Its classes are limited to
+            trusted packages, like all that a checkpoint names.
+    """
+
+    path: Path
+    text: str | None = None
+
+
+def read_layers(words: Sequence[str], start: Start | None = None) -> Layers:
     """Find the files that words name, and the files that those extend.
 
     The order is: base, environment, experiment, then pieces and ``--config`` files as they are written.
@@ -50,7 +65,7 @@ def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
 
     Args:
         words: Words of a command line.
-        start: A configuration to start from instead of ``base.yaml``: that of a checkpoint's run.
+        start: A configuration to start from instead of ``base.yaml``.
 
     Returns:
         Files in order, the other words, and whether classes are limited: the flag ``--trusted-only`` says so,
@@ -93,7 +108,11 @@ def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
     if env is None and variable:
         env = find_piece("env", variable, f"{ENV_VARIABLE}={variable}")
     chain = _Chain()
-    for path in [*([start] if start else []), *experiments, *others]:
+    if start is not None and start.text is not None:
+        chain.files.append((start.path, tree_of(start.text, start.path)))
+    elif start is not None:
+        chain.add(start.path)
+    for path in [*experiments, *others]:
         chain.add(path)
     if implied and start is None and not any(path.name == "base.yaml" for path, _ in chain.files):
         base = _Chain()
@@ -104,9 +123,12 @@ def read_layers(words: Sequence[str], start: Path | None = None) -> Layers:
         chain = _Chain()
         chain.add(env)
         first = found.files[0][0] if found.files else None
-        place = 1 if first is not None and (first == start or first.name == "base.yaml") else 0
+        place = (
+            1 if first is not None and ((start and first == start.path) or first.name == "base.yaml") else 0
+        )
         found.files[place:place] = chain.files
     shared = [_is_shared(path, tree) for path, tree in found.files]
+    shared.append(start is not None and start.text is not None and not trusts_all())
     found.trusted_only = any(shared) if limits is None else limits
     return found
 

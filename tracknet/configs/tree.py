@@ -100,7 +100,12 @@ def read_tree(path: Path) -> Node:
         UsageError: A value cannot be made of what is written.
     """
     with yaml_faults(path):
-        text = path.read_text(encoding="utf-8")
+        return tree_of(path.read_text(encoding="utf-8"), path)
+
+
+def tree_of(text: str, path: Path) -> Node:
+    """Read YAML that comes from a file; raises as `read_tree`."""
+    with yaml_faults(path):
         values = get_loader("yaml")(text)
         if not isinstance(values, dict):
             # jsonargparse takes `trainer:` alone for text.

@@ -199,6 +199,8 @@ class RallyDataModule(LightningDataModule):
 
     def _report(self) -> DatasetReport:
         if self._checked is None:
+            if not Path(self.root).expanduser().is_dir():
+                raise UsageError(f"data.root: there is no folder {self.root}; expected that of a data set")
             self._checked = check_dataset(Path(self.root), self.layout())
         return self._checked
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from jsonargparse import Namespace
@@ -37,6 +39,42 @@ def computes_bf16() -> bool:
     """Say whether this CPU has units for bf16 matrices (AMX): there it halves the time of convolutions."""
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return supported is not None and bool(supported())
+
+
+def check_optimizer(key: str, config: Namespace) -> Faults:
+    """Optimizers and schedules that refuse their own values, found out with a parameter of one number."""
+    optimizer: Any = None
+    for place in ("optimizer", "lr_scheduler"):
+        chosen = config.get(place)
+        module, _, name = str(getattr(chosen, "class_path", "")).rpartition(".")
+        cls = getattr(import_module(module), name, None) if module else None
+        if cls is None:
+            return
+        values = chosen.get("init_args")
+        values = values.as_dict() if isinstance(values, Namespace) else {}
+        first = [torch.nn.Parameter(torch.zeros(1))] if optimizer is None else optimizer
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                optimizer = cls(first, **values)
+        except (ValueError, ZeroDivisionError) as error:
+            yield place, f"{cls.__name__} does not take its values: {error}"
+            return
+        except Exception:  # what cannot be built of one number alone is left to the training
+            return
+
+
+def check_trainer(key: str, config: Namespace) -> Faults:
+    """Numbers of the trainer that it does not look at itself."""
+    for name, least in (
+        ("accumulate_grad_batches", 1),
+        ("check_val_every_n_epoch", 1),
+        ("log_every_n_steps", 0),
+        ("gradient_clip_val", 0),
+    ):
+        value = config.get(f"trainer.{name}")
+        if isinstance(value, (int, float)) and value < least:
+            yield f"trainer.{name}", f"expected a number from {least}, found {value}"
 
 
 def check_devices(key: str, config: Namespace) -> Faults:
@@ -144,5 +182,12 @@ def _mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-CHECKS = (check_precision, check_devices, check_loggers, check_plugins)
+CHECKS = (
+    check_precision,
+    check_optimizer,
+    check_trainer,
+    check_devices,
+    check_loggers,
+    check_plugins,
+)
 """All of them."""
