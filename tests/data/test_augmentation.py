@@ -186,7 +186,7 @@ def test_colour_changes_each_channel_by_itself():
 
 def test_the_formula_by_hand(monkeypatch):
     # Shares of the draws: no flip, b = 1.1, c = 0.9, gains 1.05, 1, 0.95.
-    draws = torch.tensor([[0.9, 0.75, 0.25, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    draws = torch.tensor([[0.9, 0.75, 0.25, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]])
     monkeypatch.setattr(torch, "rand", lambda *size: draws)
     out = Augmentation(0.5, brightness=0.2, contrast=0.2, colour=0.1)(grey_levels(1))["frames"].flatten(3)[
         0, 0
@@ -230,7 +230,7 @@ def test_the_label_follows_the_ball_through_a_zoom(flip, seed, low, high, x, y):
 
 def test_a_zoom_that_is_known_by_hand(monkeypatch):
     def drawn(zoom_at: float, left: float, top: float, scale):
-        shares = torch.tensor([[0.9, 0.5, 0.5, 0.5, 0.5, 0.5, zoom_at, left, top, 0.0, 0.0]])
+        shares = torch.tensor([[0.9, 0.5, 0.5, 0.5, 0.5, 0.5, zoom_at, left, top]])
         monkeypatch.setattr(torch, "rand", lambda *size: shares)
         points = torch.tensor([[[20.0, 20.0], [40.0, 30.0]]])
         batch = {"frames": blobs(points), "xy": points, "visible": torch.ones(1, 2, dtype=torch.bool)}

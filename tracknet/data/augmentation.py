@@ -9,7 +9,6 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
-from tracknet.data.ball_transfer import HIDDEN, with_balls_of
 from tracknet.errors import UsageError
 
 _MID_GREY = 127.5
@@ -20,7 +19,6 @@ class _Change:
     """What happens to one window: to all its frames and its background alike.
 
     Attributes:
-        balls: Number of the window whose balls it shows; its own, another's or `HIDDEN`.
         flip: Whether left and right change places.
         gain: Factor of each of the channels R, G, B.
         offset: What is added to each channel after that, in grey levels.
@@ -29,7 +27,6 @@ class _Change:
             magnification cuts off (or adds).
     """
 
-    balls: int
     flip: bool
     gain: tuple[float, float, float]
     offset: tuple[float, float, float]
@@ -54,14 +51,9 @@ class Augmentation(nn.Module):
         scale: Smallest and largest magnification, drawn evenly on a log scale; the place is drawn too, so
             that a range around 1 also shifts the picture. Beyond the old picture its border is repeated.
             ``[1, 1]`` leaves the pixels where they are and costs nothing.
-        erase: Share of the windows whose balls are painted over with the background: a racket is still
-            swung, and there is no ball. For still cameras, and networks that get the background.
-        paste: Share of the windows whose balls are painted over and replaced by those of another window of
-            the batch: other flights before other backgrounds (copy-paste, Ghiasi et al., 2021).
-        reach: Radius in input pixels around a label of what is erased or pasted, blur included.
 
     Raises:
-        UsageError: The smallest magnification is above the largest, or shares add up to more than 1.
+        UsageError: The smallest magnification is above the largest.
     """
 
     def __init__(
@@ -71,16 +63,8 @@ class Augmentation(nn.Module):
         contrast: ClosedUnitInterval = 0.2,
         colour: ClosedUnitInterval = 0.05,
         scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0),
-        erase: ClosedUnitInterval = 0.0,
-        paste: ClosedUnitInterval = 0.0,
-        reach: PositiveFloat = 9.0,
     ) -> None:
         super().__init__()
-        if erase + paste > 1:
-            raise UsageError(
-                f"Augmentation: erase {erase} and paste {paste} add up to {erase + paste:g}; expected at "
-                "most 1, as a window has its balls erased or replaced"
-            )
         if scale[0] > scale[1]:
             raise UsageError(
                 f"Augmentation: scale is {list(scale)}; expected the smaller magnification first"
@@ -90,9 +74,6 @@ class Augmentation(nn.Module):
         self.contrast: float = contrast
         self.colour: float = colour
         self.scale: tuple[float, float] = (float(scale[0]), float(scale[1]))
-        self.erase: float = erase
-        self.paste: float = paste
-        self.reach: float = reach
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Change a batch of windows.
@@ -105,19 +86,9 @@ class Augmentation(nn.Module):
         Returns:
             A new batch; the tensors of the old one are left as they are, and those that do not change are
             shared.
-
-        Raises:
-            UsageError: Balls are to be erased or pasted, and the batch has no background.
         """
-        changes = self._draw(len(batch["frames"]))
-        if self.erase or self.paste:
-            if "background" not in batch:
-                raise UsageError(
-                    "Augmentation: erase and paste need the background behind the ball, and this network "
-                    "gets none; set model.init_args.network.init_args.background, or both to 0"
-                )
-            batch = with_balls_of(batch, [change.balls for change in changes], self.reach)
         frames = batch["frames"]
+        changes = self._draw(len(frames))
         changed = dict(batch)
         changed["frames"] = self._pictures(frames, changes)
         if "background" in batch:
@@ -129,13 +100,7 @@ class Augmentation(nn.Module):
     def _draw(self, windows: int) -> list[_Change]:
         # Always as many draws, and on the processor: settings and devices do not shift those that follow.
         changes = []
-        draws = torch.rand(windows, 11).tolist()
-        for n, (flip, light, haze, red, green, blue, zoom, left, top, fate, donor) in enumerate(draws):
-            balls = n
-            if fate < self.erase:
-                balls = HIDDEN
-            elif fate < self.erase + self.paste:
-                balls = int(donor * windows)
+        for flip, light, haze, red, green, blue, zoom, left, top in torch.rand(windows, 9).tolist():
             contrast = 1 + self.contrast * (2 * haze - 1)
             brightness = 1 + self.brightness * (2 * light - 1)
             r, g, b = (brightness * (1 + self.colour * (2 * share - 1)) for share in (red, green, blue))
@@ -143,7 +108,6 @@ class Augmentation(nn.Module):
             low, high = self.scale
             changes.append(
                 _Change(
-                    balls=balls,
                     flip=flip < self.flip,
                     gain=(contrast * r, contrast * g, contrast * b),
                     offset=(lift * r, lift * g, lift * b),
