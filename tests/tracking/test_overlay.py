@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -189,3 +191,13 @@ def test_the_ring_of_a_filled_frame_is_dashed():
         tuple(frame[round(120 + 11 * np.sin(a)), round(160 + 11 * np.cos(a))]) == COLOUR for a in angles
     ]
     assert around == [True, False] * 8
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", SIZE, fps=25, pixel=Fraction(64, 45)) as video:
+        video.write(np.full((*SIZE, 3), GREY, np.uint8))
+    source = open_source(tmp_path / "a.mp4")
+    assert source.info.pixel == Fraction(64, 45)
+    render_overlay(source, moving(1), tmp_path / "o.mp4", progress=False)
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)

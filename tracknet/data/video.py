@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,14 @@ class VideoInfo:
         fps: Frames per second; 30 where the source does not tell.
         frames: Number of frames: exact for an image folder, the container's claim for a video (often, not
             always, right), None where it makes none.
+        pixel: Width of a pixel as players show it, divided by its height; 1 for square ones.
     """
 
     width: int
     height: int
     fps: float
     frames: int | None
+    pixel: Fraction = Fraction(1)
 
 
 class FrameSource(ABC):
@@ -142,7 +145,8 @@ class VideoFile(FrameSource):
                 raise TrackNetError(f"{path}: the size of its frames cannot be found; re-encode the video")
             rate = float(stream.average_rate or 0)
             fps = rate if 0 < rate <= 1000 else FALLBACK_FPS
-            self.info = VideoInfo(context.width, context.height, fps, stream.frames or None)
+            pixel = Fraction(stream.sample_aspect_ratio or 1)
+            self.info = VideoInfo(context.width, context.height, fps, stream.frames or None, pixel)
             self._seconds = float(container.duration or 0) / av.time_base
         self._noted: set[str] = set()
 

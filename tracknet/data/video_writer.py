@@ -34,6 +34,7 @@ class VideoWriter:
         fps: Frames per second.
         quality: Constant rate factor of x264, 0 (lossless, largest) to 51 (worst).
         comment: What the file says of itself; see `comment_of`.
+        pixel: Width of a pixel as players are to show it, divided by its height.
 
     Example:
         >>> with VideoWriter(folder / "clip.mp4", (64, 96), fps=30) as video:
@@ -41,7 +42,13 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path | str, size: tuple[int, int], fps: float, quality: int = 23, comment: str = ""
+        self,
+        path: Path | str,
+        size: tuple[int, int],
+        fps: float,
+        quality: int = 23,
+        comment: str = "",
+        pixel: Fraction = Fraction(1),
     ) -> None:
         self.path = Path(path)
         self._size = size
@@ -49,6 +56,7 @@ class VideoWriter:
         self._rate = Fraction(float(fps)).limit_denominator(1001)
         self._quality = quality
         self._comment = comment
+        self._pixel = pixel
         self._part = hidden_part(self.path)
         self._written = 0
 
@@ -66,6 +74,7 @@ class VideoWriter:
         stream.options = {"crf": str(self._quality), "preset": "veryfast"}
         # Without these marks each player guesses the colours in its own way.
         context = stream.codec_context
+        context.sample_aspect_ratio = self._pixel
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
         self._stream = stream

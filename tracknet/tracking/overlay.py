@@ -43,7 +43,7 @@ def render_overlay(
     Args:
         source: The video.
         rows: Its trajectory, one row a frame.
-        path: The video to write: H.264, size and mean speed of the source.
+        path: The video to write: H.264, size, shape of the pixels and mean speed of the source.
         trail: Frames before the current one whose positions are drawn; 0 for the ring alone.
         progress: Show frames per second and the time left.
 
@@ -56,7 +56,7 @@ def render_overlay(
     past: deque[Point | None] = deque(maxlen=trail + 1)
     with (
         track_progress(source.info.frames, "frames", "overlay", shown=progress) as bar,
-        VideoWriter(path, size, source.info.fps, comment=COMMENT) as video,
+        VideoWriter(path, size, source.info.fps, comment=COMMENT, pixel=source.info.pixel) as video,
     ):
         for number, (frame, row) in enumerate(zip_longest(source.frames(), rows)):
             if frame is None or row is None:
