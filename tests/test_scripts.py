@@ -228,7 +228,8 @@ def test_dry_run_prints_and_makes_nothing(project, capsys):
     assert set(merged["runtime"]) == {
         *("seed", "project_root", "output_root", "log_dir", "ckpt_dir", "timestamp", "run_id"),
     }
-    (line,) = err.splitlines()
+    line, *notes = err.splitlines()
+    assert all(one.startswith("note: ") for one in notes)
     assert line.startswith("deprecated: tracknet.scripts.train; the new form is: tracknet config migrate ")
     assert line.endswith("--out new.yaml && tracknet fit --config new.yaml")
     assert set(project.rglob("*")) == before

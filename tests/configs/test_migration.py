@@ -216,6 +216,15 @@ def test_what_legacy_values_become(here):
     assert values["seed_everything"] == 7
 
 
+def test_a_frozen_backbone_with_adapters_trains_these(here):
+    old = nested(LEGACY)
+    old["model"] |= {"backbone": {"freeze": True}, "lora": {"enabled": True, "r": 4}}
+    migration = migrate([write(here / "old.yaml", old)])
+    callbacks = yaml.safe_load(migration.yaml())["trainer"]["callbacks"]
+    assert "BackboneFreeze" not in [one["class_path"] for one in callbacks]
+    assert lines_of(migration)["model.backbone.freeze"].kind == "kept"
+
+
 def test_comments_stand_beside_what_changed(here):
     text = migrate([write(here / "old.yaml", nested(LEGACY))]).yaml()
     assert "    input_size: [352, 640] # [height, width], was [width, height]; 640x360 cut" in text
@@ -234,7 +243,9 @@ def test_comments_stand_beside_what_changed(here):
         ("model.model_name=convnext_hrnet_heatmap", "model.init_args.network.class_path", "ConvNeXtHRNet"),
         ("data.preprocess.resize=null", "model.init_args.input_size", [288, 512]),
         ("training.optimizer.momentum=0.9", "optimizer.class_path", "AdamW"),
-        ("training.early_stopping.patience=2", "trainer.callbacks.3.init_args.monitor", "val/loss"),
+        ("training.early_stopping.patience=2", "trainer.callbacks.4.init_args.monitor", "val/loss"),
+        ("model.heatmap.size=[64,36]", "model.init_args.metrics.init_args.pixels", [36, 64]),
+        ("training.ckpt_dir=c", "trainer.callbacks.1.init_args.dirpath", "c"),
         ("data.preprocess.flip_prob=null", "data.init_args.augmentation.init_args.flip", 0.0),
         ("training.output_dir=there", "trainer.logger.init_args.save_dir", "there/logs"),
     ],

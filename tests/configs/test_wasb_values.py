@@ -13,6 +13,7 @@ BINARY = {"dataloader.heatmap.name": "binary_fixed_size"}
 def test_the_plain_cross_entropy_is_a_focal_loss_without_focus():
     assert values.loss("bce", {}).value == {"class_path": "FocalLoss", "init_args": {"gamma": 0.0}}
     assert "gamma" not in str(values.loss("wbce", {}).value)
+    assert values.loss("combo", {}).value["class_path"] == "ComboLoss"
 
 
 def test_targets_and_their_floor():

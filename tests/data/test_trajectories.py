@@ -127,8 +127,12 @@ def test_scattered_masks_hide_their_share(labels):
     torch.manual_seed(0)
     data = module(labels, window=20, scattered=1.0, mask_share=0.3)
     data.setup("fit")
-    masked = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
-    assert masked["mask"].sum(dim=1).tolist() == [6] * 8
+    batch = next(iter(data.train_dataloader()))
+    masks = torch.stack([data.on_after_batch_transfer(batch, 0)["mask"] for _ in range(100)]).float()
+    # Each step for itself, as TrackNetV3 draws them: 16,000 draws, and 800 of each step.
+    assert masks.mean().item() == pytest.approx(0.3, abs=0.02)
+    assert ((masks.mean(dim=(0, 1)) - 0.3).abs() < 0.08).all()
+    assert masks.sum(dim=2).std() > 1
 
 
 def test_evaluation_batches_stay_as_they_are(labels):

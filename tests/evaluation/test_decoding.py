@@ -181,6 +181,17 @@ def test_area_and_score_choose_differently():
     assert by_score.confidence.item() == pytest.approx(0.9)
 
 
+def test_a_streak_has_the_largest_box_and_not_the_most_cells():
+    heatmap = torch.zeros(1, 16, 24)
+    heatmap[0, 2:5, 2:5] = 0.9  # nine cells, in a box of nine
+    for n in range(6):
+        heatmap[0, 8 + n, 12 + n] = 0.8  # six cells, in a box of 36
+    centre = {"threshold": 0.5, "centre": "box"}
+    assert ComponentDecoder(select="area", **centre)(heatmap, (16, 24)).xy.tolist() == [[3.0, 3.0]]
+    assert ComponentDecoder(select="box", **centre)(heatmap, (16, 24)).xy.tolist() == [[14.5, 10.5]]
+    assert ComponentDecoder(select="score", **centre)(heatmap, (16, 24)).xy.tolist() == [[3.0, 3.0]]
+
+
 def test_ties_of_the_area_go_to_the_higher_score():
     heatmap = torch.zeros(1, 12, 20)
     heatmap[0, 2, 2:4] = 0.6

@@ -38,6 +38,11 @@ def test_by_hand_and_beside_the_other_figures():
     assert [found[f"pck@{radius}"].item() for radius in ("3", "0.4", "12.5")] == [0.5, 0.0, 1.0]
     plain = updated(BallMetrics()).compute()
     assert {name: found[name] for name in plain} == plain
+    # In pixels of a picture half as wide and a quarter as high.
+    half = updated(BallDistances(pixels=(72, 256))).compute()
+    lengths = [1.5, 3.25**0.5, 0.0325**0.5, 20.3125**0.5]
+    assert half["l2"].item() == pytest.approx(sum(lengths) / 4, abs=1e-6)
+    assert half["pck@3"].item() == 0.75
     # Pixels are those of the input, whatever the space of the other figures.
     other = updated(BallDistances("wasb"), input_size=(144, 256)).compute()
     assert other["l2"] == found["l2"]

@@ -140,6 +140,16 @@ class TestPretrainedBackbone:
         with pytest.raises(UsageError, match=r"depths \[2, 1, 1, 1\]; .* depths \[1, 1, 1, 1\]"):
             fetched(ConvNeXtFPN(1, **SMALL), tmp_path)
 
+    def test_another_kind_of_the_same_size_is_refused(self, hub, tmp_path):
+        sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        gated = hub.DINOv3ViTConfig(**sizes, intermediate_size=128, patch_size=16, use_gated_mlp=True)
+        hub.DINOv3ViTModel(gated).save_pretrained(tmp_path)
+        network = ViTUpsample(frames=1, embedding=32, layers=1, heads=2, widths=(8, 8, 8, 8))
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        with pytest.raises(UsageError, match=r"of another kind of dinov3_vit: .* has no .*gate_proj"):
+            fetched(network, tmp_path)
+        assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
     def test_missing_weights_are_named(self, tmp_path):
         with pytest.raises(TrackNetError, match="nowhere"):
             fetched(ConvNeXtFPN(1, **SMALL), tmp_path / "nowhere")

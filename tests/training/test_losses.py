@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tracknet.training.losses import (
+    ComboLoss,
     FocalLoss,
     HeatmapLoss,
     MaskedFocalLoss,
@@ -59,6 +60,21 @@ def test_every_loss_follows_its_plain_formula(loss, plain):
     torch.testing.assert_close(loss(logits, maps(*targets)).item(), sum(expected) / 6)
 
 
+def test_combo_is_cross_entropy_and_dice_of_each_frame():
+    p, y = [0.5, 0.01, 0.9, 0.3], [1.0, 0.0, 0.25, 0.0]
+    logits = maps(*[math.log(one / (1 - one)) for one in p])
+    entropy = [-(b * math.log(a) + (1 - b) * math.log(1 - a)) for a, b in zip(p, y, strict=True)]
+    overlap = sum(a * b for a, b in zip(p, y, strict=True))
+    dice = (2 * overlap + 1e-4) / (sum(p) + sum(y) + 1e-4)
+    expected = 0.9 * sum(entropy) / 4 + 0.1 * (1 - dice)
+    assert ComboLoss()(logits, maps(*y)).item() == pytest.approx(expected, rel=1e-12)
+    # A frame that does not count changes nothing.
+    two = torch.cat([logits, -logits], dim=1)
+    weight = torch.tensor([[1.0, 0.0]])
+    found = ComboLoss()(two, torch.cat([maps(*y), maps(*y)], dim=1), weight).item()
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 def test_wbce_by_hand():
     # p = 1/2: (1/4) log 2 whatever the target; p = 1/4, y = 0: (1/16) log(4/3); p = 1/4, y = 1: (9/16) log 4.
     logits = maps(0.0, -math.log(3), -math.log(3))
@@ -74,7 +90,7 @@ def test_wbce_is_the_focal_loss_with_gamma_two():
     torch.testing.assert_close(WBCELoss()(logits, target), FocalLoss(2.0)(logits, target))
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("make", [*ALL, ComboLoss])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extreme_logits_keep_loss_and_gradient_finite(make, dtype):
     loss = make()

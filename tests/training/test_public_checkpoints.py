@@ -164,7 +164,7 @@ def test_any_weights_without_settings_give_the_published_outputs(frames, seed):
 def test_settings_are_those_of_the_publication():
     tracker = build_tracker(recognise(published()))
     assert isinstance(tracker.decoder, ComponentDecoder)
-    assert (tracker.decoder.threshold, tracker.decoder.select, tracker.decoder.centre) == (0.5, "area", "box")
+    assert (tracker.decoder.threshold, tracker.decoder.select, tracker.decoder.centre) == (0.5, "box", "box")
     assert tracker.target.radius == 2.5
     assert tracker.val_metrics.preset == "tracknetv2"
     assert tracker.mixup == 0.5

@@ -186,8 +186,6 @@ class TrackNetCLI(LightningCLI):
                 # Other processes of the run, which Lightning starts, are not to look for themselves.
                 sys.argv[1:] = [*command, *rest]
             composed = compose(rest, named, config_of_run(rest))
-            if command and named != "fit" and composed.values.get("ckpt_path") is None:
-                raise UsageError(f"{named} {_NEEDS_CHECKPOINT}")
             refuse_linked(composed)
             for note in (*found.notes, *composed.notes):
                 rank_zero_info(f"note: {note}")
@@ -195,6 +193,8 @@ class TrackNetCLI(LightningCLI):
                 try:
                     self.config = parser.parse_args([*command, *composed.parser_words()])
                 except SettingError as error:
+                    if named != "fit" and not composed.values:
+                        raise UsageError(f"{named} {_NEEDS_CHECKPOINT}") from error
                     options = command_options(parser, command[0] if command else None)
                     raise located(error, options, composed) from error
             parsed = self.config[named] if command else self.config

@@ -274,7 +274,7 @@ class TrajectoryDataModule(LightningDataModule):
         gap = torch.randint(self.gaps[0], self.gaps[-1] + 1, (windows, 1), device=device)
         start = 1 + (torch.rand(windows, 1, device=device) * (length - 1 - gap)).long()
         in_gap = (at >= start) & (at < start + gap)
-        hidden = torch.rand(windows, length, device=device).argsort(dim=1) < int(self.mask_share * length)
+        hidden = torch.rand(windows, length, device=device) < self.mask_share
         return torch.where(torch.rand(windows, 1, device=device) < self.scattered, hidden, in_gap)
 
     def _gap_windows(self, part: Part) -> Windows:

@@ -190,8 +190,9 @@ class ComponentDecoder(HeatmapDecoder):
     Args:
         threshold: Probability from which a cell belongs to a candidate, and confidence from which a ball
             counts as visible.
-        select: ``area``: the candidate of the most cells (TrackNetV2, TrackNetV3), of the highest sum on a
-            tie. ``score``: the candidate of the highest sum of probabilities (WASB).
+        select: ``area``: the candidate of the most cells. ``box``: that of the largest bounding box
+            (TrackNetV2, TrackNetV3), which a streak of blur has. Both take the highest sum on a tie.
+            ``score``: the candidate of the highest sum of probabilities (WASB).
         centre: ``weighted``: centre of mass around the candidate, within its bounding box and two cells more.
             ``box``: centre of its bounding box (TrackNetV2, TrackNetV3), not rounded.
 
@@ -204,11 +205,11 @@ class ComponentDecoder(HeatmapDecoder):
     def __init__(
         self,
         threshold: ClosedUnitInterval = 0.5,
-        select: Literal["area", "score"] = "area",
+        select: Literal["area", "box", "score"] = "area",
         centre: Literal["weighted", "box"] = "weighted",
     ) -> None:
         super().__init__(threshold)
-        self.select: Literal["area", "score"] = select
+        self.select: Literal["area", "box", "score"] = select
         self.centre: Literal["weighted", "box"] = centre
 
     def locate(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -267,7 +268,10 @@ class ComponentDecoder(HeatmapDecoder):
         labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
         label = labels[rows, columns] - 1
         area, score = np.bincount(label), np.bincount(label, weights=values)
-        order = np.lexsort((score, area) if self.select == "area" else (area, score))
+        if self.select == "box":
+            sides = [[axis.stop - axis.start for axis in box] for box in ndimage.find_objects(labels)]
+            area = np.prod(sides, axis=1)
+        order = np.lexsort((area, score) if self.select == "score" else (score, area))
         return label, order[::-1]
 
 

@@ -22,11 +22,13 @@ class BallDistances(BallMetrics):
     Args:
         preset: As in `BallMetrics`.
         tolerance: As in `BallMetrics`.
-        space: As in `BallMetrics`; ``l2`` and ``pck@R`` are in input pixels all the same.
+        space: As in `BallMetrics`; ``l2`` and ``pck@R`` have pixels of their own.
         strict: As in `BallMetrics`.
         recall: As in `BallMetrics`.
         groups: As in `BallMetrics`.
         pck: The radii R in pixels; a distance equal to one is within it.
+        pixels: Height and width of the picture in whose pixels ``l2`` and ``pck@R`` are, such as those of a
+            heatmap; default the input.
 
     Example:
         >>> metric = BallDistances(pck=(3.0,))
@@ -51,9 +53,11 @@ class BallDistances(BallMetrics):
         recall: Recall | None = None,
         groups: PositiveInt = 1,
         pck: tuple[PositiveFloat, ...] = (3.0,),
+        pixels: tuple[PositiveInt, PositiveInt] | None = None,
     ) -> None:
         super().__init__(preset, tolerance, space, strict, recall, groups)
         self.pck: tuple[float, ...] = tuple(float(radius) for radius in pck)
+        self.pixels = None if pixels is None else (int(pixels[0]), int(pixels[1]))
         # Integers, as there: the same sums in any order and in any number of processes.
         for name, count in (("distance", 1), ("within", len(self.pck)), ("visible", 1)):
             self.add_state(name, torch.zeros(count, dtype=torch.int64), dist_reduce_fx="sum")
@@ -71,7 +75,9 @@ class BallDistances(BallMetrics):
     ) -> None:
         """Count the frames of a batch of windows; arguments as in `BallMetrics.update`."""
         super().update(xy, detected, target_xy, target_visible, counted, input_size, source_size, group)
-        distances = (xy - target_xy)[target_visible & counted].norm(dim=-1)
+        height, width = self.pixels or input_size
+        scale = xy.new_tensor([width / input_size[1], height / input_size[0]])
+        distances = ((xy - target_xy) * scale)[target_visible & counted].norm(dim=-1)
         radii = distances.new_tensor(self.pck)
         self.distance = self.distance + (distances / _UNIT).round().long().sum()
         self.within = self.within + (distances[:, None] <= radii).sum(dim=0)

@@ -17,6 +17,7 @@ from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 
 TITLE = "==== TrackNet Config (merged) ===="
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,14 @@ def tell(prepared: Prepared, options: argparse.Namespace, script: str, command: 
     for line in prepared.migration.lines:
         if line.kind == "unknown":
             print(f"note: {line.place}: {line.key} is passed over: {line.note}", file=sys.stderr)
+    for kind, said in (("changed", "mean something else now"), ("dropped", "have no effect any more")):
+        keys = [line.key for line in prepared.migration.lines if line.kind == kind]
+        if keys:
+            named = ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
+            print(
+                f"note: {len(keys)} settings {said} ({named}); `tracknet config migrate` says of each why",
+                file=sys.stderr,
+            )
 
 
 def guarded(script: str, run: Callable[[], int]) -> int:

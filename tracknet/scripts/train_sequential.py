@@ -50,23 +50,24 @@ def _run(words: list[str]) -> int:
     shared += ["--dry-run"] * options.dry_run
     overrides += [] if options.epochs is None else [f"training.epochs={options.epochs}"]
     overrides += [] if options.batch_size is None else [f"training.batch_size={options.batch_size}"]
-    codes: dict[str, int] = {}
+    codes: list[int] = []
     lines = []
     for place, name in enumerate(models):
         if place and options.sleep_between:
             time.sleep(options.sleep_between)
         print(f"[{place + 1}/{len(models)}] {name}", flush=True)
         begun = time.monotonic()
-        codes[name] = _train([f"--model={name}", *shared, *overrides])
+        code = _train([f"--model={name}", *shared, *overrides])
+        codes.append(code)
         gc.collect()
-        outcome = "ok" if codes[name] == 0 else f"failed (exit code {codes[name]})"
+        outcome = "ok" if code == 0 else f"failed (exit code {code})"
         lines.append(f"{name:<32} {outcome:<24} {time.monotonic() - begun:.0f} s")
-        if codes[name] in _STOPPED or (codes[name] and not options.continue_on_error):
+        if code in _STOPPED or (code and not options.continue_on_error):
             break
     lines += [f"{name:<32} not begun" for name in models[len(lines) :]]
     print("\n".join(["==== Sequential training: summary ====", *lines]))
-    worked = [name for name, code in codes.items() if code == 0]
-    return 0 if len(worked) == len(models) or (worked and options.continue_on_error) else 1
+    worked = codes.count(0)
+    return 0 if worked == len(models) or (worked and options.continue_on_error) else 1
 
 
 def _train(words: list[str]) -> int:

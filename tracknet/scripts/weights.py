@@ -95,8 +95,17 @@ def _weights(content: Any, path: Path) -> dict[str, Any]:
     for key in ("model_state", "state_dict"):
         if isinstance(state.get(key), Mapping):
             weights = dict(state[key])
-            while prefix := next((one for one in _PREFIXES if all(k.startswith(one) for k in weights)), ""):
-                weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+            while prefix := next((one for one in _PREFIXES if _has_prefix(weights, one)), ""):
+                weights = {
+                    name.removeprefix(prefix): value
+                    for name, value in weights.items()
+                    if name.startswith(prefix)
+                }
             return weights
     known = ", ".join(map(str, list(state)[:5])) or type(content).__name__
     raise TrackNetError(f"{path}: no checkpoint: expected the key model_state or state_dict, found {known}")
+
+
+def _has_prefix(weights: Mapping[str, Any], prefix: str) -> bool:
+    """Say whether names begin so, all but a few, such as those of a loss beside the network."""
+    return sum(name.startswith(prefix) for name in weights) > 0.9 * len(weights)

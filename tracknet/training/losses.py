@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
@@ -49,7 +49,7 @@ class HeatmapLoss(nn.Module, ABC):
             ``sum(weight * loss) / (sum(weight) * h * w)``, or without ``h * w`` for ``ball``; a scalar, 0
             with a gradient of 0 when no frame counts.
         """
-        frames = self.cell_loss(logits, target).sum(dim=(-2, -1))
+        frames = self.frame_loss(logits, target)
         weight = self.frame_weights(target, weight).to(frames.dtype)
         total = weight.sum() if total is None else total.to(frames.dtype)
         loss = (frames * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))
@@ -68,6 +68,14 @@ class HeatmapLoss(nn.Module, ABC):
             Weights, ``[B, L]``; `forward` divides by their sum.
         """
         return target.new_ones(target.shape[:2]) if weight is None else weight
+
+    def frame_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each frame, the sum over its cells; arguments as in `cell_loss`.
+
+        Returns:
+            Losses, ``[B, L]``.
+        """
+        return self.cell_loss(logits, target).sum(dim=(-2, -1))
 
     @abstractmethod
     def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -157,6 +165,38 @@ class QualityFocalLoss(HeatmapLoss):
         # |y - p|^beta has no finite gradient at p = y when beta < 1; the clamp gives 0 there.
         gap = (target - logits.sigmoid()).abs().clamp(min=torch.finfo(logits.dtype).tiny)
         return gap.pow(self.beta) * binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+class ComboLoss(HeatmapLoss):
+    """Cross-entropy and Dice together (Taghanaki et al., 2018), as WASB offers it.
+
+    ``(1 - a) mean(BCE) + a (1 - (2 sum(p y) + e) / (sum(p) + sum(y) + e))`` for each frame. WASB takes the
+    sums of the second term over the whole batch, to which parts of a batch would not add up.
+
+    Args:
+        alpha: Share of the Dice term, ``a``.
+        epsilon: What makes it 0 for an empty heatmap of a frame without a ball, ``e``.
+        reduction: ``pixel`` or ``ball``, see `HeatmapLoss`.
+    """
+
+    def __init__(
+        self, alpha: ClosedUnitInterval = 0.1, epsilon: PositiveFloat = 1e-4, reduction: Reduction = "pixel"
+    ) -> None:
+        super().__init__(reduction)
+        self.alpha: float = alpha
+        self.epsilon: float = epsilon
+
+    def frame_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each frame; arguments as in `HeatmapLoss.frame_loss`."""
+        p = logits.sigmoid()
+        overlap, both = ((p * target).sum(dim=(-2, -1)), (p + target).sum(dim=(-2, -1)))
+        dice = (2 * overlap + self.epsilon) / (both + self.epsilon)
+        cells = logits.shape[-2] * logits.shape[-1]
+        return super().frame_loss(logits, target) + self.alpha * cells * (1 - dice)
+
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the cross-entropy of each cell; arguments as in `HeatmapLoss.cell_loss`."""
+        return (1 - self.alpha) * binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
 class MSELoss(HeatmapLoss):

@@ -242,7 +242,7 @@ def build_tracker(found: PublicCheckpoint, background: BackgroundMode | None = N
     if found.family == "TrackNet":
         width = len(found.weights[_NAMES["TrackNet"].first])
         make = partial(TrackNetV2 if mode == "none" else TrackNetV3, frames, mode, width)
-        decoder = ComponentDecoder(threshold=0.5, select="area", centre="box")
+        decoder = ComponentDecoder(threshold=0.5, select="box", centre="box")
     else:
         make = partial(_OF_WASB[found.family], frames, mode)
         decoder = ComponentDecoder(threshold=0.5, select="score", centre="weighted")

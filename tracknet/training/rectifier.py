@@ -47,9 +47,10 @@ class TrajectoryRectifier(LightningModule):
 
     Args:
         network: The network; default `ResidualInpaintNet`.
-        loss: ``mse`` is the mean square over the masked steps, in shares of the height, as TrackNetV3 trains;
-            ``huber`` is that up to 4 px at 288x512 and grows linearly beyond, so that hits inside of a gap,
-            which nobody can foresee, do not rule the training.
+        loss: ``mse`` is the mean square over the masked steps, as TrackNetV3 trains, but x and y are in
+            shares of the height, where there each is one of its own side; ``huber`` is that up to 4 px at
+            288x512 and grows linearly beyond, so that hits inside of a gap, which nobody can foresee, do not
+            rule the training.
     """
 
     def __init__(

@@ -162,7 +162,16 @@ def migrate(given: Mapping[str, Any], run_id: str | None = None) -> tuple[Draft,
     """
     keys = flat(given)
     draft = Draft(_skeleton(run_id))
-    return draft, apply(RULES, keys, with_defaults(given, keys), draft)
+    old = with_defaults(given, keys)
+    lines = apply(RULES, keys, old, draft)
+    # The newest checkpoint lies where the best one does.
+    best, newest = draft.values["trainer"]["callbacks"][:2]
+    if "dirpath" in best["init_args"]:
+        newest["init_args"]["dirpath"] = best["init_args"]["dirpath"]
+    # l2 and pck@3 are in pixels of the heatmap, as they were.
+    width, height = old["model.heatmap.size"]
+    draft.put("model.metrics.pixels", [height, width])
+    return draft, lines
 
 
 def flat(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,7 +224,7 @@ def folder() -> Path:
 
 def _skeleton(run_id: str | None) -> dict[str, Any]:
     run = {} if run_id is None else {"version": run_id}
-    best = "best" if run_id is None else f"best_{run_id}"
+    best, last = (name if run_id is None else f"{name}_{run_id}" for name in ("best", "last"))
     return {
         "seed_everything": 42,
         "trainer": {
@@ -232,6 +241,14 @@ def _skeleton(run_id: str | None) -> dict[str, Any]:
                     "class_path": "ModelCheckpoint",
                     "init_args": {"monitor": "val/loss", "mode": "min", "filename": best},
                 },
+                {
+                    "class_path": "ModelCheckpoint",
+                    "init_args": {
+                        "filename": last,
+                        "enable_version_counter": False,
+                        "save_on_exception": True,
+                    },
+                },
                 {"class_path": "LearningRateMonitor"},
                 {"class_path": "ProgressLines"},
             ],
@@ -243,7 +260,7 @@ def _skeleton(run_id: str | None) -> dict[str, Any]:
                 "loss": {},
                 "target": {"class_path": "GaussianTarget", "init_args": {"unit": "heatmap"}},
                 "decoder": "PeakDecoder",
-                "metrics": "BallDistances",
+                "metrics": {"class_path": "BallDistances", "init_args": {}},
                 "input_size": [288, 512],
             },
         },

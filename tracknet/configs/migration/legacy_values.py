@@ -170,6 +170,8 @@ def freeze(value: Any, old: Old) -> Told:
     """Freeze the backbone for all of the training."""
     if not value:
         return Told("kept", "the backbone is trained with the rest")
+    if old.get("model.lora.enabled"):
+        return Told("kept", "LoRA keeps all but the adapters as it is")
     return Told("changed", "epochs instead of true: all of them", int(old["training.epochs"]))
 
 

@@ -28,6 +28,7 @@ LOSSES = {
     "focal": "FocalLoss",
     "mse": "MSELoss",
     "bce": "FocalLoss",
+    "combo": "ComboLoss",
 }
 """Names there, and classes here."""
 

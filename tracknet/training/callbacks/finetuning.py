@@ -76,8 +76,13 @@ class PretrainedBackbone(Callback):
                 attn_implementation="eager",
             )
         # Not all of them: a backbone made without a pooling layer has no place for it.
-        state = loaded.state_dict()
-        for name, own in plain_state(backbone).items():
+        state, wanted = loaded.state_dict(), plain_state(backbone)
+        if further := sorted(name for name in state.keys() - wanted.keys() if "pool" not in name):
+            raise UsageError(
+                f"{self.weights}: the weights are of another kind of {config.model_type}: the network's "
+                f"backbone has no {further[0]} and no {len(further) - 1} others"
+            )
+        for name, own in wanted.items():
             own.copy_(state[name])
 
 
