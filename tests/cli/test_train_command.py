@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -257,8 +258,12 @@ class TestSchedules:
         from lightning.pytorch.cli import ReduceLROnPlateau
 
         schedule = ReduceLROnPlateau(optimizer, monitor="val/f1")
-        given = TrackNetCLI.configure_optimizers(None, optimizer, schedule)
-        assert given["lr_scheduler"] == {"scheduler": schedule, "monitor": "val/f1"}
+        module = SimpleNamespace(trainer=SimpleNamespace(check_val_every_n_epoch=3))
+        given = TrackNetCLI.configure_optimizers(module, optimizer, schedule)
+        assert given["lr_scheduler"] == {"scheduler": schedule, "monitor": "val/f1", "frequency": 3}
+        other = ReduceLROnPlateau(optimizer, monitor="train/loss")
+        given = TrackNetCLI.configure_optimizers(module, optimizer, other)
+        assert given["lr_scheduler"] == {"scheduler": other, "monitor": "train/loss"}
 
     def test_none(self, optimizer):
         assert TrackNetCLI.configure_optimizers(None, optimizer, None) is optimizer
@@ -424,6 +429,19 @@ class TestFailures:
             (["--trainer.check_val_every_n_epoch=0"], "expected a number from 1, found 0"),
             (["--trainer.gradient_clip_val=-1"], "expected a number from 0, found -1"),
             (["--trainer.val_check_interval=500"], "trainer.val_check_interval: "),
+            (
+                ["--trainer.max_epochs=-1", "--trainer.max_time=00:00:01:00", "--lr_scheduler=WarmupCosine"],
+                "lr_scheduler: WarmupCosine follows the length of the run",
+            ),
+            (
+                [
+                    "--trainer.callbacks+=ModelCheckpoint",
+                    "--trainer.callbacks.filename=a",
+                    "--trainer.callbacks+=ModelCheckpoint",
+                    "--trainer.callbacks.filename=b",
+                ],
+                "trainer.callbacks: two ModelCheckpoint that checkpoints could not tell apart",
+            ),
         ],
     )
     def test_numbers_that_lightning_and_torch_find_out_late(self, config, words, said, tmp_path, capsys):
@@ -431,10 +449,15 @@ class TestFailures:
         told = capsys.readouterr().err
         assert said in told
         assert "Traceback" not in told
-        if "val_check_interval" not in said:
+        if "does not take" in said or "expected" in said:
             assert main(["config", "check", config, *words]) == 2
             assert said in capsys.readouterr().out
             assert not (tmp_path / "runs").exists()
+
+    def test_a_plateau_is_looked_for_where_there_are_figures(self, config):
+        words = ["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"]
+        words += ["--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/loss"]
+        assert main(["fit", "--config", config, *words]) == 0
 
     def test_a_clip_that_is_not_there(self, config, tmp_path, capsys):
         assert main(["fit", "--config", config, "--data.val=[cc]"]) == 2

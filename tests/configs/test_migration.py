@@ -17,6 +17,7 @@ import yaml
 from tracknet.cli.main import main
 from tracknet.cli.parsing import Parsing
 from tracknet.configs.migration import legacy, migrate, tracknetv3, wasb
+from tracknet.errors import UsageError
 
 LEGACY = {
     "data": {"root": "rallies"},
@@ -514,3 +515,20 @@ def test_torch_is_not_imported(here):
     program += "print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("training.epochs=abc", "training.scheduler.warmup_epochs: found 2, which nothing can be made of"),
+        ("training.epochs=0", "or not together with a value that it depends on"),
+        ("model.heatmap.size=256", "model.heatmap.size: found 256, which nothing can be made of"),
+        ("training.precision=[1]", "training.precision: found [1], which nothing can be made of"),
+    ],
+)
+def test_values_that_were_never_valid_are_one_line(override, told, here):
+    old = nested(LEGACY)
+    with pytest.raises(UsageError) as caught:
+        migrate([write(here / "old.yaml", old), override])
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -358,7 +358,10 @@ def test_only_the_address_travels_to_another_process(packed):
 
 
 def test_settings_that_do_not_fit(packed, tmp_path):
-    with pytest.raises(UsageError, match=r"packed at 64x96 .* takes 32x48; pack again with --size 32 48"):
+    with pytest.raises(
+        UsageError,
+        match=r"packed at 64x96 .* takes 32x48; take .*'\[64,96\]', or pack .* --size 32 48",
+    ):
         data_of(packed, size=(32, 48)).prepare_data()
     with pytest.raises(UsageError, match=r"data\.disk lots: expected a size"):
         data_of(packed, disk="lots")

@@ -178,6 +178,17 @@ class TestBackboneFreeze:
         freeze.finetune_function(tracker, 2, None)
         assert self.frozen(tracker) == ["backbone.embeddings.mask_token"]
 
+    @pytest.mark.parametrize(("epoch", "kept"), [(0, True), (1, False)])
+    def test_in_a_run_that_is_resumed_within_an_epoch(self, tracker, monkeypatch, epoch, kept):
+        trainer = FakeTrainer()
+        trainer.optimizers, trainer.current_epoch = [None], epoch
+        monkeypatch.setattr(type(tracker), "trainer", trainer)
+        freeze = BackboneFreeze(epochs=1)
+        freeze.freeze_before_training(tracker)
+        names = self.frozen(tracker)
+        freeze.on_train_start(trainer, tracker)
+        assert (self.frozen(tracker) == names) == kept
+
     def test_on_several_devices_gradients_are_dropped(self, tracker, monkeypatch):
         monkeypatch.setattr(type(tracker), "trainer", FakeTrainer(world_size=2))
         freeze = BackboneFreeze(epochs=1)
@@ -228,9 +239,10 @@ def test_its_yaml_trains_frozen_and_then_unfrozen(name, tiny_rallies, tmp_path, 
     add = ["--trainer.callbacks+=BackboneFreeze", "--trainer.callbacks.epochs=1"]
     root = [f"--data.root={tiny_rallies}", "--data.val=[c]"]
     assert main(["fit", *words, *add, *root, *SIZES[name], *FEW]) == 0
-    assert [one[:2] for one in seen] == [(0, False), (1, True)]
-    assert torch.equal(seen[0][2], seen[1][2])
-    assert not torch.equal(seen[1][2], seen_last[0])
+    # At the start of the training and of each epoch.
+    assert [one[:2] for one in seen] == [(0, False), (0, False), (1, True)]
+    assert torch.equal(seen[0][2], seen[2][2])
+    assert not torch.equal(seen[2][2], seen_last[0])
 
 
 @pytest.mark.parametrize(("network", "kind", "size"), CHOICES[1:])

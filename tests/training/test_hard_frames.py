@@ -99,6 +99,24 @@ def test_a_resumed_run_keeps_what_was_found(rallies, bright_network):
     assert tracker.seen["hard"] == {(0, 3), (0, 7)}
 
 
+def test_within_an_epoch_too(rallies, bright_network):
+    class Stopped(HardFrameMining):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if batch_idx == 3:
+                trainer.save_checkpoint(rallies / "within.ckpt")
+                raise KeyboardInterrupt
+            super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    Stopped.__qualname__ = HardFrameMining.__qualname__  # under which its state is kept
+    with pytest.raises(SystemExit):
+        fit(rallies, bright_network(), Stopped([0]), epochs=1)
+    again = HardFrameMining([0])
+    tracker = fit(rallies, bright_network(), again, epochs=1, resume=str(rallies / "within.ckpt"))
+    assert again.hard == {"a": [3, 7]}
+    assert tracker.seen["hard"] <= {(0, 3), (0, 7)}
+    assert len(tracker.seen["train"]) > 20
+
+
 def test_another_target_is_refused(rallies, bright_network):
     with pytest.raises(UsageError, match=r"HardFrameMining: model\.target must be a HardFrameTarget"):
         fit(rallies, bright_network(), HardFrameMining([0]), target=DiscTarget())

@@ -88,7 +88,7 @@ def assert_same(found, expected):
         (2, {}, 8, (4, 8)),
         (0, {"limit_train_batches": 2}, 4, (2, 4)),
         (0, {"accumulate_grad_batches": 2}, 4, (2, 4)),
-        (0, {"val_check_interval": 2}, 8, (4, 8)),
+        (0, {"val_check_interval": 2}, 8, (2, 4, 6, 8)),
     ],
 )
 def test_a_run_stopped_inside_an_epoch_and_resumed_is_the_run(

@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from tests.training.killed_runs import CONFIG, same
 from tracknet.cli.main import main
+from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation
 
 AVERAGED = "EMAWeightAveraging\n      init_args: {decay: 0.9, update_every_n_steps: 1"
 STOPS = "    - class_path: tests.training.test_validation_checkpoints.Stops\n"
@@ -129,6 +132,16 @@ def test_without_an_average_each_weight_keeps_its_name_too(run, averaging):
     assert done == 0
     assert same(found, expected)
     assert figures_of_both == figures
+
+
+@pytest.mark.parametrize("averaging", [True, False])
+def test_a_run_that_averages_no_more_goes_on_from_the_trained_weights(averaging):
+    trainer = SimpleNamespace(callbacks=[EMAWeightAveraging()] if averaging else [])
+    module = torch.nn.Linear(1, 1)
+    before = module.weight.item()
+    state = {"weight": torch.tensor([[7.0]]), "bias": torch.tensor([8.0])}
+    CheckpointsInValidation().on_load_checkpoint(trainer, module, {"current_model_state": state})
+    assert module.weight.item() == (before if averaging else 7.0)  # Lightning's callback does it
 
 
 def test_averaged_weights_are_judged_without_a_warning(run, whole, monkeypatch, recwarn, capsys):

@@ -189,8 +189,12 @@ def prune_file(
         UsageError: The output is there already, or a wrong age or size.
         TrackNetError: FILE cannot be read or removed, or the result cannot be written.
     """
+    if file.is_dir() and output is not None:
+        raise UsageError(f"prune {file}: --output is for one file; of a folder, files are removed")
     if file.is_dir():
         return _prune_folder(file, keep_last, older_than, max_size, yes)
+    if not file.exists():
+        raise UsageError(f"prune {file}: there is no such file or folder")
     if (keep_last, older_than, max_size, yes) != (None, None, None, False):
         raise UsageError(f"prune {file}: --keep_last, --older_than, --max_size and --yes are for folders")
     output = output or Path(f"{file.stem}_pruned.ckpt")
@@ -210,8 +214,8 @@ def prune_file(
 def _prune_folder(
     root: Path, keep_last: int | None, older_than: str | None, max_size: str | None, yes: bool
 ) -> int:
-    from tracknet.data.sizes import bytes_of
-    from tracknet.training.retention import Retention, days_of, removable_checkpoints
+    from tracknet.data.sizes import bytes_of, days_of
+    from tracknet.training.retention import Retention, removable_checkpoints
 
     if keep_last is None and older_than is None and max_size is None:
         raise UsageError(f"prune {root}: of a folder, say --keep_last N, --older_than 30d or --max_size 5GB")

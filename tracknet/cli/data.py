@@ -217,6 +217,7 @@ def pack(
         f"shard{'s' * (len(shards) != 1)} under {output}: {told_bytes(written)}, raw "
         f"{told_bytes(packing.raw_bytes)} ({packing.raw_bytes / written:.1f} times as much)\n"
         f"to train on them: tracknet fit +data=packed --data.root {output}"
+        + ("" if size == (288, 512) else f" --model.input_size '[{size[0]},{size[1]}]'")
     )
     return 0
 

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 
 from tracknet.cli.runs_shown import compared, described, in_short, print_table
 from tracknet.cli.subcommands import commands_parser, run_subcommand
+from tracknet.data.sizes import days_of
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.figures import draw
@@ -186,7 +187,7 @@ def repeat_run(run: str, root: Path = ROOT) -> int:
 def clean_runs(
     root: Path = ROOT,
     kinds: list[str] | None = None,
-    older_than: float | None = None,
+    older_than: str | None = None,
     yes: bool = False,
 ) -> int:
     """List runs that may go, and delete them with --yes; never one that trains.
@@ -194,7 +195,7 @@ def clean_runs(
     Args:
         root: Folder of the runs; need not be named when it comes first.
         kinds: Which runs; default no-checkpoint, failed and killed; any needs --older_than.
-        older_than: Only runs whose last sign is more than so many days ago.
+        older_than: Only runs whose last sign is longer ago than that, such as 30d, 12h or 2w.
         yes: Delete them.
 
     Returns:
@@ -209,8 +210,9 @@ def clean_runs(
         raise UsageError(f"--kinds: found {wrong[0]!r}{hint} (those are {', '.join(known)})")
     kinds = kinds or list(KINDS)
     if "any" in kinds and older_than is None:
-        raise UsageError("--kinds any: also say --older_than DAYS")
-    found = removable_runs(root, kinds, older_than)
+        raise UsageError("--kinds any: also say --older_than, such as 30d")
+    days = None if older_than is None else days_of(older_than)
+    found = removable_runs(root, kinds, days)
     total, kept = 0, 0
     for one in found:
         if yes:
@@ -229,7 +231,7 @@ def clean_runs(
         print(f"{len(found) - kept} runs removed, {total / 2**20:.1f} MiB")
     else:
         again = shlex.join(["tracknet", "runs", "clean", str(root), "--kinds", *kinds])
-        again += "" if older_than is None else f" --older_than {older_than:g}"
+        again += "" if older_than is None else f" --older_than {older_than}"
         print(f"{len(found)} runs, {total / 2**20:.1f} MiB; nothing is removed yet: {again} --yes")
     return int(kept > 0)
 

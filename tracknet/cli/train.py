@@ -282,6 +282,13 @@ class TrackNetCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise UsageError(f"trainer: {error}") from error
+        except RuntimeError as error:
+            if not (twice := re.search(r"more than one stateful callback of type `(\w+)`", str(error))):
+                raise
+            raise UsageError(
+                f"trainer.callbacks: two {twice[1]} that checkpoints could not tell apart; they have to "
+                "differ in more than their file names, such as in monitor, mode or every_n_epochs"
+            ) from error
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         if not trainer.loggers and any(isinstance(one, LearningRateMonitor) for one in callbacks):
             raise UsageError(
@@ -313,9 +320,20 @@ class TrackNetCLI(LightningCLI):
     ) -> Any:
         """Step schedules that follow the length of the run with every step, others with every epoch."""
         if not isinstance(lr_scheduler, LRScheduler) or isinstance(lr_scheduler, ReduceLROnPlateau):
-            return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+            chosen: Any = LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+            if str(getattr(lr_scheduler, "monitor", "")).startswith("val/"):
+                # There is a new figure after each validation only.
+                epochs = lightning_module.trainer.check_val_every_n_epoch
+                chosen["lr_scheduler"]["frequency"] = epochs or 1
+            return chosen
         if isinstance(lr_scheduler, WarmupCosine) and lr_scheduler.total_steps is None:
-            lr_scheduler.total_steps = int(lightning_module.trainer.estimated_stepping_batches)
+            steps = lightning_module.trainer.estimated_stepping_batches
+            if steps == float("inf"):
+                raise UsageError(
+                    "lr_scheduler: WarmupCosine follows the length of the run, which max_time alone does not "
+                    "tell; set trainer.max_epochs, trainer.max_steps or lr_scheduler.total_steps"
+                )
+            lr_scheduler.total_steps = int(steps)
         interval = getattr(lr_scheduler, "interval", "epoch")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler, "interval": interval}}
 
@@ -324,7 +342,11 @@ class TrackNetCLI(LightningCLI):
         # Asked for in all processes: Lightning tells it from the first to the others, which must listen.
         folder = self.trainer.log_dir
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if folder is None or not best or not self.trainer.is_global_zero:
+        if folder is None or not self.trainer.is_global_zero:
+            return
+        if not best:
+            newest = self._newest_checkpoint()
+            print(f"\nrun:        {folder}" + ("" if newest is None else f"\nnewest:     {newest}"))
             return
         if (begun := self._steps_of_checkpoint()) is not None and begun >= self.trainer.global_step:
             rank_zero_info(

@@ -153,7 +153,8 @@ class PackedDataModule(RallyDataModule):
         if (packed := tuple(settings["size"])) != self.size:
             raise UsageError(
                 f"{self.root}: packed at {packed[0]}x{packed[1]} (height x width), and the network takes "
-                f"{self.size[0]}x{self.size[1]}; pack again with --size {self.size[0]} {self.size[1]}"
+                f"{self.size[0]}x{self.size[1]}; take --model.input_size '[{packed[0]},{packed[1]}]', or "
+                f"pack again with --size {self.size[0]} {self.size[1]}"
             )
         if self.frames > settings["frames"] and any(clip["stretches"] for clip in index["clips"]):
             raise UsageError(

@@ -228,7 +228,7 @@ def _note_if_old(path: Path) -> None:
         )
 
 
-def load_tracker(path: Path, device: torch.device | str = "cpu", trust: bool = False) -> HeatmapTracker:
+def load_tracker(path: Path | str, device: torch.device | str = "cpu", trust: bool = False) -> HeatmapTracker:
     """Build the tracker that a checkpoint of ``tracknet fit`` holds; the file alone is enough.
 
     Only tensors and plain values are read from the file, never pickled code; of the classes that it names,
@@ -247,6 +247,7 @@ def load_tracker(path: Path, device: torch.device | str = "cpu", trust: bool = F
         TrackNetError: There is no such file, it is not such a checkpoint, or it names a class of another
             module.
     """
+    path = Path(path)
     content = read_checkpoint(path)
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
         raise TrackNetError(
@@ -267,7 +268,7 @@ def load_tracker(path: Path, device: torch.device | str = "cpu", trust: bool = F
         raise TrackNetError(f"{path}: the tracker cannot be built from it ({_in_short(error)})") from error
 
 
-def read_checkpoint(path: Path) -> Any:
+def read_checkpoint(path: Path | str) -> Any:
     """Read a checkpoint file: tensors and plain values only, never pickled code.
 
     Args:
@@ -279,11 +280,17 @@ def read_checkpoint(path: Path) -> Any:
     Raises:
         TrackNetError: There is no such file, or it is damaged, not a checkpoint or of a newer format.
     """
+    path = Path(path)
     if path.is_dir():
         raise TrackNetError(f"{path}: is a folder; expected a checkpoint file such as best.ckpt")
     if not path.is_file():
         near = [p.name for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
         raise TrackNetError(f"{path}: no such checkpoint{nearest(path.name, near)}")
+    if path.suffix.lower() in (".onnx", ".torchscript", ".pt2"):
+        raise TrackNetError(
+            f"{path}: is a graph of `tracknet export`, and no checkpoint; `tracknet track` runs checkpoints "
+            "and .onnx graphs"
+        )
     try:
         if check_seal(path) == "damaged":
             fault = "it is cut short"
@@ -412,4 +419,7 @@ def _found(content: Any) -> str:
 
 def _in_short(error: Exception) -> str:
     words = " ".join(str(error).split()) or type(error).__name__
+    # What is not to be trusted has been refused before: here nothing of that name is found.
+    if missing := re.search(r"Importing '([\w.]+)' is not allowed", words):
+        return f"no class {missing[1]} is found: install its package, or put its folder on PYTHONPATH"
     return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]} ..."

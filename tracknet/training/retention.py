@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from pathlib import Path
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoint_format import check_seal
 from tracknet.training.checkpoints import read_checkpoint
-
-_DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
 
 
 @dataclass(frozen=True)
@@ -114,26 +111,6 @@ def _reasons(files: Sequence[Path], kept: Collection[Path], retention: Retention
     if retention.older_than is None and retention.max_size is None:
         found = dict.fromkeys(others, f"not among the newest {retention.keep_last}")
     return {path: found[path] for path in others if path in found}
-
-
-def days_of(text: str, key: str = "--older_than") -> float:
-    """Read an age such as ``30d``, ``12h`` or ``2w``, in days.
-
-    Args:
-        text: The age.
-        key: Where it was set, for the message.
-
-    Raises:
-        UsageError: It is none.
-
-    Example:
-        >>> days_of("2w"), days_of("12h")
-        (14.0, 0.5)
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip().lower())
-    if found is None:
-        raise UsageError(f"{key} {text}: expected an age such as 30d, 12h or 2w")
-    return float(found[1]) * _DAYS[found[2]]
 
 
 def _last_good(newest: Sequence[Path]) -> list[Path]:

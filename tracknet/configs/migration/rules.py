@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tracknet.configs.migration.draft import Draft
-from tracknet.errors import nearest
+from tracknet.errors import UsageError, nearest
 
 Kind = Literal["kept", "renamed", "changed", "dropped", "unknown"]
 """What can become of a key."""
@@ -59,8 +59,18 @@ class Rule:
         return key == self.old or (self.old.endswith(".*") and key.startswith(self.old[:-1]))
 
     def told(self, value: Any, old: Old) -> Told:
-        """Say what becomes of the key with this value."""
-        made = value if self.convert is None else self.convert(value, old)
+        """Say what becomes of the key with this value.
+
+        Raises:
+            UsageError: It was never valid.
+        """
+        try:
+            made = value if self.convert is None else self.convert(value, old)
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise UsageError(
+                f"{self.old}: found {value!r}, which nothing can be made of, or not together with a value "
+                f"that it depends on ({error})"
+            ) from error
         if isinstance(made, Told):
             return made
         if not self.new:

@@ -30,6 +30,14 @@ class Report(Callback):
 
     def __init__(self) -> None:
         self._by_clip: BallMetrics | None = None
+        self._folder: str | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask where the run lies, in all processes: Lightning tells it from the first to the others.
+
+        Where one of them fails, the others do not listen any more.
+        """
+        self._folder = trainer.log_dir
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the curves."""
@@ -41,8 +49,7 @@ class Report(Callback):
             self._draw(trainer, pl_module)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Asked for in all processes: Lightning tells it from the first to the others.
-        folder = trainer.log_dir
+        folder = self._folder
         if folder is None or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
@@ -110,7 +117,11 @@ class Report(Callback):
             return
         names = trainer.datamodule.clip_names("test")  # type: ignore[attr-defined]
         folder = Path(run)
-        report = {"metric": label, "clips": len(names), **total}
+        logged = {
+            name.removeprefix("test/"): value.item() for name, value in trainer.callback_metrics.items()
+        }
+        further = {name: value for name, value in logged.items() if name not in total and name != "loss"}
+        report = {"metric": label, "clips": len(names), **total, **further}
         with whole_file(folder / "test.json") as part:
             part.write_text(json.dumps(report, indent=2) + "\n")
         with whole_file(folder / "test_clips.csv") as part, part.open("w", newline="") as file:

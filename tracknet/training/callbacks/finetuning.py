@@ -110,6 +110,11 @@ class BackboneFreeze(BaseFinetuning):
             for parameter in self._trained:
                 parameter.requires_grad_(False)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Unfreeze the backbone in a run that is resumed within an epoch, whose start has been."""
+        for optimizer in trainer.optimizers:
+            self.finetune_function(pl_module, trainer.current_epoch, optimizer)
+
     def finetune_function(self, pl_module: LightningModule, epoch: int, optimizer: Optimizer) -> None:
         """Unfreeze the backbone when its time has come, also in a run that is resumed later than that.
 

@@ -77,6 +77,10 @@ class HardFrameMining(Callback):
         if stage == "fit" and not isinstance(getattr(pl_module, "target", None), HardFrameTarget):
             raise UsageError("HardFrameMining: model.target must be a HardFrameTarget")
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Mark what a checkpoint told, in a run that is resumed within an epoch, whose start has been."""
+        self._mark(trainer.datamodule)  # type: ignore[attr-defined]
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Search, before the epochs that were asked for."""
         assert isinstance(pl_module, HeatmapTracker)
@@ -87,6 +91,9 @@ class HardFrameMining(Callback):
             self.hard = {names[clip]: sorted(frames) for clip, frames in sorted(found.items())}
             total = sum(map(len, self.hard.values()))
             rank_zero_info(f"epoch {trainer.current_epoch}: {total:,} hard frames")
+        self._mark(data)
+
+    def _mark(self, data: RallyDataModule) -> None:
         self._masks = []
         for clip in data.parts["train"]:
             mask = torch.zeros(len(clip.labels.labelled), dtype=torch.bool)

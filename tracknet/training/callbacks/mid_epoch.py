@@ -12,10 +12,12 @@ class MidEpochCheckpoint(ModelCheckpoint):
     """Saves every so many steps, or minutes, at moments from which a run can be resumed exactly.
 
     Lightning's `ModelCheckpoint` may save between batches whose gradients are still being added up, which no
-    checkpoint holds, and after the last batch of an epoch but before its validation, which a resumed run then
+    checkpoint holds, and after a batch but before the validation that follows it, which a resumed run then
     leaves out. Here the next better moment is waited for. Set ``every_n_train_steps`` or
     ``train_time_interval``; all options are those of `ModelCheckpoint`.
     """
+
+    _waiting = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -29,5 +31,26 @@ class MidEpochCheckpoint(ModelCheckpoint):
             batch: The batch.
             batch_idx: Its number in the epoch, from 0.
         """
-        if not trainer.is_last_batch and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+        steps = self._every_n_train_steps
+        due = steps >= 1 and trainer.global_step % steps == 0
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not whole or trainer.is_last_batch or _is_validated_behind(trainer, batch_idx):
+            self._waiting |= due
+            return
+        waited, self._waiting = self._waiting, False
+        if waited and not due and not self._should_skip_saving_checkpoint(trainer):
+            candidates = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+        else:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+def _is_validated_behind(trainer: Trainer, batch_idx: int) -> bool:
+    """Say whether a validation may follow a batch, as Lightning decides it."""
+    every = trainer.val_check_batch
+    if every is None or every == float("inf") or not trainer.enable_validation:
+        return False
+    throughout = trainer.check_val_every_n_epoch is None
+    number = trainer.fit_loop.epoch_loop.total_batch_idx if throughout else batch_idx
+    return bool((number + 1) % every == 0)

@@ -11,9 +11,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from tracknet.data.sizes import bytes_of
+from tracknet.data.sizes import bytes_of, days_of
 from tracknet.errors import UsageError
-from tracknet.training.retention import Removable, Retention, days_of, removable_of
+from tracknet.training.retention import Removable, Retention, removable_of
 
 
 class CheckpointRetention(Callback):
@@ -43,9 +43,9 @@ class CheckpointRetention(Callback):
         In a configuration file, to save after each epoch and to keep what fits into 5 GB::
 
             trainer:
-              callbacks:
+              callbacks+:
                 - class_path: ModelCheckpoint
-                  init_args: {monitor: val/f1, mode: max, filename: "{epoch}", save_top_k: -1}
+                  init_args: {filename: "{epoch}", monitor: val/loss, save_top_k: -1}
                 - class_path: CheckpointRetention
                   init_args: {max_size: 5GB}
     """

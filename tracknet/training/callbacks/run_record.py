@@ -100,7 +100,9 @@ class RunRecord(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that it is finished, or what stopped it early."""
         if self._folder is not None:
-            self._note_figures(trainer)
+            last = self._record["last"]
+            if last is None or last["step"] == trainer.global_step:  # where they were found
+                self._note_figures(trainer)
             by = stopped_by(trainer)
             self._end("finished" if by is None else "stopped early", by)
 

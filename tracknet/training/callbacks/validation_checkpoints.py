@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.utilities import rank_zero_info
 
 _BEGUN = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 """Batches of a validation that Lightning begins anew on resuming, from its first batch on."""
@@ -45,6 +46,24 @@ class CheckpointsInValidation(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that the figures are there."""
         self._validating = False
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on from the trained weights where the run that saved them averaged and this one does not.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module, into which the averaged weights have been loaded.
+            checkpoint: What was saved.
+        """
+        averages = any(isinstance(one, WeightAveraging) for one in trainer.callbacks)  # type: ignore[attr-defined]
+        if "current_model_state" in checkpoint and not averages:
+            rank_zero_info(
+                "note: the checkpoint's run averaged weights, and this one does not: it goes on from those "
+                "that were trained"
+            )
+            pl_module.load_state_dict(checkpoint["current_model_state"])
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

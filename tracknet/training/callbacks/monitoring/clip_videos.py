@@ -46,6 +46,7 @@ class ClipVideos(Callback):
         self.frames: int = frames
         self.fps: float = fps
         self.every_n_epochs: int = every_n_epochs
+        self._next = 0  # epoch from which the next video is due; not every epoch has a validation
 
     def on_validation_batch_start(
         self,
@@ -58,8 +59,9 @@ class ClipVideos(Callback):
         """Render before the first batch, when averaged weights are in place."""
         if batch_idx or dataloader_idx or trainer.sanity_checking:
             return
-        if trainer.current_epoch % self.every_n_epochs or not isinstance(pl_module, HeatmapTracker):
+        if trainer.current_epoch < self._next or not isinstance(pl_module, HeatmapTracker):
             return
+        self._next = trainer.current_epoch + self.every_n_epochs
         folder = run_folder(trainer)
         dataset = validation_windows(trainer)
         if dataset is None or not trainer.is_global_zero:

@@ -32,6 +32,7 @@ class HeatmapImages(Callback):
     def __init__(self, windows: PositiveInt = 4, every_n_epochs: PositiveInt = 1) -> None:
         self.windows = windows
         self.every_n_epochs = every_n_epochs
+        self._next = 0  # epoch from which the next picture is due; not every epoch has a validation
 
     def on_validation_batch_start(
         self,
@@ -48,7 +49,9 @@ class HeatmapImages(Callback):
         """
         if batch_idx or dataloader_idx:
             return
-        due = trainer.sanity_checking is False and trainer.current_epoch % self.every_n_epochs == 0
+        due = trainer.sanity_checking is False and trainer.current_epoch >= self._next
+        if due:
+            self._next = trainer.current_epoch + self.every_n_epochs
         if not (due and trainer.is_global_zero and trainer.loggers and isinstance(pl_module, HeatmapTracker)):
             return
         dataset = validation_windows(trainer)

@@ -145,12 +145,18 @@ class NonFiniteGuard(Callback):
                     recorded = candidate
                     break
             self._put_buffers_back()
+        found = [(finding, windows_in_words(recorded.batch, names))]
+        if trainer.world_size > 1:  # the numbers may have gone wrong in another process
+            found *= trainer.world_size
+            torch.distributed.all_gather_object(found, found[0])
+        rank = next((rank for rank, (finding, _) in enumerate(found) if finding), 0)
+        finding, where = found[rank]
         finding = finding or "the batch, run again, gives finite numbers: the device does not repeat itself"
-        where = windows_in_words(recorded.batch, names)
         words = f"step {step}: loss or gradient is not finite: {finding}; batch: {where}"
-        if len(self.saved) < self.keep and trainer.is_global_zero:
+        if len(self.saved) < self.keep:
             path = self._folder / f"step_{step}.pt"
-            save_recorded(path, recorded, module, step, names)
+            if trainer.global_rank == rank:
+                save_recorded(path, recorded, module, step, names)
             self.saved.append(path)
             words += f"; saved for replay: {path}"
         self._skipped += 1
