@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -420,6 +421,6 @@ def _found(content: Any) -> str:
 def _in_short(error: Exception) -> str:
     words = " ".join(str(error).split()) or type(error).__name__
     # What is not to be trusted has been refused before: here nothing of that name is found.
-    if missing := re.search(r"Importing '([\w.]+)' is not allowed", words):
+    if missing := re.search(r"Importing '([\w.]+)' is not allowed, denied by the '\*'", words):
         return f"no class {missing[1]} is found: install its package, or put its folder on PYTHONPATH"
     return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]} ..."
