@@ -135,3 +135,18 @@ def test_check_starts_without_torch(rallies):
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--val", "nothing"], "--val: expected a list such as '[A,B]' or null, found 'nothing'"),
+        (
+            ["--quality=200"],
+            "--quality: expected one of lossless or a whole number from 1 to 100, found '200'",
+        ),
+    ],
+)
+def test_values_of_several_kinds_are_told_in_one_line(words, said, capsys):
+    assert main(["data", "pack", "rallies", "--output", "packed", *words]) == 2
+    assert capsys.readouterr().err == f"tracknet data: pack: {said} (see tracknet data pack --help)\n"

@@ -117,6 +117,11 @@ def usage_message(message: str, parser: ArgumentParser) -> str:
         word = message.split()[2]
         options = [f"--{option}" for option in vars(parser.get_defaults())]
         return f"unknown argument {word!r}{nearest(word, options)}"
+    if "\n" in message:
+        from tracknet.cli.usage import explain  # brings Lightning, which only a wrong word has to wait for
+
+        _, told = explain(message, [], [])
+        return f"--{told}".replace("a list", "a list such as '[A,B]'")
     if option := re.match(r'Parser key "([^"]+)".*?:\s+(.*)', message, re.DOTALL):
         choices, _, value = option[2].partition("Got value: ")
         hint = nearest(value, re.findall("'([^']+)'", choices))

@@ -52,6 +52,7 @@ _IN_WORDS = {
     "PositiveFloat": "a number above 0",
     "NonNegativeFloat": "a number from 0",
     "ClosedUnitInterval": "a number from 0 to 1",
+    "JpegQuality": "a whole number from 1 to 100",
     "int": "a whole number",
     "float": "a number",
     "str": "text",
