@@ -101,7 +101,7 @@ def test_code_in_a_file_is_not_run(here, capsys):
         (["imprt"], 2, "there is no 'imprt'; did you mean 'import'?"),
         (["import", "a.pt", "--outptu", "x"], 2, "unknown argument '--outptu'; did you mean '--output'?"),
         (["import", "a.pt", "--output", "x.pt"], 2, "--output x.pt: expected a name in .ckpt"),
-        (["import", "a.pt", "--background", "concta"], 2, "Got value: concta; did you mean 'concat'?"),
+        (["import", "a.pt", "--background", "concta"], 2, "found 'concta'; did you mean 'concat'?"),
         (["import"], 2, "import: the following arguments are required: file"),
         (["import", "a.pt"], 1, "a.pt: no such checkpoint"),
         (["import", "TrackNet_best.pt", "--background", "none"], 2, "TrackNet_best.pt: --background none: "),

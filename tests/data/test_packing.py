@@ -352,7 +352,8 @@ def test_the_command_tells_sizes_and_what_to_run_next(tiny_rallies, tmp_path, ca
     assert "packing: 77 frames of 4 clips, about 0." in err
     assert "77 frames in " in err
     assert f"77 frames at 64x96 (height x width) in 2 shards under {folder}: " in out
-    assert out.endswith(f"to train on them: tracknet fit +data=packed --data.root {folder}\n")
+    command = f"tracknet fit +data=packed --data.root {folder} --model.input_size '[64,96]'"
+    assert out.endswith(f"to train on them: {command}\n")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ class PlainNetwork(HeatmapNetwork):
         self.steps += 1
         for event in os.environ.get("EVENTS", "").split():
             name, step = event.split("@")
+            if int(step) == self.steps and name == "ERROR":
+                raise RuntimeError("out of luck")
             if int(step) == self.steps:
                 signal.raise_signal(signal.Signals[name])
         return self.layers(x)
@@ -67,6 +69,8 @@ data:
   init_args: {{root: {rallies}, train: [a, b], val: [d]}}
 optimizer: {{class_path: AdamW, init_args: {{lr: 0.01}}}}
 """
+
+REPORT = "    - class_path: Report\nmodel:\n"
 
 # One process of four windows a step, or two of two.
 ONE = ["--trainer.devices=1", "--data.batch_size=4"]
@@ -177,16 +181,8 @@ def test_a_job_that_slurm_requeues_goes_on_where_it_was(here, monkeypatch):
     assert not list(here.glob("*.ckpt"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("events", "code", "saved"),
-    [
-        # SLURM warns all processes and then ends them; they hear it in other steps.
-        (["SIGUSR1@2 SIGTERM@6", "SIGUSR1@4 SIGTERM@5"], 143, {"hpc_ckpt_1.ckpt": 2, "last.ckpt": 5}),
-        (["", "SIGINT@3"], 130, {"last.ckpt": 3}),
-    ],
-)
-def test_processes_stop_behind_the_same_step_whichever_of_them_is_told(here, events, code, saved):
+def begin(here, events):
+    """Begin a job of two processes, each with what happens in its steps."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
@@ -194,7 +190,7 @@ def test_processes_stop_behind_the_same_step_whichever_of_them_is_told(here, eve
     words += ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.sync_batchnorm=false"]
     words += ["--data.num_workers=0", "--trainer.max_steps=50", "--ckpt_path=last"]
     paths = os.pathsep.join([str(Path.cwd()), *sys.path])
-    both = [
+    return [
         subprocess.Popen(
             [sys.executable, "-m", "tracknet", *words],
             env=os.environ
@@ -207,6 +203,19 @@ def test_processes_stop_behind_the_same_step_whichever_of_them_is_told(here, eve
         )
         for rank, heard in enumerate(events)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("events", "code", "saved"),
+    [
+        # SLURM warns all processes and then ends them; they hear it in other steps.
+        (["SIGUSR1@2 SIGTERM@6", "SIGUSR1@4 SIGTERM@5"], 143, {"hpc_ckpt_1.ckpt": 2, "last.ckpt": 5}),
+        (["", "SIGINT@3"], 130, {"last.ckpt": 3}),
+    ],
+)
+def test_processes_stop_behind_the_same_step_whichever_of_them_is_told(here, events, code, saved):
+    both = begin(here, events)
     try:
         said = [process.communicate(timeout=300)[1] for process in both]
     finally:
@@ -218,3 +227,16 @@ def test_processes_stop_behind_the_same_step_whichever_of_them_is_told(here, eve
     assert {name: found[name] for name in found if name != "recent.ckpt"} == saved
     if code == 143:
         assert (here / "requeued.txt").read_text() == "requeue 77\n"
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_ends_the_other(here):
+    (here / "small.yaml").write_text((here / "small.yaml").read_text().replace("model:\n", REPORT, 1))
+    both = begin(here, ["", "ERROR@3"])
+    try:
+        said = [process.communicate(timeout=300)[1] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [1, 1]
+    assert "out of luck" in said[1]

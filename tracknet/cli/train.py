@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
+from tracknet.cli.after_fit import newest_checkpoint, tell_end
 from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
@@ -41,12 +42,9 @@ from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
-from tracknet.training.checkpoint_format import read_metadata
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
-from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.logger_guard import guard, start
 from tracknet.training.records.redaction import Redactor
-from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.schedules import WarmupCosine
 from tracknet.training.settings import CHECKS
 from tracknet.trust import limited
@@ -341,50 +339,12 @@ class TrackNetCLI(LightningCLI):
         """Say where the run lies and what to do with it."""
         # Asked for in all processes: Lightning tells it from the first to the others, which must listen.
         folder = self.trainer.log_dir
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if folder is None or not self.trainer.is_global_zero:
-            return
-        if not best:
-            newest = self._newest_checkpoint()
-            print(f"\nrun:        {folder}" + ("" if newest is None else f"\nnewest:     {newest}"))
-            return
-        if (begun := self._steps_of_checkpoint()) is not None and begun >= self.trainer.global_step:
-            rank_zero_info(
-                f"note: nothing was left to train: the checkpoint has {begun} steps already; to train "
-                "longer, raise --trainer.max_epochs or --trainer.max_steps"
-            )
-        score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
-        monitor = str(getattr(self.trainer.checkpoint_callback, "monitor", None))
-        kind = "newest" if monitor == "None" else "best"
-        figure, metric, track = monitor, "", f"--ckpt {best}"
-        if isinstance(self.model, HeatmapTracker) and monitor == "val/f1":
-            figure, metric = "F1", f"; {self.model.val_metrics.label}"
-        elif isinstance(self.model, TrajectoryRectifier):
-            figure, metric = "error", "; mean distance in px at 288x512"
-            track = f"--ckpt TRACKER --rectifier {best}"
-        told = "" if score is None else f"  ({figure} {float(score):.4f}{metric})"
-        shown = [
-            f"run:        {folder}",
-            f"{kind + ':':<12}{best}{told}",
-            *([f"curves:     tensorboard --logdir {folder}"] if self.trainer.loggers else []),
-            f"test:       tracknet test --ckpt_path {best}",
-            f"track:      tracknet track VIDEO {track}",
-            f"repeat:     tracknet fit --config {Path(folder) / 'config.yaml'}",
-        ]
-        print("\n" + "\n".join(shown))
-
-    def _steps_of_checkpoint(self) -> int | None:
-        path = self.config["fit"].get("ckpt_path") if self.subcommand == "fit" else None
-        found = read_metadata(Path(path)) if path else None
-        return None if found is None else found["step"]
+        if folder is not None and self.trainer.is_global_zero:
+            tell_end(self.trainer, self.model, Path(folder), self.config["fit"].get("ckpt_path"))
 
     def _newest_checkpoint(self) -> Path | None:
-        if not hasattr(self, "trainer") or self.subcommand != "fit":
-            return None
-        named = (getattr(one, "dirpath", None) for one in self.trainer.checkpoint_callbacks)
-        folders = {Path(folder) for folder in named if folder}
-        files = [path for folder in folders for path in folder.glob("[!.]*.ckpt")]
-        return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+        fitting = hasattr(self, "trainer") and self.subcommand == "fit"
+        return newest_checkpoint(self.trainer) if fitting else None
 
 
 def keep_whole_numbers(parsed: Namespace | dict[str, Any], given: object) -> None:

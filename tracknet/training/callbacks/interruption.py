@@ -71,7 +71,7 @@ class InterruptBetweenSteps(Callback):
 
         Raises:
             KeyboardInterrupt: Ctrl-C was heard.
-            SIGTERMException: SIGTERM was heard.
+            SystemExit: SIGTERM was heard.
             RuntimeError: A worker was lost.
         """
         if batch_idx % trainer.accumulate_grad_batches == 0:
@@ -89,7 +89,7 @@ class InterruptBetweenSteps(Callback):
 
         Raises:
             KeyboardInterrupt: Ctrl-C was heard.
-            SIGTERMException: SIGTERM was heard.
+            SystemExit: SIGTERM was heard.
             RuntimeError: A worker was lost.
         """
         if trainer.world_size == 1:

@@ -1,0 +1,66 @@
+"""What a training says when it ends: where its run lies, and what to do with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning_utilities.core.rank_zero import rank_zero_info
+
+from tracknet.training.checkpoint_format import read_metadata
+from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.rectifier import TrajectoryRectifier
+
+
+def tell_end(trainer: Trainer, model: LightningModule, folder: Path, resumed: str | None) -> None:
+    """Print where a finished run lies, its best checkpoint and the commands that take it.
+
+    Args:
+        trainer: The trainer.
+        model: What was trained.
+        folder: Folder of the run.
+        resumed: The checkpoint that it began with.
+    """
+    before = read_metadata(Path(resumed)) if resumed else None
+    if before is not None and before["step"] >= trainer.global_step:
+        rank_zero_info(
+            f"note: nothing was left to train: the checkpoint has {before['step']} steps already; to train "
+            "longer, raise --trainer.max_epochs or --trainer.max_steps"
+        )
+    callback = trainer.checkpoint_callback
+    monitor, best = (getattr(callback, name, None) for name in ("monitor", "best_model_path"))
+    chosen = best or newest_checkpoint(trainer)
+    shown = [f"run:        {folder}"]
+    if chosen:
+        kind = "best" if best and monitor is not None else "newest"
+        shown.append(f"{kind + ':':<12}{chosen}{_figure(trainer, model) if best else ''}")
+    if trainer.loggers:
+        shown.append(f"curves:     tensorboard --logdir {folder}")
+    if chosen:
+        rectifies = isinstance(model, TrajectoryRectifier)
+        track = f"--ckpt TRACKER --rectifier {chosen}" if rectifies else f"--ckpt {chosen}"
+        shown.append(f"test:       tracknet test --ckpt_path {chosen}")
+        shown.append(f"track:      tracknet track VIDEO {track}")
+    shown.append(f"repeat:     tracknet fit --config {folder / 'config.yaml'}")
+    print("\n" + "\n".join(shown))
+
+
+def newest_checkpoint(trainer: Trainer) -> Path | None:
+    """Find the newest checkpoint in the folders that the callbacks of a run save to."""
+    named = (getattr(one, "dirpath", None) for one in trainer.checkpoint_callbacks)
+    folders = {Path(folder) for folder in named if folder}
+    files = [path for folder in folders for path in folder.glob("[!.]*.ckpt")]
+    return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _figure(trainer: Trainer, model: LightningModule) -> str:
+    """Give the figure of the best checkpoint, and what it is measured by."""
+    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    if score is None:
+        return ""
+    figure, metric = str(getattr(trainer.checkpoint_callback, "monitor", None)), ""
+    if isinstance(model, HeatmapTracker) and figure == "val/f1":
+        figure, metric = "F1", f"; {model.val_metrics.label}"
+    elif isinstance(model, TrajectoryRectifier):
+        figure, metric = "error", "; mean distance in px at 288x512"
+    return f"  ({figure} {float(score):.4f}{metric})"
