@@ -238,7 +238,7 @@ def test_other_graphs_are_refused(tmp_path):
     [
         ([], "the following arguments are required: ckpt"),
         (["a.ckpt", "--fromat", "onnx"], "unknown argument '--fromat'; did you mean '--format'?"),
-        (["a.ckpt", "--format", "onxx"], "Got value: onxx; did you mean 'onnx'?"),
+        (["a.ckpt", "--format", "onxx"], "found 'onxx'; did you mean 'onnx'?"),
         (["a.ckpt", "--output", "a.pt"], "--output a.pt: expected a name in .onnx, or a folder that exists"),
     ],
 )
