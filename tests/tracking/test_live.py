@@ -115,11 +115,27 @@ def test_rows_can_be_read_while_they_come(tmp_path):
     assert len(read_trajectory(tmp_path / "a.csv")) == 3
 
 
-def test_rows_of_another_stream_are_never_written_over(tmp_path):
-    (tmp_path / "a.partial.csv").write_text(HEADER + LINES)
-    with pytest.raises(TrackNetError, match=r"a\.partial\.csv: is there already: rows of a stream"):
+def test_rows_of_a_stream_that_was_cut_off_are_kept(tmp_path, capsys):
+    for number in (1, 2):
+        (tmp_path / "a.partial.csv").write_text(f"{number}\n")
         write_live_trajectory(tmp_path / "a.csv", ROWS)
-    assert (tmp_path / "a.partial.csv").read_text() == HEADER + LINES
+        assert (tmp_path / "a.csv").read_text() == HEADER + LINES
+    kept = sorted(tmp_path.glob("a.partial.*.csv"))
+    assert [path.read_text() for path in kept] == ["1\n", "2\n"]
+    assert f"note: rows of a stream that was cut off are kept: {kept[1]}" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_two_commands_do_not_write_one_file(tmp_path):
+    def rows():
+        yield ROWS[0]
+        with pytest.raises(TrackNetError, match=r"a\.partial\.csv: another command is writing it"):
+            write_live_trajectory(tmp_path / "a.csv", ROWS)
+        yield from ROWS[1:]
+
+    write_live_trajectory(tmp_path / "a.csv", rows())
+    assert (tmp_path / "a.csv").read_text() == HEADER + LINES
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_the_background_looks_back_on_time_and_not_on_frames_taken():

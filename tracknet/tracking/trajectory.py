@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -163,7 +166,8 @@ def write_live_trajectory(
     """Write the trajectory of a live stream, which ends with the stream or with Ctrl-C.
 
     The rows can be read as they come in ``NAME.partial.csv``, which becomes `path` at the end, however the
-    stream ends. One that is there is never written over.
+    stream ends. Rows of an earlier stream that are there, since a power cut say, are never written over: they
+    are kept under a name with their time.
 
     Args:
         path: The CSV, see `write_trajectory`.
@@ -175,12 +179,12 @@ def write_live_trajectory(
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the first row; there is no file then.
-        TrackNetError: The file cannot be written, or `rows` raised it; the rows before it are in `path`.
+        TrackNetError: The file cannot be written, or another command writes it now; or `rows` raised it, and
+            the rows before it are in `path`.
     """
     partial, summary = partial_path(path), TrajectorySummary()
     try:
-        # What is there are rows that nobody can make again, or those of another command that follows now.
-        with partial.open("x", encoding="utf-8", newline="") as file:
+        with _claimed(partial) as file:
             try:
                 for state in _written(file, rows, filled):
                     summary = state
@@ -193,14 +197,37 @@ def write_live_trajectory(
                     kept = f"the trajectory of the {summary.frames} frames before is in {path}"
                     raise TrackNetError(f"{reason}; {kept}") from reason
             _finish(partial, file, path)
-    except FileExistsError as error:
+    except BlockingIOError as error:
         raise TrackNetError(
-            f"{partial}: is there already: rows of a stream that was cut off, or of a command that still "
-            "runs; give it another name, or choose another --output"
+            f"{partial}: another command is writing it, of another stream; choose another --output"
         ) from error
     except OSError as error:
         raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
     return summary
+
+
+def _claimed(partial: Path) -> TextIO:
+    """Open an empty file that no other command writes to while it is open, and keep what was there.
+
+    Raises:
+        BlockingIOError: Another command writes to it.
+    """
+    while True:
+        file = partial.open("a", encoding="utf-8", newline="")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.fstat(file.fileno())
+            if partial.exists() and os.path.samestat(mine, partial.stat()):  # nobody has just moved it
+                if not mine.st_size:
+                    return file
+                time = datetime.fromtimestamp(mine.st_mtime)
+                kept = partial.with_name(f"{partial.stem}.{time:%Y%m%d-%H%M%S-%f}{partial.suffix}")
+                partial.rename(kept)
+                print(f"note: rows of a stream that was cut off are kept: {kept}", file=sys.stderr)
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def read_trajectory(path: Path) -> list[TrajectoryRow]:
