@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tracknet.cli.explaining import explain
 from tracknet.cli.main import main
 from tracknet.cli.train import TrackNetCLI
-from tracknet.cli.usage import SettingError, explain
+from tracknet.cli.usage import SettingError
 from tracknet.cli.words import config_of_run, refuse_linked
 from tracknet.configs import Start, compose, library
 from tracknet.errors import UsageError

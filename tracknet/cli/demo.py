@@ -32,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = parser.parse_args(list(argv))
     except argparse.ArgumentError as error:
-        from tracknet.cli.usage import explain, option_names
+        from tracknet.cli.explaining import explain
+        from tracknet.cli.usage import option_names
 
         _, wrong = explain(str(error), option_names(parser), ())
         raise UsageError(f"{wrong} (see tracknet demo --help)") from error

@@ -10,8 +10,9 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from typing_extensions import override
 
+from tracknet.cli.explaining import HIDDEN
 from tracknet.cli.train import TrackNetCLI
-from tracknet.cli.usage import HIDDEN, SettingError, located
+from tracknet.cli.usage import SettingError, located
 from tracknet.cli.words import config_of_run, refuse_linked
 from tracknet.configs import Composed, compose, find_config
 from tracknet.configs.check import find_faults, told

@@ -118,7 +118,7 @@ def usage_message(message: str, parser: ArgumentParser) -> str:
         options = [f"--{option}" for option in vars(parser.get_defaults())]
         return f"unknown argument {word!r}{nearest(word, options)}"
     if "\n" in message:
-        from tracknet.cli.usage import explain  # brings Lightning, which only a wrong word has to wait for
+        from tracknet.cli.explaining import explain  # takes a moment, which only a wrong word waits for
 
         _, told = explain(message, [], [])
         return f"--{told}".replace("a list", "a list such as '[A,B]'")

@@ -38,7 +38,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = parser.parse_args(words)
     except argparse.ArgumentError as error:
-        from tracknet.cli.usage import explain, option_names
+        from tracknet.cli.explaining import explain
+        from tracknet.cli.usage import option_names
 
         key, wrong = explain(str(error), option_names(parser), _classes())
         wrong = _SPACE if key == "space" else wrong

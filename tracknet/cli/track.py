@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,10 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tracknet.cli.engines import Engine, Precision
+from tracknet.cli.subcommands import usage_message
 from tracknet.cli.trusting import add_trust
 from tracknet.data.running_background import BACKGROUND_SECONDS
-from tracknet.errors import TrackNetError, UsageError, nearest
+from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
@@ -401,20 +401,8 @@ def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, 
 
 def _usage(message: str, argv: Sequence[str], parser: ArgumentParser) -> str:
     """Make one message of what is wrong with the words."""
-    if message.startswith("unrecognized arguments: "):
-        word = message.split()[2]
-        message = (
-            f"unknown argument {word!r}{nearest(word, [f'--{name}' for name in vars(parser.get_defaults())])}"
-        )
-    elif message.endswith("required: video") and "--overlay" in argv:
-        message = "no VIDEO; write it before --overlay, which takes the word after it"
-    elif option := re.match(
-        r'Parser key "([^"]+)".*?((?:Not of type|Expected a) [^\n]*)', message, re.DOTALL
-    ):
-        choices, _, value = option[2].partition(". Got value: ")
-        if given := re.search(r"Given value: (.+)", message):  # where None would be valid too
-            value = given[1]
-        hint = nearest(value, re.findall("'([^']+)'", choices))
-        got = f". Got value: {value}" if value else ""
-        message = f"--{option[1]}: {choices}{got}{hint}".replace("typing.", "")
-    return f"{message} (see tracknet track --help)"
+    if message.endswith("required: video") and "--overlay" in argv:
+        told = "no VIDEO; write it before --overlay, which takes the word after it"
+    else:
+        told = usage_message(message, parser)
+    return f"{told} (see tracknet track --help)"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tracknet.configs import COMMAND_LINE, CONFIG_FLAGS, Composed, Start
 from tracknet.errors import UsageError, nearest
-from tracknet.training.checkpoint_format import read_metadata
 
 LINKS = {
     "frames": "frames",
@@ -62,6 +61,8 @@ def config_of_run(words: Sequence[str]) -> Start | None:
         config = path.parent.parent / "config.yaml"
         if config.is_file():
             return Start(config)
+        from tracknet.training.checkpoint_format import read_metadata
+
         found = read_metadata(path)
         if found is not None and found["config"] is not None:
             return Start(path, found["config"])

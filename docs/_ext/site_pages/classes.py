@@ -10,8 +10,8 @@ import docstring_parser
 
 from site_pages import rst
 from site_pages.values import shown
+from tracknet.cli.explaining import HIDDEN
 from tracknet.cli.list import bases_of_kinds, classes_of, source
-from tracknet.cli.usage import HIDDEN
 from tracknet.configs.options import Option, class_path, parameters, summary
 from tracknet.configs.wording import in_words
 
