@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 
 from tracknet.data import cache as cache_module
+from tracknet.data import cached_clip as cached_clip_module
 from tracknet.data import file_lock as lock_module
 from tracknet.data.background import median_background
 from tracknet.data.cache import FrameCache
@@ -525,3 +527,23 @@ def test_names_that_are_not_utf8(tmp_path, cache):
     cache.build(sources, progress=False)
     assert cache.key(sources[0]) == cache.key(sources[1])
     assert len(cache.open(sources[2]).frames) == 1
+
+
+def test_headers_are_parsed_by_one_thread_at_a_time(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    inside, most = [], []
+    plain = cached_clip_module.open_memmap
+
+    def watched(*arguments, **options):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        array = plain(*arguments, **options)
+        inside.pop()
+        return array
+
+    monkeypatch.setattr(cached_clip_module, "open_memmap", watched)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: cached_clip_module.open_array(tmp_path / "a.npy").sum(), range(12)))
+    assert found == [15] * 12
+    assert max(most) == 1

@@ -23,7 +23,6 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from tracknet.data.background import BACKGROUND_SAMPLES, evenly_spaced, median_of
 from tracknet.data.cached_clip import (
@@ -33,6 +32,7 @@ from tracknet.data.cached_clip import (
     checksum_of,
     completed_checksum,
     load_clip,
+    open_array,
 )
 from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.file_lock import locked
@@ -336,7 +336,7 @@ class FrameCache:
                 _sync(file)
             if self.key(source) != key:
                 raise TrackNetError(f"{source.path}: changed while it was read; build the cache again")
-            written = open_memmap(part / "frames.npy", mode="r")
+            written = open_array(part / "frames.npy")
             voters = [np.asarray(written[i]) for i in evenly_spaced(frames, BACKGROUND_SAMPLES)]
             with (part / "background.npy").open("wb") as file:
                 np.save(file, median_of(voters))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ HEADER = 128
 """Bytes of the header of ``frames.npy``, the same for every number of frames."""
 
 _CHUNK = 1 << 18
+_PARSING = threading.Lock()
 
 
 class FrameArray(Protocol):
@@ -144,10 +146,20 @@ def completed_checksum(frames: int, folder: Path, meta: Mapping[str, Any]) -> st
     return f"{zlib.crc32(json.dumps(told, sort_keys=True).encode(), checksum):08x}"
 
 
+def open_array(path: Path) -> np.memmap:
+    """Map an array into memory; raises what reading a damaged file ends in.
+
+    Unlike numpy.load, this reads nothing but plain arrays, whatever the file has become. One thread at a
+    time: NumPy parses the header as Python, whose depth CPython 3.11 counts for all threads together. Where
+    one is interrupted in the middle, another ends in a SystemError, once in some thousand clips.
+    """
+    with _PARSING:
+        return open_memmap(path, mode="r")
+
+
 def load_clip(folder: Path) -> CachedClip:
     """Open the folder of a clip; raises what reading a damaged file ends in."""
-    # Unlike numpy.load, this reads nothing but plain arrays, whatever the file has become.
-    frames, background = (open_memmap(folder / name, mode="r") for name in ("frames.npy", "background.npy"))
+    frames, background = (open_array(folder / name) for name in ("frames.npy", "background.npy"))
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     stretches = None
     if "stretches" in meta:
