@@ -279,7 +279,7 @@ def media() -> Iterator[Medium]:
     yield Medium("twenty bytes overwritten in a frame", _scratched, note="damaged", exact=False)
     yield Medium("a single frame", _clip(numbers=[5]), numbers=[5])
     yield Medium("two frames", _clip(numbers=[5, 6]), numbers=[5, 6])
-    yield Medium("the size changes in the middle", _two_sizes)
+    yield Medium("the size changes in the middle", _two_sizes, note="from frame 8 on its pictures are")
     yield Medium("MPEG transport stream", _clip("clip.ts"))
     yield Medium("H.265", _clip(codec="libx265", **{"x265-params": "log-level=none"}))
     yield Medium("VP8", _clip("clip.mkv", codec="libvpx"))
