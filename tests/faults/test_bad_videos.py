@@ -52,7 +52,7 @@ def test_the_names_of_the_fast_cases_are_right():
 
 def test_what_is_odd_is_said_once(tmp_path, capsys):
     odd = [one for one in MEDIA if one.note]
-    assert len(odd) == 4
+    assert len(odd) == 5
     source = open_source(odd[0].make(tmp_path))
     for _ in range(2):
         assert len(list(source.frames())) == 16
