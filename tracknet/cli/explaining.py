@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from importlib import import_module
-from typing import Any
+from collections.abc import Iterable
 
 from tracknet.cli.words import LINKS, follows_model
 from tracknet.configs.check import START
+from tracknet.configs.options import family, load
 from tracknet.errors import nearest
 from tracknet.trust import refusal_of
 
@@ -181,19 +180,11 @@ def _value(reasons: str, message: str) -> str:
 def _no_class(name: str, reasons: str, classes: list[str]) -> str:
     """Say that there is no such class, or that it is of another kind than the one wanted."""
     line = next((line for line in reasons.splitlines() if line.strip().startswith("Subtypes:")), "")
-    bases = [base for path in _SUBTYPE.findall(line) if isinstance(base := _load(path), type)]
+    bases = [base for path in _SUBTYPE.findall(line) if isinstance(base := load(path), type)]
     known = {cls.__name__ for base in bases for cls in family(base) if not inspect.isabstract(cls)}
-    if bases and (name in classes or _load(name) is not None):
+    if bases and (name in classes or load(name) is not None):
         return f"{name!r} is not a {bases[0].__name__}"
     return f"no class {name!r}{nearest(_short(name), known or classes)}"
-
-
-def family(base: type) -> Iterator[type]:
-    """Give a class and all that inherit from it."""
-    yield base
-    children: list[type] = type.__subclasses__(base)
-    for child in children:
-        yield from family(child)
 
 
 def _short(class_path: str) -> str:
@@ -201,18 +192,8 @@ def _short(class_path: str) -> str:
 
 
 def _parameters(class_path: str) -> list[str]:
-    cls = _load(class_path)
+    cls = load(class_path)
     try:
         return list(inspect.signature(cls).parameters) if cls else []
     except (ValueError, TypeError):
         return []
-
-
-def _load(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    if refusal_of(path):
-        return None
-    try:
-        return getattr(import_module(module), name, None) if module else None
-    except ImportError:
-        return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 
@@ -122,8 +121,4 @@ def usage_message(message: str, parser: ArgumentParser) -> str:
 
         _, told = explain(message, [], [])
         return f"--{told}".replace("a list", "a list such as '[A,B]'")
-    if option := re.match(r'Parser key "([^"]+)".*?:\s+(.*)', message, re.DOTALL):
-        choices, _, value = option[2].partition("Got value: ")
-        hint = nearest(value, re.findall("'([^']+)'", choices))
-        return f"--{option[1]}: {option[2]}{hint}".replace("typing.", "")
     return message

@@ -9,11 +9,11 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
-from tracknet.cli.explaining import HIDDEN, explain, family
+from tracknet.cli.explaining import HIDDEN, explain
 from tracknet.cli.stubs import look_in_this_process
 from tracknet.configs import COMMAND_LINE, Composed
 from tracknet.configs.check import START, Fault, find_faults, told
-from tracknet.configs.options import Options, options_of
+from tracknet.configs.options import Options, family, options_of
 from tracknet.errors import UsageError
 
 look_in_this_process()

@@ -123,9 +123,8 @@ def read_layers(words: Sequence[str], start: Start | None = None) -> Layers:
         chain = _Chain()
         chain.add(env)
         first = found.files[0][0] if found.files else None
-        place = (
-            1 if first is not None and ((start and first == start.path) or first.name == "base.yaml") else 0
-        )
+        begins = first is not None and (first.name == "base.yaml" or (start and first == start.path))
+        place = 1 if begins else 0
         found.files[place:place] = chain.files
     shared = [_is_shared(path, tree) for path, tree in found.files]
     shared.append(start is not None and start.text is not None and not trusts_all())

@@ -123,7 +123,7 @@ def members(hint: Any) -> list[Any]:
 @cache
 def concrete(base: type) -> tuple[type, ...]:
     """Give a class and its imported subclasses that can be built, ours first, each group by name."""
-    found = {cls for cls in _family(base) if not inspect.isabstract(cls) and not cls.__name__.startswith("_")}
+    found = {cls for cls in family(base) if not inspect.isabstract(cls) and not cls.__name__.startswith("_")}
     found = {cls for cls in found if not _unfinished(cls)}
     if len(found) > 1 and base.__module__.startswith(("lightning.", "torch.")):
         # Not abstract by the letter, but building one is never what is wanted.
@@ -143,7 +143,7 @@ def find_class(name: str, bases: Collection[type]) -> type | None:
         The class; None when there is none, or one of another kind.
     """
     short = name.rpartition(".")[2]
-    named = [cls for base in bases for cls in _family(base) if cls.__name__ == short]
+    named = [cls for base in bases for cls in family(base) if cls.__name__ == short]
     if "." not in name:
         return named[0] if named else None
     exact = [cls for cls in named if f"{cls.__module__}.{cls.__qualname__}" == name]
@@ -188,11 +188,12 @@ def _options(parser: ArgumentParser) -> Iterator[Option]:
         yield Option(action.dest, hint, default, bool(action.required), "" if doc == "==SUPPRESS==" else doc)
 
 
-def _family(base: type) -> Iterator[type]:
+def family(base: type) -> Iterator[type]:
+    """Give a class and all that inherit from it."""
     yield base
     children: list[type] = type.__subclasses__(base)
     for child in children:
-        yield from _family(child)
+        yield from family(child)
 
 
 def _unfinished(cls: type) -> bool:

@@ -195,7 +195,7 @@ def done_before(job: VideoJob, made: Mapping[str, Value], trail: int = 0) -> Out
         trajectory where only its overlay is missing, or older than the trajectory.
     """
     try:
-        told: dict[str, Any] = json.loads(told_of(job.csv).read_text(encoding="utf-8"))
+        told = _read_told(job)
         with job.csv.open("rb") as file:
             rows = sum(1 for _ in file) - 1
         if told["made"] != made or told["print"] != print_of(job.video) or told["frames"] != rows:
@@ -215,8 +215,7 @@ def print_told(job: VideoJob) -> list[int]:
         TrackNetError: It cannot be read.
     """
     try:
-        told: dict[str, Any] = json.loads(told_of(job.csv).read_text(encoding="utf-8"))
-        return [int(number) for number in told["print"]]
+        return [int(number) for number in _read_told(job)["print"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackNetError(f"{told_of(job.csv)}: cannot be read: {error}") from error
 
@@ -224,10 +223,15 @@ def print_told(job: VideoJob) -> list[int]:
 def other_video(job: VideoJob) -> Path | None:
     """Give the video, still there, of which the trajectory of this name is, where that is another one."""
     try:
-        video = Path(json.loads(told_of(job.csv).read_text(encoding="utf-8"))["video"])
+        video = Path(_read_told(job)["video"])
         return video if job.csv.exists() and video.exists() and not video.samefile(job.video) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _read_told(job: VideoJob) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(told_of(job.csv).read_text(encoding="utf-8"))
+    return told
 
 
 def _is_drawn(overlay: Path, trajectory: Path, told: object, trail: int) -> bool:

@@ -46,8 +46,7 @@ def check_optimizer(key: str, config: Namespace) -> Faults:
     optimizer: Any = None
     for place in ("optimizer", "lr_scheduler"):
         chosen = config.get(place)
-        module, _, name = str(getattr(chosen, "class_path", "")).rpartition(".")
-        cls = getattr(import_module(module), name, None) if module else None
+        cls = _class_at(config, place)
         if cls is None:
             return
         values = chosen.get("init_args")
@@ -121,10 +120,9 @@ def check_data(config: Namespace, refused: type, model: str, fitting: str) -> Fa
     Yields:
         The key of the data and what is wrong.
     """
-    module, _, name = str(config.get("data.class_path")).rpartition(".")
-    data = getattr(import_module(module), name, None) if module else None
+    data = _class_at(config, "data")
     if isinstance(data, type) and issubclass(data, refused):
-        yield "data.class_path", f"{model} cannot learn from {name}, but from {fitting}"
+        yield "data.class_path", f"{model} cannot learn from {data.__name__}, but from {fitting}"
 
 
 def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
@@ -163,13 +161,21 @@ def check_sizes(key: str, config: Namespace) -> Faults:
     Yields:
         Keys and what is wrong.
     """
-    module, _, name = str(config.get(f"{key}.init_args.network.class_path")).rpartition(".")
-    network = getattr(import_module(module), name, None) if module else None
-    stride = getattr(network, "stride", 1)
+    network = _class_at(config, f"{key}.init_args.network")
+    name, stride = getattr(network, "__name__", ""), getattr(network, "stride", 1)
     for at in (f"{key}.init_args.input_size", "data.init_args.crop.init_args.size"):
         size = config.get(at)
         if size is not None and any(side % stride for side in size):
-            yield at, f"{name} needs sides divisible by {stride}, found {list(size)}"
+            yield (
+                at,
+                f"{name} needs sides divisible by {stride}, found {list(size)}",
+            )
+
+
+def _class_at(config: Namespace, key: str) -> Any:
+    """Import the class that is chosen at a key; None where none is."""
+    module, _, name = str(config.get(f"{key}.class_path")).rpartition(".")
+    return getattr(import_module(module), name, None) if module else None
 
 
 def on_cpu(config: Namespace) -> bool:
