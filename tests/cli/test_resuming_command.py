@@ -142,6 +142,13 @@ def test_a_checkpoint_that_lies_by_itself_brings_its_configuration(run, tmp_path
     assert "no class 'mine.Own'" in capsys.readouterr().err
 
 
+def test_a_damaged_checkpoint_by_itself_is_told_as_such(tmp_path, run, capsys):
+    alone = tmp_path / "b.ckpt"
+    alone.write_bytes(BEST.read_bytes()[:5000])
+    assert main(["validate", "--ckpt_path", str(alone)]) == 1
+    assert f"{alone}: not a readable checkpoint: " in capsys.readouterr().err
+
+
 def test_without_a_figure_to_judge_by_the_newest_one_is_told(run, capsys):
     assert fit("--config", "run.yaml", "--trainer.callbacks=null") == 0
     said = capsys.readouterr().out

@@ -191,6 +191,9 @@ class TrackNetCLI(LightningCLI):
                 try:
                     self.config = parser.parse_args([*command, *composed.parser_words()])
                 except SettingError as error:
+                    path = composed.values.get("ckpt_path")
+                    if path is not None and not composed.files and Path(path).is_file():
+                        read_checkpoint(Path(path))  # says what is damaged, which tells no configuration
                     if named != "fit" and not composed.values:
                         raise UsageError(f"{named} {_NEEDS_CHECKPOINT}") from error
                     options = command_options(parser, command[0] if command else None)
