@@ -18,6 +18,8 @@ def main(graph: str, video: str) -> None:
     """Print ``Frame,Visibility,X,Y,Confidence``, positions in pixels of the video."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     info = json.loads(session.get_modelmeta().custom_metadata_map["tracknet"])
+    if not info["positions"]:
+        sys.exit(f"{graph}: gives heatmaps; export it with --positions")
     length, (height, width) = info["frames"], info["input_size"]
     with av.open(video) as container:
         shape = (container.streams.video[0].height, container.streams.video[0].width)

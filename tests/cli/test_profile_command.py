@@ -125,6 +125,7 @@ def test_too_little_to_measure(tmp_path, capsys):
         (["."], ".: no config.yaml there; expected the folder of a run or a configuration"),
         (["tiny.yaml", "--profile.step=3"], "profile.step"),
         (["tiny.yaml", "--profile.steps=0"], "expected a whole number above 0"),
+        (["tiny.yaml", "--output=tiny.yaml"], "--output tiny.yaml: is a file; expected a folder"),
         (["tiny.yaml", "--data.batchsize=3"], "did you mean 'batch_size'?"),
         (["compare", "a"], "compare: expected two profiles, found 1"),
         (["compare", "a", "."], "a: no profile.json there or in profile/"),

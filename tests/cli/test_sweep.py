@@ -146,6 +146,8 @@ def test_killed_after_two_trials_and_resumed(here, capsys):
     assert tracknet(["sweep", "rates.yaml"]) == 0
     assert len(study().trials) == 5
     capsys.readouterr()
+    assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
+    assert "4 trials are finished, more than the 2 that are asked for" in capsys.readouterr().out
     assert tracknet(["sweep", "rates.yaml", "--monitor", "val/f1"]) == 2
     assert "was begun with val/loss, found val/f1; choose another --name" in capsys.readouterr().err
 

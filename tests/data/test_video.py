@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from tracknet.data import background as background_module
 from tracknet.data import video as video_module
@@ -492,3 +493,33 @@ def test_of_a_long_video_no_frames_are_held(tmp_path, monkeypatch):
     background, frames = background_and_frames(source, (32, 48))
     np.testing.assert_array_equal(background, median_background(source, (32, 48)))
     assert sum(1 for _ in frames) == 120
+
+
+@pytest.mark.parametrize(
+    ("clock", "shown"),
+    [
+        ([None] * 4, [0, 0.04, 0.08, 0.12]),
+        ([7.5, 7.6, 7.9, 8.0], [0, 0.1, 0.4, 0.5]),
+        ([0.0, 0.1, 0.1, 0.2], [0, 0.1, 0.14, 0.24]),  # stands
+        ([5.0, 5.1, 0.0, 0.1], [0, 0.1, 0.14, 0.24]),  # goes back
+        ([0.0, 0.1, 3600.0, 3600.1], [0, 0.1, 0.14, 0.24]),  # leaps
+        ([0.0, None, 0.2, 0.3], [0, 0.04, 0.08, 0.18]),  # is not told
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_frames_are_written_for_moments(tmp_path, clock, shown, suffix):
+    path = tmp_path / f"clip{suffix}"
+    with VideoWriter(path, SIZE, 25) as video:
+        for number, second in enumerate(clock):
+            video.write(np.full((*SIZE, 3), 40 * number, np.uint8), second)
+    timed = list(open_source(path).timed_frames())
+    assert [second for second, _ in timed] == pytest.approx(shown)
+    assert [frame.mean() for _, frame in timed] == pytest.approx([0, 40, 80, 120], abs=3)
+
+
+def test_images_are_shown_at_the_rate_of_their_folder(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (32, 16), (80 * number,) * 3).save(tmp_path / f"{number}.png")
+    timed = list(open_source(tmp_path).timed_frames())
+    assert [second for second, _ in timed] == pytest.approx([0, 1 / 30, 2 / 30])
+    assert [int(frame.mean()) for _, frame in timed] == [0, 80, 160]

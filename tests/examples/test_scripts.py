@@ -145,8 +145,11 @@ def test_the_graph_without_torch_finds_what_the_checkpoint_finds(
     pytest.importorskip("onnxruntime")
     from tracknet.cli.main import main as tracknet
 
-    words = ["--format", "onnx", "--positions", "--output", "best.onnx"]
-    assert tracknet(["export", str(bright_checkpoint), *words]) == 0
+    words = ["export", str(bright_checkpoint), "--format", "onnx", "--output"]
+    assert tracknet([*words, "heatmaps.onnx"]) == 0
+    assert tracknet([*words, "best.onnx", "--positions"]) == 0
+    with pytest.raises(SystemExit, match="heatmaps.onnx: gives heatmaps; export it with --positions"):
+        example("onnx_without_torch").main("heatmaps.onnx", "none.mp4")
     video = str(tiny_rallies / "b.mp4")
     assert tracknet(["track", video, "--ckpt", "best.onnx", "--output", "expected.csv"]) == 0
     capsys.readouterr()

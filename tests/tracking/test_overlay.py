@@ -178,7 +178,7 @@ def test_a_trajectory_of_another_video_is_refused(grey_video, tmp_path, count, m
 def test_the_source_frames_are_not_drawn_into(grey_video, tmp_path, monkeypatch):
     frame = np.full((*SIZE, 3), GREY, np.uint8)
     frame.setflags(write=False)
-    monkeypatch.setattr(type(grey_video), "frames", lambda self, size=None: iter([frame]))
+    monkeypatch.setattr(type(grey_video), "timed_frames", lambda self: iter([(0.0, frame)]))
     render_overlay(grey_video, moving(1), tmp_path / "overlay.mp4", progress=False)
     assert not changed(frame).any()
 
@@ -201,3 +201,13 @@ def test_pixels_that_are_not_square_stay_so(tmp_path):
     render_overlay(source, moving(1), tmp_path / "o.mp4", progress=False)
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+
+
+def test_frames_are_shown_when_those_of_the_source_are(tmp_path):
+    seconds = [0.0, 0.02, 0.1, 0.11, 3.5, 3.55]
+    with VideoWriter(tmp_path / "phone.mp4", SIZE, fps=25) as video:
+        for second in seconds:
+            video.write(np.full((*SIZE, 3), GREY, np.uint8), second)
+    source = open_source(tmp_path / "phone.mp4")
+    render_overlay(source, moving(6), tmp_path / "o.mp4", progress=False)
+    assert [second for second, _ in open_source(tmp_path / "o.mp4").timed_frames()] == pytest.approx(seconds)

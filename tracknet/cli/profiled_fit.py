@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from tracknet.cli.train import TrackNetCLI
 from tracknet.cli.train import main as train
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.callbacks import Profile
 
 ONLY_STEPS: dict[str, Any] = {
@@ -60,6 +60,8 @@ class ProfiledCLI(TrackNetCLI):
         """Parse, then keep of the run what a step is made of."""
         super().parse_arguments(parser, args)
         config: Namespace = self.config["fit"]
+        if config.output.exists() and not config.output.is_dir():
+            raise UsageError(f"--output {config.output}: is a file; expected a folder, or a name for a new one")
         config.ckpt_path = None
         # Figures are logged, but not where a run is looked for.
         logger = {"save_dir": self._scratch, "name": "", "version": "profile"}

@@ -109,7 +109,9 @@ def run_sweep(
     _same(study, sweep, space)
     put_back(study)
     before = finished(study)
-    if before:
+    if len(before) > trials:
+        print(f"{len(before)} trials are finished, more than the {trials} that are asked for")
+    elif before:
         print(f"{len(before)} of {trials} trials are finished")
     stopped = False
     with _kept(sweep):

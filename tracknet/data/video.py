@@ -107,6 +107,15 @@ class FrameSource(ABC):
             TrackNetError: A frame cannot be decoded; the message names the file and the frame.
         """
 
+    def timed_frames(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        """Decode all frames as :meth:`frames` does, each with the second at which players show it.
+
+        Yields:
+            The second, counted from wherever the source begins to count, or None where it does not tell; and
+            the frame.
+        """
+        return ((number / self.info.fps, frame) for number, frame in enumerate(self.frames()))
+
     @abstractmethod
     def files(self) -> list[Path]:
         """List the files whose content is the source, in the order of the frames."""
@@ -159,7 +168,7 @@ class VideoFile(FrameSource):
         left = None if stretches is None else list(stretches)
         every = self._decoded(size, threads, lambda number: left is None or number >= left[0][0])
         with closing(every):
-            for number, picture in enumerate(every):
+            for number, (_, picture) in enumerate(every):
                 if picture is not None:
                     yield picture
                 if left and number + 1 == left[0][1]:
@@ -167,10 +176,15 @@ class VideoFile(FrameSource):
                     if not left:
                         return
 
+    def timed_frames(self) -> Iterator[tuple[float | None, np.ndarray]]:  # noqa: D102
+        every = self._decoded(None, None, lambda number: True)
+        with closing(every):
+            yield from ((second, picture) for second, picture in every if picture is not None)
+
     def _decoded(
         self, size: tuple[int, int] | None, threads: int | None, wanted: Callable[[int], bool]
-    ) -> Generator[np.ndarray | None, None, None]:
-        """Decode every frame; those that are not wanted are not resized, and None stands for them."""
+    ) -> Generator[tuple[float | None, np.ndarray | None], None, None]:
+        """Decode every frame, with its second; None stands for those not wanted, which are not resized."""
         resize = FrameResizer(size or (self.info.height, self.info.width))
         number = 0
         guessed: list[int] = []
@@ -193,7 +207,7 @@ class VideoFile(FrameSource):
                         if (frame.width, frame.height) != size_so_far:
                             self._note(_resized(number, self.info, frame))
                             size_so_far = (frame.width, frame.height)
-                        yield resize(frame) if wanted(number) else None
+                        yield frame.time, resize(frame) if wanted(number) else None
                         number += 1
             except _BROKEN as error:
                 reason = (
@@ -257,7 +271,7 @@ class VideoFile(FrameSource):
     ) -> tuple[list[np.ndarray], int]:
         """Keep evenly spaced ones of ``expected`` frames; also returns how many there really are."""
         wanted, kept, total = set(evenly_spaced(expected, samples)), [], 0
-        for picture in self._decoded(size, None, wanted.__contains__):
+        for _, picture in self._decoded(size, None, wanted.__contains__):
             if picture is not None:
                 kept.append(picture)
             total += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from tracknet.errors import TrackNetError
 
 _BT709 = 1  # the same number for matrix, primaries and transfer
 _LIMITED = 1  # luma from 16 to 235
+_TICKS = 90_000  # a second of a video is divided into at least as many, as broadcasts do
+_PAUSE = 10.0  # seconds; longer ones between two frames are a fault of the clock that made the source
 
 
 class VideoWriter:
@@ -59,6 +62,10 @@ class VideoWriter:
         self._pixel = pixel
         self._part = hidden_part(self.path)
         self._written = 0
+        # Whole ticks a frame at the constant rate, and fine enough for frames at moments of their own.
+        self._time_base = 1 / Fraction(self._rate.numerator * math.ceil(_TICKS / self._rate.numerator))
+        self._moment = Fraction(0)
+        self._second = math.nan
 
     def __enter__(self) -> VideoWriter:
         """Open the file that becomes the video."""
@@ -69,6 +76,7 @@ class VideoWriter:
         if self._comment:
             self._container.metadata["comment"] = self._comment
         stream = self._container.add_stream("libx264", rate=self._rate)
+        stream.codec_context.time_base = self._time_base
         stream.height, stream.width = (side + side % 2 for side in self._size)
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": str(self._quality), "preset": "veryfast"}
@@ -81,11 +89,13 @@ class VideoWriter:
         self._reformatter = VideoReformatter()
         return self
 
-    def write(self, frame: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, second: float | None = None) -> None:
         """Append one frame.
 
         Args:
             frame: RGB, uint8 ``[height, width, 3]`` of the size told at the start.
+            second: When it is to be shown, by a clock that began at any time; None for the constant rate.
+                The constant rate holds, too, where the clock stands, goes back, or leaps by over 10 seconds.
 
         Raises:
             ValueError: The frame has another shape or type.
@@ -96,8 +106,10 @@ class VideoWriter:
         if any(self._odd):
             frame = np.pad(frame, ((0, self._odd[0]), (0, self._odd[1]), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts = self._written
-        picture.time_base = 1 / self._rate
+        pause = self._pause(second)
+        self._moment += pause if self._written else 0
+        picture.pts = round(self._moment / self._time_base)
+        picture.time_base = self._time_base
         picture = self._reformatter.reformat(picture, format="yuv420p", dst_colorspace=Colorspace.ITU709)
         self._written += 1
         with self._reported():
@@ -122,6 +134,13 @@ class VideoWriter:
                 self._container.close()
             with suppress(OSError):  # where nothing could be written, nothing can be removed either
                 self._part.unlink()
+
+    def _pause(self, second: float | None) -> Fraction:
+        """Give the time between the frame before and that of a second."""
+        before, self._second = self._second, math.nan if second is None else second
+        pause = self._second - before
+        ticks = round(pause / self._time_base) if 0 < pause <= _PAUSE else 0
+        return ticks * self._time_base or 1 / self._rate
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -43,7 +43,7 @@ def render_overlay(
     Args:
         source: The video.
         rows: Its trajectory, one row a frame.
-        path: The video to write: H.264, size, shape of the pixels and mean speed of the source.
+        path: The video to write: H.264, size, shape of the pixels and times of the source.
         trail: Frames before the current one whose positions are drawn; 0 for the ring alone.
         progress: Show frames per second and the time left.
 
@@ -58,17 +58,18 @@ def render_overlay(
         track_progress(source.info.frames, "frames", "overlay", shown=progress) as bar,
         VideoWriter(path, size, source.info.fps, comment=COMMENT, pixel=source.info.pixel) as video,
     ):
-        for number, (frame, row) in enumerate(zip_longest(source.frames(), rows)):
-            if frame is None or row is None:
-                longer, shorter = ("trajectory", "video") if frame is None else ("video", "trajectory")
+        for number, (timed, row) in enumerate(zip_longest(source.timed_frames(), rows)):
+            if timed is None or row is None:
+                longer, shorter = ("trajectory", "video") if timed is None else ("video", "trajectory")
                 raise TrackNetError(
                     f"{source.path}: the {longer} goes on where the {shorter} ends, after {number} frames; "
                     "was the trajectory made from this video?"
                 )
             past.append((row.x, row.y) if row.visible else None)
+            second, frame = timed
             drawn = frame.copy()
             pen.draw(drawn, list(past), row)
-            video.write(drawn)
+            video.write(drawn, second)
             bar.advance()
 
 
