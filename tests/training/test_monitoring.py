@@ -151,6 +151,16 @@ def test_memory_of_the_process(tiny_rallies, tmp_path):
     assert "memory/device" not in found
 
 
+def test_accumulated_batches_are_one_step(tiny_rallies, tmp_path):
+    callbacks = [MemoryUse(), Throughput(every_n_steps=1)]
+    trainer = a_trainer(tmp_path, *callbacks, limit_train_batches=4, accumulate_grad_batches=2)
+    trainer.fit(a_tracker(), datamodule=rallies(tiny_rallies))
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    for name in ("memory/host", "throughput/windows_per_s", "train/loss_step"):
+        assert [event.step for event in events.Scalars(name)] == [0, 1], name
+
+
 def test_memory_of_a_device(monkeypatch):
     for name, mebibytes in (("memory_allocated", 3), ("memory_reserved", 5), ("max_memory_allocated", 4)):
         monkeypatch.setattr(torch.cuda, name, lambda device, mebibytes=mebibytes: mebibytes * 2**20)

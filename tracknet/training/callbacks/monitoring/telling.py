@@ -13,13 +13,15 @@ from tracknet.data.datamodules import RallyDataModule
 
 
 def due(trainer: Trainer, every_n_steps: int | None, steps: int) -> bool:
-    """Say whether it is time for figures.
+    """Say whether it is time for figures: once a step, at its last batch where several are accumulated.
 
     Args:
         trainer: The trainer.
         every_n_steps: Steps between figures; None whenever Lightning logs (``trainer.log_every_n_steps``).
         steps: Optimizer steps up to and with this one.
     """
+    if trainer.fit_loop._should_accumulate():
+        return False
     if every_n_steps is None:
         return bool(trainer._logger_connector.should_update_logs)
     return steps % every_n_steps == 0
