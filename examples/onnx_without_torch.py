@@ -32,16 +32,18 @@ def main(graph: str, video: str) -> None:
         some = pictures[:: max(1, len(pictures) // 100)]
         given["background"] = np.median(some, axis=0).astype(np.uint8)[None]
     print("Frame,Visibility,X,Y,Confidence")
-    done = 0
-    while done < len(pictures):  # windows do not overlap; the last one is moved back so that it is full
-        start = max(0, min(done, len(pictures) - length))
-        window = np.stack((pictures[start : start + length] + pictures[-1:] * length)[:length])
+    total, outputs = len(pictures), info["outputs"]
+    for done in range(0, total, outputs):
+        # Windows do not overlap; the last one is moved back so that it is full. The positions are those of a
+        # window's last frames; what lies before the first frame or behind the last one is that frame.
+        stop = max(min(done + outputs, total), outputs)
+        window = np.stack([pictures[min(max(at, 0), total - 1)] for at in range(stop - length, stop)])
         xy, confidence = session.run(None, {"frames": window[None], **given})
-        for at in range(done - start, min(length, len(pictures) - start)):
+        for frame in range(done, min(stop, total)):
+            at = frame - (stop - outputs)
             x, y = (xy[0, at] + 0.5) * (shape[1] / width, shape[0] / height) - 0.5
             seen = confidence[0, at] >= info["threshold"]
-            print(f"{start + at},{int(seen)},{x * seen:.2f},{y * seen:.2f},{confidence[0, at]:.4f}")
-        done = start + length
+            print(f"{frame},{int(seen)},{x * seen:.2f},{y * seen:.2f},{confidence[0, at]:.4f}")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def test_the_graph_without_torch_finds_what_the_checkpoint_finds(
     words = ["export", str(bright_checkpoint), "--format", "onnx", "--output"]
     assert tracknet([*words, "heatmaps.onnx"]) == 0
     assert tracknet([*words, "best.onnx", "--positions"]) == 0
-    with pytest.raises(SystemExit, match="heatmaps.onnx: gives heatmaps; export it with --positions"):
+    with pytest.raises(SystemExit, match=r"heatmaps\.onnx: gives heatmaps; export it with --positions"):
         example("onnx_without_torch").main("heatmaps.onnx", "none.mp4")
     video = str(tiny_rallies / "b.mp4")
     assert tracknet(["track", video, "--ckpt", "best.onnx", "--output", "expected.csv"]) == 0

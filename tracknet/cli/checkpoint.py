@@ -254,12 +254,14 @@ def diff_files(first: Path, second: Path, layers: PositiveInt = 20) -> int:
     from tracknet.training.checkpoint_report import differing_settings
     from tracknet.training.checkpoint_tools import compare_weights
 
-    differing, others = compare_weights(first, second)
+    differing, compared, others = compare_weights(first, second)
     settings = differing_settings(first, second)
     print("\n".join(settings) if settings else "configuration: the same")
     if others:
         print(f"names and shapes: {others}")
-    if not differing:
+    if not compared:
+        print("weights: none of the same name and shape")
+    elif not differing:
         print("weights: the same")
     for layer in differing[:layers]:
         print(f"{layer.name}: relative {layer.relative:.3g}, largest {layer.largest:.3g}")

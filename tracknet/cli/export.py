@@ -103,10 +103,11 @@ def export_checkpoint(
         require("onnx", "onnxscript", "onnxruntime")
 
     from tracknet.data.video import open_source
-    from tracknet.training.checkpoints import load_tracker
+    from tracknet.training.checkpoints import load_tracker, refuse_not_finite
     from tracknet.training.hyperparameters import describe
 
     tracker = load_tracker(ckpt)
+    refuse_not_finite(ckpt, tracker.state_dict())
     decoder = tracker.decoder
     if positions and (inside := peak_decoder(decoder)) is not decoder:
         print(

@@ -61,7 +61,7 @@ class ProfiledCLI(TrackNetCLI):
         super().parse_arguments(parser, args)
         config: Namespace = self.config["fit"]
         if config.output.exists() and not config.output.is_dir():
-            raise UsageError(f"--output {config.output}: is a file; expected a folder, or a name for a new one")
+            raise UsageError(f"--output {config.output}: is a file; expected a folder")
         config.ckpt_path = None
         # Figures are logged, but not where a run is looked for.
         logger = {"save_dir": self._scratch, "name": "", "version": "profile"}

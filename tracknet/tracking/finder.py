@@ -262,8 +262,9 @@ def choose_finder(
     elif any(wants.values()):
         first = next(name for name, wanted in wants.items() if wanted)
         raise UsageError(
-            f"{first} needs heatmaps, and this detector gives positions only, as exported ones do; "
-            "use the checkpoint, or the modes single or causal without flip and online tracker"
+            f"{first} needs heatmaps, and this detector gives positions only; use the checkpoint, a "
+            "graph exported without --positions, or the modes single or causal without flip and online "
+            "tracker"
         )
     return PositionFinder(detector, size, device)
 

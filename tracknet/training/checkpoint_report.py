@@ -188,7 +188,7 @@ def flat(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(tree, list) and any(isinstance(one, Mapping) for one in tree):
         for number, value in enumerate(tree):
             yield from flat(value, f"{key}.{number}")
-    else:
+    elif key:
         yield key, tree
 
 

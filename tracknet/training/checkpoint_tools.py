@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tracknet.errors import TrackNetError
 from tracknet.training.checkpoint_format import FORMAT, Metadata, read_metadata, write_checkpoint
-from tracknet.training.checkpoints import load_tracker, mismatches, read_checkpoint
+from tracknet.training.checkpoint_report import changes, flat
+from tracknet.training.checkpoints import load_tracker, mismatches, read_checkpoint, refuse_not_finite
 from tracknet.training.compression import DEFAULT_LEVEL, Method, in_words
 from tracknet.training.public_checkpoints import is_ours, read_file, recognise
 
@@ -25,12 +27,11 @@ _KEPT = (
     "hparams_name",
     "hyper_parameters",
     "rectifier",
-    "imported",
 )
 """What inference needs of a checkpoint; the rest is for training on."""
 
 _STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
-_NAMED = 3
+_OF_OURS = "network."
 
 
 def verify(path: Path) -> list[str]:
@@ -55,13 +56,7 @@ def verify(path: Path) -> list[str]:
         f"format:   {found['format'] if found else 1} (the newest is {FORMAT})",
     ]
     weights = _weights(content)
-    wrong = [name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()]
-    if wrong:
-        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        raise TrackNetError(
-            f"{path}: weights that are not finite: {', '.join(wrong[:_NAMED])}{more}; "
-            "take a checkpoint of before training diverged"
-        )
+    refuse_not_finite(path, weights)
     lines.append(f"weights:  {len(weights)} tensors, all finite")
     if "rectifier" not in content:
         lines.append(f"network:  {type(load_tracker(path).network).__name__}, all names and shapes fit")
@@ -114,7 +109,7 @@ def prune(path: Path, output: Path) -> None:
     """
     content = _ours(path)
     found = read_metadata(path)
-    kept = {name: content[name] for name in _KEPT if name in content}
+    kept = {name: content[name] for name in (*_KEPT, "imported") if name in content}
     write_checkpoint(kept, output, found["config"] if found else None, _method_of(found))
 
 
@@ -137,31 +132,58 @@ class LayerDifference:
     relative: float
 
 
-def compare_weights(first: Path, second: Path) -> tuple[list[LayerDifference], str]:
+class WeightComparison(NamedTuple):
+    """What `compare_weights` finds.
+
+    Attributes:
+        differing: Those that differ, the most different first.
+        compared: How many tensors have the same name and shape in both.
+        others: Which names and shapes do not match, in words.
+    """
+
+    differing: list[LayerDifference]
+    compared: int
+    others: str
+
+
+def compare_weights(first: Path, second: Path) -> WeightComparison:
     """Compare the weights of two checkpoints by name.
+
+    Those of a published network are compared with the network of a tracker of ours, as which it is imported.
 
     Args:
         first: A checkpoint, ours or published.
         second: Another.
 
-    Returns:
-        Those that differ, the most different first; and what names and shapes do not match, in words.
-
     Raises:
         TrackNetError: One cannot be read, or holds no weights.
     """
-    before, after = (_weights(read_file(path), path) for path in (first, second))
-    found = []
-    for name, one in before.items():
-        other = after.get(name)
-        if other is None or other.shape != one.shape or torch.equal(one, other):
-            continue
-        off = other.double() - one.double()
-        norm = one.double().norm().item()
-        found.append(
-            LayerDifference(name, off.abs().max().item(), off.norm().item() / norm if norm else float("inf"))
-        )
-    return sorted(found, key=lambda layer: -layer.relative), mismatches(before, after)
+    contents = [read_file(path) for path in (first, second)]
+    before, after = (_weights(content, path) for content, path in zip(contents, (first, second), strict=True))
+    ours = [is_ours(content) for content in contents]
+    if ours[0] != ours[1]:
+        before, after = _of_network(before), _of_network(after)
+    common = [name for name, one in before.items() if name in after and after[name].shape == one.shape]
+    pairs = ((name, before[name].double(), after[name].double()) for name in common)
+    found = [
+        _difference(name, one, other)
+        for name, one, other in pairs
+        if not torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    ]
+    found.sort(key=lambda layer: (not math.isnan(layer.relative), -layer.relative, -layer.largest))
+    return WeightComparison(found, len(common), mismatches(before, after))
+
+
+def _difference(name: str, one: Tensor, other: Tensor) -> LayerDifference:
+    off, norm = other - one, one.norm().item()
+    relative = off.norm().item()
+    if not math.isnan(relative):
+        relative = relative / norm if norm else math.inf
+    return LayerDifference(name, off.abs().max().item(), relative)
+
+
+def _of_network(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(_OF_OURS): one for name, one in weights.items()}
 
 
 def average(paths: Sequence[Path], output: Path) -> bool:
@@ -178,15 +200,18 @@ def average(paths: Sequence[Path], output: Path) -> bool:
         Whether the network has statistics of batch normalisation.
 
     Raises:
-        TrackNetError: One cannot be read, or is of another network.
+        TrackNetError: One cannot be read, is of another network, or has weights that are not finite.
     """
     last = _ours(paths[-1])
     expected = _weights(last)
+    refuse_not_finite(paths[-1], expected)
     total = {name: one.double() for name, one in expected.items() if one.is_floating_point()}
     for path in paths[:-1]:
-        given = _weights(_ours(path))
-        if faults := mismatches(expected, given):
+        content = _ours(path)
+        given = _weights(content)
+        if faults := mismatches(expected, given) or _other_network(last, content):
             raise TrackNetError(f"{path}: of another network than {paths[-1]}: {faults}")
+        refuse_not_finite(path, given)
         for name in total:
             total[name] = total[name] + given[name].double()
     mean = {name: (one / len(paths)).to(expected[name].dtype) for name, one in total.items()}
@@ -195,6 +220,17 @@ def average(paths: Sequence[Path], output: Path) -> bool:
     found = read_metadata(paths[-1])
     write_checkpoint(kept, output, found["config"] if found else None, _method_of(found))
     return any(name.endswith(_STATISTICS) for name in expected)
+
+
+def _other_network(expected: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Say in which settings that both tell two networks differ; an empty text where in none."""
+    one, other = (dict(flat(_network_of(content))) for content in (expected, given))
+    both = one.keys() & other.keys()
+    return "; ".join(changes(*({k: v for k, v in tree.items() if k in both} for tree in (one, other))))
+
+
+def _network_of(content: Mapping[str, Any]) -> Any:
+    return content.get("rectifier") or content.get("hyper_parameters", {}).get("network", {})
 
 
 def _ours(path: Path) -> dict[str, Any]:

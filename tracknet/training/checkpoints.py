@@ -25,6 +25,7 @@ from typing_extensions import override
 from tracknet.errors import TrackNetError, nearest
 from tracknet.training.checkpoint_format import (
     check_seal,
+    damaged_records,
     is_sealed,
     migrate,
     plain_archive,
@@ -44,6 +45,7 @@ from tracknet.trust import check_recipe, is_boundless, limited, refusal_of, reme
 
 _LONGEST_REASON = 300
 _KEYS_SHOWN = 5
+_NAMED = 3
 _MOST_VALUES = 10_000_000
 _OTHER_NETWORK = "its state_dict is of another network than the one it names"
 _OURS = {"pytorch-lightning_version", "hyper_parameters", "rectifier"}
@@ -250,6 +252,11 @@ def load_tracker(path: Path | str, device: torch.device | str = "cpu", trust: bo
     """
     path = Path(path)
     content = read_checkpoint(path)
+    if isinstance(content, dict) and "rectifier" in content:
+        raise TrackNetError(
+            f"{path}: holds a rectifier, which fills gaps of trajectories, and no tracker; give it as "
+            "--rectifier to `track`, `predict` or `test`"
+        )
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
         raise TrackNetError(
             f"{path}: not a checkpoint of `tracknet fit`: expected the keys state_dict and hyper_parameters, "
@@ -293,11 +300,17 @@ def read_checkpoint(path: Path | str) -> Any:
             "and .onnx graphs"
         )
     try:
-        if check_seal(path) == "damaged":
+        seal = check_seal(path)
+        if seal == "damaged":
             fault = "it is cut short"
             if zipfile.is_zipfile(path):
                 fault = "it is damaged: its SHA-256 is not that of its writing"
             raise TrackNetError(f"{path}: not a readable checkpoint: {fault}")
+        if seal == "none" and (damaged := damaged_records(path)):
+            raise TrackNetError(
+                f"{path}: not a readable checkpoint: it is damaged: the CRC-32 of {damaged[0]} is not "
+                "that of its writing; get it again"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that are refused anyway
             content = torch.load(plain_archive(path), map_location="cpu", weights_only=True)
@@ -349,6 +362,25 @@ def mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> str:
     ]
     more = f" and {len(faults) - _KEYS_SHOWN} more" if len(faults) > _KEYS_SHOWN else ""
     return "; ".join(faults[:_KEYS_SHOWN]) + more
+
+
+def refuse_not_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights among which there is a NaN or an infinity.
+
+    Args:
+        path: Their file.
+        weights: Tensors by name.
+
+    Raises:
+        TrackNetError: There is one.
+    """
+    wrong = [name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()]
+    if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise TrackNetError(
+            f"{path}: weights that are not finite: {', '.join(wrong[:_NAMED])}{more}; "
+            "take a checkpoint of before training diverged"
+        )
 
 
 def _fault(path: Path, error: Exception) -> str:

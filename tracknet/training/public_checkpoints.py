@@ -32,7 +32,7 @@ from tracknet.models.tracknetv2 import TrackNetV2
 from tracknet.models.tracknetv3 import TrackNetV3
 from tracknet.models.wasb import WASB
 from tracknet.training.checkpoint_format import write_checkpoint
-from tracknet.training.checkpoints import mismatches, read_checkpoint
+from tracknet.training.checkpoints import mismatches, read_checkpoint, refuse_not_finite
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import QualityFocalLoss, WBCELoss
 from tracknet.training.rectifier import TrajectoryRectifier
@@ -150,7 +150,7 @@ def recognise(content: Any) -> PublicCheckpoint | None:
                 family,
                 weights,
                 dict(settings) if isinstance(settings, Mapping) else {},
-                epoch if isinstance(epoch, int) else None,
+                int(epoch) if isinstance(epoch, (int, np.integer)) else None,
                 {
                     str(name): float(value)
                     for name, value in content.items()
@@ -198,7 +198,8 @@ def import_checkpoint(path: Path, output: Path, background: BackgroundMode | Non
 
     Raises:
         UsageError: `background` is needed, or contradicts the checkpoint.
-        TrackNetError: There is no such file, it is not recognised, or the result cannot be written.
+        TrackNetError: There is no such file, it is not recognised, its weights are not finite, or the result
+            cannot be written.
     """
     content = read_file(path)
     if is_ours(content):
@@ -206,6 +207,9 @@ def import_checkpoint(path: Path, output: Path, background: BackgroundMode | Non
     found = recognise(content)
     if found is None:
         raise TrackNetError(unknown(path, content))
+    refuse_not_finite(path, found.weights)
+    if found.family == "InpaintNet" and background is not None:
+        raise UsageError(f"--background {background}: {path} is InpaintNet, which sees no pictures")
     try:
         module = build_rectifier(found) if found.family == "InpaintNet" else build_tracker(found, background)
     except TrackNetError as error:
