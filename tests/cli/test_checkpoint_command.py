@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from tracknet.cli.main import main as tracknet
 from tracknet.models import TrackNetV3
+from tracknet.models.inpaintnet import InpaintNet
 from tracknet.tracking.trajectory import read_trajectory
 
 
@@ -111,3 +113,115 @@ def test_wrong_words(here, words, code, message, capsys):
     assert tracknet(["checkpoint", *words]) == code
     assert message in capsys.readouterr().err
     assert names(here) == ["TrackNet_best.pt"]
+
+
+def changed(name, output, **settings):
+    """Write a published checkpoint anew, with some of its weights set to a value."""
+    content = torch.load(name, weights_only=False)
+    for weight, value in settings.items():
+        content["model"][weight.replace("__", ".")].fill_(value)
+    torch.save(content, output)
+
+
+def flip_bytes(path):
+    """Change the largest record of an archive, as a bad disk does."""
+    with zipfile.ZipFile(path) as archive:
+        record = max(archive.infolist(), key=lambda one: one.file_size)
+    content = bytearray(path.read_bytes())
+    start = content.index(record.filename.encode()) + len(record.filename) + 200
+    content[start] ^= 0x40
+    path.write_bytes(content)
+    return record.filename
+
+
+@pytest.mark.parametrize("command", ["import", "inspect"])
+def test_a_published_file_that_a_disk_has_changed(here, capsys, command):
+    record = flip_bytes(here / "TrackNet_best.pt")
+    assert tracknet(["checkpoint", command, "TrackNet_best.pt"]) == 1
+    message = f"it is damaged: the CRC-32 of {record} is not that of its writing; get it again"
+    assert message in capsys.readouterr().err
+    assert names(here) == ["TrackNet_best.pt"]
+
+
+def test_a_file_without_such_sums_is_read(here):
+    content = torch.load("TrackNet_best.pt", weights_only=False)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(content, "plain.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert tracknet(["checkpoint", "import", "plain.pt"]) == 0
+
+
+def test_an_import_is_compared_with_its_source(here, capsys):
+    assert tracknet(["checkpoint", "import", "TrackNet_best.pt"]) == 0
+    changed("TrackNet_best.pt", "other.pt", predictor__bias=0.5)
+    capsys.readouterr()
+    assert tracknet(["checkpoint", "diff", "TrackNet_best.pt", "TrackNet_best.ckpt"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("\nweights: the same\n")
+    assert "names and shapes" not in out
+    assert "- :" not in out
+    assert tracknet(["checkpoint", "diff", "TrackNet_best.ckpt", "other.pt"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("predictor.bias: relative ")
+
+
+def test_networks_without_a_name_in_common_are_not_the_same(here, capsys):
+    torch.save(InpaintNet().state_dict(), "inpaint.pt")
+    assert tracknet(["checkpoint", "diff", "TrackNet_best.pt", "inpaint.pt"]) == 0
+    assert "weights: none of the same name and shape\n" in capsys.readouterr().out
+
+
+def test_weights_that_are_no_numbers_come_first_and_equal_themselves(here, capsys):
+    changed("TrackNet_best.pt", "nan.pt", predictor__bias=float("nan"), down_block_1__conv_1__bn__bias=9.0)
+    assert tracknet(["checkpoint", "diff", "nan.pt", "nan.pt"]) == 0
+    assert "weights: the same" in capsys.readouterr().out
+    assert tracknet(["checkpoint", "diff", "TrackNet_best.pt", "nan.pt"]) == 0
+    told = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert told == ["predictor.bias", "down_block_1.conv_1.bn.bias"]
+
+
+def test_only_whole_checkpoints_of_one_network_are_averaged(here, capsys):
+    changed("TrackNet_best.pt", "other.pt", predictor__bias=0.5)
+    for name in ("TrackNet_best.pt", "other.pt"):
+        assert tracknet(["checkpoint", "import", name]) == 0
+    assert (
+        tracknet(["checkpoint", "average", "TrackNet_best.ckpt", "other.ckpt", "--output", "mean.ckpt"]) == 0
+    )
+    capsys.readouterr()
+    assert tracknet(["checkpoint", "inspect", "mean.ckpt"]) == 0
+    assert "imported" not in capsys.readouterr().out  # the figures of one of them are not its own
+
+    concat = TrackNetV3(3, "concat", width=4).state_dict()  # takes as many channels as the one before
+    torch.save({"model": concat, "param_dict": {"bg_mode": "subtract_concat"}}, "subtract.pt")
+    assert tracknet(["checkpoint", "import", "subtract.pt"]) == 0
+    assert tracknet(["checkpoint", "average", "subtract.ckpt", "other.ckpt", "--output", "x.ckpt"]) == 1
+    err = capsys.readouterr().err
+    assert "subtract.ckpt: of another network than other.ckpt: ~ background: 'concat' -> 'subtract_con" in err
+    content = torch.load("other.ckpt", weights_only=True)
+    content["state_dict"]["network.predictor.bias"].fill_(float("inf"))
+    torch.save(content, "inf.ckpt")
+    assert tracknet(["checkpoint", "average", "inf.ckpt", "other.ckpt", "--output", "x.ckpt"]) == 1
+    assert "inf.ckpt: weights that are not finite: network.predictor.bias" in capsys.readouterr().err
+    assert tracknet(["export", "inf.ckpt", "--format", "torchscript"]) == 1
+    assert "inf.ckpt: weights that are not finite: network.predictor.bias" in capsys.readouterr().err
+    assert not (here / "x.ckpt").exists()
+
+
+def test_what_an_import_refuses_beside(here, capsys):
+    changed("TrackNet_best.pt", "nan.pt", predictor__bias=float("nan"))
+    assert tracknet(["checkpoint", "import", "nan.pt"]) == 1
+    assert "nan.pt: weights that are not finite: predictor.bias" in capsys.readouterr().err
+    torch.save(InpaintNet().state_dict(), "inpaint.pt")
+    assert tracknet(["checkpoint", "import", "inpaint.pt", "--background", "concat"]) == 2
+    assert "--background concat: inpaint.pt is InpaintNet, which sees no pictures" in capsys.readouterr().err
+    assert tracknet(["checkpoint", "import", "inpaint.pt"]) == 0
+    assert tracknet(["export", "inpaint.ckpt", "--format", "torchscript"]) == 1
+    assert "inpaint.ckpt: holds a rectifier, which fills gaps" in capsys.readouterr().err
+
+
+def test_an_epoch_that_numpy_counted(here, capsys):
+    content = torch.load("TrackNet_best.pt", weights_only=False)
+    torch.save(content | {"epoch": np.int64(12)}, "counted.pt")
+    assert tracknet(["checkpoint", "inspect", "counted.pt"]) == 0
+    assert "epoch:       12\n" in capsys.readouterr().out

@@ -309,8 +309,8 @@ def check_seal(path: Path) -> Seal:
 def damaged_records(path: Path) -> list[str]:
     """List the records of an archive that are not what their CRC-32 says.
 
-    ``torch.load`` does not compare it. None are listed where all are so: such a file was written without these
-    sums, as PyTorch does when it is told to.
+    ``torch.load`` does not compare it. None are listed where all are so: such a file was written without
+    these sums, as PyTorch does when it is told to.
 
     Args:
         path: The file.
