@@ -75,8 +75,8 @@ def test_stopping_leaves_a_whole_csv(tmp_path, checkpoint, way):
     process = start(["-", "--ckpt", checkpoint], tmp_path, stdin=subprocess.PIPE, bufsize=0)
     process.stdin.write(HEAD + b"".join(map(raw, range(5))))
     # Rows can be read while the stream goes on.
-    partial = tmp_path / "stdin_ball.partial.csv"
-    while not (partial.exists() and partial.read_text().count("\n") == 6):
+    live = tmp_path / "stdin_ball.live.csv"
+    while not (live.exists() and live.read_text().count("\n") == 6):
         assert process.poll() is None
     process.send_signal(way)
     assert process.wait(60) == 0

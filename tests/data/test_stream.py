@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 
+import av
+import av.error
 import numpy as np
 import pytest
 
 from tracknet.data.stream import WAITING, LiveStream, is_live, stream_title
-from tracknet.data.video import VideoWriter, open_source
+from tracknet.data.video import VideoWriter, open_source, packets_of
 from tracknet.errors import TrackNetError
 
 SIZE = (32, 48)
@@ -188,25 +192,131 @@ def test_nobody_is_there():
         raise AssertionError
 
 
-def test_a_change_of_size_is_told_after_the_frames_before(tmp_path, pipe):
-    import io
+def broadcast(codec="mpeg2video", size=SIZE, frames=8, **options):
+    """A film of rising grey as a transport stream, with B-frames where the codec has them."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mpegts", options=options) as container:
+        stream = container.add_stream(codec, rate=25, width=size[1], height=size[0], pix_fmt="yuv420p")
+        for number in range(frames):
+            picture = np.full((*size, 3), 20 * number % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
 
-    import av
 
-    data = []
-    for size in ((32, 48), (64, 48)):
-        file = io.BytesIO()
-        with av.open(file, "w", format="mpegts") as container:
-            stream = container.add_stream(
-                "mpeg2video", rate=25, width=size[1], height=size[0], pix_fmt="yuv420p"
-            )
-            for number in range(8):
-                picture = np.full((*size, 3), 20 * number, np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-            container.mux(stream.encode())
-        data.append(file.getvalue())
-    feed(pipe, data)
+def numbers_of(stream):
+    return [number for arrived in stream.arrivals() for number, _ in arrived]
+
+
+def test_a_change_of_size_is_told_after_the_frames_before(pipe):
+    feed(pipe, [broadcast(), broadcast(size=(64, 48))])
     numbers = []
     with LiveStream(str(pipe), SIZE) as stream, pytest.raises(TrackNetError, match="48x32 to 48x64 after"):
         numbers.extend(arrived[0][0] for arrived in stream.arrivals())
     assert len(numbers) >= 7
+
+
+def test_a_stream_that_goes_on_as_another_one(tmp_path, pipe):
+    data = broadcast() + broadcast(mpegts_start_pid="0x150")
+    feed(pipe, [data])
+    with LiveStream(str(pipe), SIZE) as stream:
+        assert numbers_of(stream) == list(range(8))
+    path = tmp_path / "recorded.ts"
+    path.write_bytes(data)
+    assert len(list(open_source(path).frames())) == open_source(path).count() == 8
+
+
+def test_packets_go_on_behind_a_new_stream():
+    """Whether PyAV ends in an error there, and before or behind the last packet, is up to its memory."""
+
+    class Packet:
+        def __init__(self, size):
+            self.size = size
+
+    class Container:
+        def __init__(self, *parts):
+            self.parts = iter(parts)
+
+        def demux(self, stream):
+            for size in next(self.parts):
+                if size is None:
+                    raise IndexError
+                yield Packet(size)
+
+    def sizes(*parts):
+        notes = []
+        return [packet.size for packet in packets_of(Container(*parts), None, notes.append)], notes
+
+    told = ["from packet 2 on at the latest it has another stream, which is not read"]
+    assert sizes([5, 6, 0]) == ([5, 6, 0], [])
+    assert sizes([5, 6, None], [7, 0]) == ([5, 6, 7, 0], told)
+    assert sizes([5, 6, 0, None], [0]) == ([5, 6, 0], told)
+
+
+def test_what_cannot_be_decoded_is_counted(pipe, capsys):
+    feed(pipe, [broadcast(), broadcast("libx264", frames=6)])
+    with LiveStream(str(pipe), SIZE) as stream:
+        found = numbers_of(stream)
+    assert found == list(range(len(found)))
+    assert "what came could not be decoded, or not whole, first before frame" in capsys.readouterr().err
+
+
+def test_a_stream_of_nothing_that_can_be_decoded_ends(pipe):
+    feed(pipe, [broadcast(), broadcast("libx264", frames=300)])
+    with (
+        LiveStream(str(pipe), SIZE, patience=1e-9) as stream,
+        pytest.raises(
+            TrackNetError, match=r"broke off after \d frames \(no frame could be decoded for 1e-09 s\)"
+        ),
+    ):
+        numbers_of(stream)
+
+
+def test_a_fault_of_any_kind_is_no_ordinary_end(pipe, monkeypatch):
+    def faulty(self, frame, number):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(LiveStream, "_check_size", faulty)
+    feed(pipe, [broadcast()])
+    with LiveStream(str(pipe), SIZE) as stream, pytest.raises(TrackNetError, match="MemoryError: no room"):
+        numbers_of(stream)
+
+
+def test_the_last_frames_before_a_stream_breaks_off_are_given():
+    class Breaks(BaseHTTPRequestHandler):
+        """Says that there is more to come, and closes."""
+
+        def do_GET(self):
+            data = broadcast("libx264")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data) + 1000))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Breaks)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    numbers = []
+    try:
+        with (
+            LiveStream(f"http://127.0.0.1:{server.server_port}/a.ts", SIZE) as stream,
+            pytest.raises(TrackNetError, match=r"the stream broke off after 8 frames \("),
+        ):
+            numbers.extend(arrived[0][0] for arrived in stream.arrivals())
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert numbers == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("name", "newest", "advised"),
+    [("udp://@:5000", None, True), ("udp://@:5000", 3, False), ("http://cam/a.ts", None, False)],
+)
+def test_a_stream_that_cannot_wait_is_told_apart(name, newest, advised):
+    stream = LiveStream(name, SIZE, newest)
+    reason = stream._reason(av.error.OSError(errno.EIO, "Input/output error"))
+    assert reason.startswith("Input/output error")
+    assert ("take --drop_late" in reason) is advised

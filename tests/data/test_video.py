@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import wave
 from fractions import Fraction
@@ -523,3 +524,12 @@ def test_images_are_shown_at_the_rate_of_their_folder(tmp_path):
     timed = list(open_source(tmp_path).timed_frames())
     assert [second for second, _ in timed] == pytest.approx([0, 1 / 30, 2 / 30])
     assert [int(frame.mean()) for _, frame in timed] == [0, 80, 160]
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / "link.mp4").symlink_to("away.mp4")
+    with pytest.raises(TrackNetError, match=r"link\.mp4: is a link to away\.mp4, which is not there"):
+        open_source(tmp_path / "link.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(TrackNetError, match=r"pipe\.mp4: is neither a file nor a folder"):
+        open_source(tmp_path / "pipe.mp4")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import io
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from tracknet.data.running_background import RunningBackground
 from tracknet.errors import TrackNetError
+from tracknet.tracking import trajectory
 from tracknet.tracking.live import follow
-from tracknet.tracking.trajectory import TrajectoryRow, read_trajectory, write_live_trajectory, write_rows
+from tracknet.tracking.trajectory import (
+    TrajectoryRow,
+    read_trajectory,
+    write_live_trajectory,
+    write_rows,
+    write_trajectory,
+)
 
 HEADER = "Frame,Visibility,X,Y,Confidence\n"
 
@@ -109,7 +118,7 @@ def test_rows_can_be_read_while_they_come(tmp_path):
     def rows():
         for number in range(3):
             yield TrajectoryRow(number, True, 1.0, 1.0, 0.5)
-            assert len(read_trajectory(tmp_path / "a.partial.csv")) == number + 1
+            assert len(read_trajectory(tmp_path / "a.live.csv")) == number + 1
 
     write_live_trajectory(tmp_path / "a.csv", rows())
     assert len(read_trajectory(tmp_path / "a.csv")) == 3
@@ -117,19 +126,63 @@ def test_rows_can_be_read_while_they_come(tmp_path):
 
 def test_rows_of_a_stream_that_was_cut_off_are_kept(tmp_path, capsys):
     for number in (1, 2):
-        (tmp_path / "a.partial.csv").write_text(f"{number}\n")
+        (tmp_path / "a.live.csv").write_text(f"{number}\n")
+        (tmp_path / "a.csv").unlink(missing_ok=True)
         write_live_trajectory(tmp_path / "a.csv", ROWS)
         assert (tmp_path / "a.csv").read_text() == HEADER + LINES
-    kept = sorted(tmp_path.glob("a.partial.*.csv"))
+    kept = sorted(tmp_path.glob("a.live.*.csv"))
     assert [path.read_text() for path in kept] == ["1\n", "2\n"]
     assert f"note: rows of a stream that was cut off are kept: {kept[1]}" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize("reason", [None, TrackNetError("cam: broke off")])
+def test_the_trajectory_of_an_earlier_stream_is_kept(tmp_path, capsys, reason):
+    (tmp_path / "a.csv").write_text("earlier\n")
+    with nullcontext() if reason is None else pytest.raises(TrackNetError):
+        write_live_trajectory(tmp_path / "a.csv", ending(reason))
+    (kept,) = tmp_path.glob("a.*.csv")
+    assert kept.read_text() == "earlier\n"
+    assert (tmp_path / "a.csv").read_text() == HEADER + LINES
+    assert f"note: the trajectory of an earlier stream is kept: {kept}" in capsys.readouterr().err
+
+
+def test_a_file_that_is_tracked_meanwhile_leaves_the_rows_of_the_stream(tmp_path):
+    def rows():
+        yield ROWS[0]
+        write_trajectory(tmp_path / "a.csv", ROWS[:1])
+        with pytest.raises(KeyboardInterrupt):
+            write_trajectory(tmp_path / "a.csv", ending(KeyboardInterrupt()))
+        yield from ROWS[1:]
+
+    write_live_trajectory(tmp_path / "a.csv", rows())
+    assert (tmp_path / "a.csv").read_text() == HEADER + LINES
+
+
+def test_a_disk_that_fills_up_leaves_the_rows_before(tmp_path, monkeypatch):
+    """The rows of a stream cannot be had again."""
+
+    def rows():
+        yield ROWS[0]
+        monkeypatch.setattr(trajectory, "_line", full)
+        yield ROWS[1]
+
+    def full(row, filled):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(TrackNetError, match=r"No space left.*; the 1 frames before are in .*a\.live\.csv"):
+        write_live_trajectory(tmp_path / "a.csv", rows())
+    assert len(read_trajectory(tmp_path / "a.live.csv")) == 1
+    monkeypatch.setattr(trajectory, "_heading", lambda filled: full(None, filled))
+    with pytest.raises(TrackNetError, match=r"cannot be written: No space left"):
+        write_live_trajectory(tmp_path / "b.csv", ROWS)
+    assert not (tmp_path / "b.live.csv").exists()
+
+
 def test_two_commands_do_not_write_one_file(tmp_path):
     def rows():
         yield ROWS[0]
-        with pytest.raises(TrackNetError, match=r"a\.partial\.csv: another command is writing it"):
+        with pytest.raises(TrackNetError, match=r"a\.live\.csv: another command is writing it"):
             write_live_trajectory(tmp_path / "a.csv", ROWS)
         yield from ROWS[1:]
 

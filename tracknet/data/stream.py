@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +20,7 @@ import av.error
 import numpy as np
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo
+from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo, packets_of
 from tracknet.errors import TrackNetError
 
 WAITING = 4
@@ -32,6 +36,8 @@ _OPTIONS = {
     "analyzeduration": "1000000",
     "rtsp_flags": "prefer_tcp",
 }
+
+_SLOW = "; such a stream cannot wait: where frames come faster than they are tracked, take --drop_late"
 
 
 def is_live(name: str) -> bool:
@@ -65,14 +71,15 @@ class LiveStream:
     """A stream that is read once, in a thread, as fast as it comes.
 
     Use it as a context manager; leaving it stops the thread. A frame that cannot be decoded, such as after a
-    lost packet, is passed over.
+    lost packet, is passed over; how many there were is said at the end, on standard error.
 
     Args:
         name: See `is_live`.
         size: Height and width to resize to by area averaging.
         newest: Drop what is late: hold no more than the last `newest` frames, and hand them over together.
             None drops nothing: the stream waits while nobody takes its frames.
-        patience: Seconds without data after which a network stream counts as broken.
+        patience: Seconds without data, or without a frame that can be decoded, after which a stream counts as
+            broken.
 
     Attributes:
         info: Size and speed, known once entered; the length never is.
@@ -95,6 +102,9 @@ class LiveStream:
         self._changed = threading.Condition()
         self._opened = self._ended = self._stopped = False
         self._failure: TrackNetError | None = None
+        self._number = 0
+        self._damage = _Damage()
+        self._notes: list[str] = []
 
     def __enter__(self) -> LiveStream:
         """Open the stream, waiting for its first data.
@@ -139,6 +149,8 @@ class LiveStream:
                 arrived = [self._waiting.popleft() for _ in range(taken)]
                 self._changed.notify_all()
             yield arrived
+        for told in (*self._notes, *self._damage.in_words()):
+            print(f"note: {self.name}: {told}", file=sys.stderr)
         if self._failure:
             raise self._failure
 
@@ -154,29 +166,64 @@ class LiveStream:
 
     def _read(self) -> None:
         """Decode until the end; runs in the thread."""
-        number = 0
         resize = FrameResizer(self._size)
         try:
             with self._container() as (container, stream):
-                for packet in container.demux(stream):
-                    for frame in _decoded(packet):
-                        if not number:
-                            self._tell(frame, float(stream.average_rate or 0))
-                        self._check_size(frame, number)
-                        if not self._put((number, resize(frame))):
-                            return
-                        number += 1
+                for frame in self._frames(container, stream):
+                    if not self._number:
+                        self._tell(frame, float(stream.average_rate or 0))
+                    self._check_size(frame, self._number)
+                    if not self._put((self._number, resize(frame))):
+                        return
+                    self._number += 1
         except TrackNetError as error:
             self._failure = error
         except av.error.FFmpegError as error:
-            late = isinstance(error, av.error.ExitError)
-            reason = f"nothing came for {self._patience:g} s" if late else error.strerror
-            what = f"the stream broke off after {number} frames" if number else "cannot be opened as a stream"
-            self._failure = TrackNetError(f"{self.name}: {what} ({reason})")
+            self._failure = self._broken(self._reason(error))
+        except Exception as error:  # whatever it is, this is no ordinary end
+            self._failure = self._broken(f"{type(error).__name__}: {error}")
         finally:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+    def _frames(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Give all frames that can be decoded, the last ones of a stream that breaks off, too."""
+        since = time.monotonic()
+        try:
+            for packet in packets_of(container, stream, self._notes.append):
+                frames = self._decoded(packet.decode)
+                yield from frames
+                if frames:
+                    since = time.monotonic()
+                elif self._number and time.monotonic() - since > self._patience:
+                    raise self._broken(f"no frame could be decoded for {self._patience:g} s")
+        except av.error.FFmpegError:
+            yield from self._decoded(stream.codec_context.decode)
+            raise
+
+    def _decoded(self, decode: Callable[[], Iterable[Any]]) -> list[Any]:
+        try:
+            frames = list(decode())
+        except (av.error.InvalidDataError, av.error.EOFError):
+            frames = []
+            self._damage.add(self._number)
+        for frame in frames:
+            if frame.is_corrupt:
+                self._damage.add(self._number)
+        return frames
+
+    def _reason(self, error: av.error.FFmpegError) -> str:
+        if isinstance(error, av.error.ExitError):
+            return f"nothing came for {self._patience:g} s"
+        slow = error.errno == errno.EIO and self.name.startswith(("udp://", "rtp://")) and not self._newest
+        # FFmpeg says no more where its buffer runs over.
+        return f"{error.strerror}{_SLOW if slow else ''}"
+
+    def _broken(self, reason: str) -> TrackNetError:
+        number = self._number
+        what = f"the stream broke off after {number} frames" if number else "cannot be opened as a stream"
+        return TrackNetError(f"{self.name}: {what} ({reason})")
 
     def _tell(self, frame: Any, rate: float) -> None:
         fps = rate if 0 < rate <= 1000 else FALLBACK_FPS
@@ -223,8 +270,23 @@ class LiveStream:
             yield container, stream
 
 
-def _decoded(packet: Any) -> list[Any]:
-    try:
-        return list(packet.decode())
-    except av.error.InvalidDataError:
-        return []
+@dataclass
+class _Damage:
+    """How many packets could not be decoded, or not whole, and before which frame the first one came."""
+
+    packets: int = 0
+    first: int = 0
+
+    def add(self, number: int) -> None:
+        if not self.packets:
+            self.first = number
+        self.packets += 1
+
+    def in_words(self) -> Iterator[str]:
+        if not self.packets:
+            return
+        times = "once" if self.packets == 1 else f"{self.packets} times"
+        yield (
+            f"{times} what came could not be decoded, or not whole, first before frame {self.first}; frames "
+            "that are lost have no number"
+        )

@@ -196,7 +196,7 @@ class VideoFile(FrameSource):
                 stream.thread_type = "AUTO"
             cut = False
             try:
-                for packet in container.demux(stream):
+                for packet in packets_of(container, stream, self._note):
                     # A frame that ends behind the end of the file: an unfinished download or copy.
                     cut = packet.is_corrupt if packet.size else cut
                     for frame in packet.decode():
@@ -282,7 +282,7 @@ class VideoFile(FrameSource):
         packets = 0
         with self._opened() as (container, stream):
             try:
-                for packet in container.demux(stream):
+                for packet in packets_of(container, stream):
                     if packet.size and not packet.is_discard and not packet.is_corrupt:
                         if not (packets or packet.is_keyframe):
                             return 0
@@ -413,14 +413,45 @@ def open_source(path: Path | str) -> FrameSource:
     try:
         if path.is_dir():
             return ImageFolder(path)
+        if path.is_symlink() and not path.exists():
+            raise TrackNetError(f"{path}: is a link to {path.readlink()}, which is not there")
         if not path.exists():
             siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
             raise TrackNetError(f"{path}: no such video or image folder{nearest(path.name, siblings)}")
+        if not path.is_file():
+            raise TrackNetError(f"{path}: is neither a file nor a folder; streams are tracked one by one")
         if not path.stat().st_size:
             raise TrackNetError(f"{path}: the file is empty (0 bytes); copy or download it again")
         return VideoFile(path)
     except OSError as error:
         raise TrackNetError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def packets_of(
+    container: Any, stream: Any, note: Callable[[str], None] = lambda what: None
+) -> Generator[Any, None, None]:
+    """Read the packets of a stream, also where the file goes on with others than it began with.
+
+    PyAV ends in an IndexError then, at the first packet of the new stream or at the end of the file.
+
+    Args:
+        container: An open container.
+        stream: One of its streams.
+        note: Is told where another stream begins.
+
+    Yields:
+        Packets; the last one is empty and flushes the decoder.
+    """
+    packets, ended = 0, False
+    while not ended:
+        try:
+            for packet in container.demux(stream):
+                ended = not packet.size
+                packets += not ended
+                yield packet
+            return
+        except IndexError:
+            note(f"from packet {packets} on at the latest it has another stream, which is not read")
 
 
 def count_frames(source: FrameSource) -> int:

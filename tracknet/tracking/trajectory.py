@@ -92,6 +92,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
+def live_path(path: Path) -> Path:
+    """Say where the rows of a stream are while it is followed: ``court.csv`` -> ``court.live.csv``."""
+    return path.with_name(f"{path.stem}.live{path.suffix}")
+
+
 def write_trajectory(path: Path, rows: Iterable[TrajectoryRow], filled: bool = False) -> TrajectorySummary:
     """Write a trajectory as CSV, row by row as they come.
 
@@ -165,9 +170,9 @@ def write_live_trajectory(
 ) -> TrajectorySummary:
     """Write the trajectory of a live stream, which ends with the stream or with Ctrl-C.
 
-    The rows can be read as they come in ``NAME.partial.csv``, which becomes `path` at the end, however the
-    stream ends. Rows of an earlier stream that are there, since a power cut say, are never written over: they
-    are kept under a name with their time.
+    The rows can be read as they come in ``NAME.live.csv``, which becomes `path` at the end, however the
+    stream ends. A stream cannot be tracked again: a trajectory that is there, and rows that a power cut left,
+    are never written over, but kept under a name with their time.
 
     Args:
         path: The CSV, see `write_trajectory`.
@@ -182,48 +187,62 @@ def write_live_trajectory(
         TrackNetError: The file cannot be written, or another command writes it now; or `rows` raised it, and
             the rows before it are in `path`.
     """
-    partial, summary = partial_path(path), TrajectorySummary()
+    live, summary = live_path(path), TrajectorySummary()
+
+    def finish(file: TextIO) -> None:
+        if path.exists():
+            _keep(path, path.stat().st_mtime, "the trajectory of an earlier stream is")
+        _finish(live, file, path)
+
     try:
-        with _claimed(partial) as file:
+        with _claimed(live) as file:
             try:
                 for state in _written(file, rows, filled):
                     summary = state
             except (KeyboardInterrupt, TrackNetError) as reason:
                 if not summary.frames:
-                    partial.unlink()
+                    live.unlink()
                     raise
                 if isinstance(reason, TrackNetError):
-                    _finish(partial, file, path)
+                    finish(file)
                     kept = f"the trajectory of the {summary.frames} frames before is in {path}"
                     raise TrackNetError(f"{reason}; {kept}") from reason
-            _finish(partial, file, path)
+            finish(file)
     except BlockingIOError as error:
         raise TrackNetError(
-            f"{partial}: another command is writing it, of another stream; choose another --output"
+            f"{live}: another command is writing it, of another stream; choose another --output"
         ) from error
     except OSError as error:
-        raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
+        kept = f"; the {summary.frames} frames before are in {live}" if summary.frames else ""
+        with suppress(OSError):
+            if not live.stat().st_size:
+                live.unlink()
+        raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}{kept}") from error
     return summary
 
 
-def _claimed(partial: Path) -> TextIO:
+def _keep(path: Path, written: float, what: str) -> None:
+    """Give a file a name with the time at which it was written, and say so."""
+    kept = path.with_name(f"{path.stem}.{datetime.fromtimestamp(written):%Y%m%d-%H%M%S-%f}{path.suffix}")
+    path.rename(kept)
+    print(f"note: {what} kept: {kept}", file=sys.stderr)
+
+
+def _claimed(live: Path) -> TextIO:
     """Open an empty file that no other command writes to while it is open, and keep what was there.
 
     Raises:
         BlockingIOError: Another command writes to it.
     """
     while True:
-        file = partial.open("a", encoding="utf-8", newline="")
+        file = live.open("a", encoding="utf-8", newline="")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             mine = os.fstat(file.fileno())
-            if partial.exists() and os.path.samestat(mine, partial.stat()):  # nobody has just moved it
+            if live.exists() and os.path.samestat(mine, live.stat()):  # nobody has just moved it
                 if not mine.st_size:
                     return file
-                time = datetime.fromtimestamp(mine.st_mtime)
-                kept = partial.with_name(f"{partial.stem}.{time:%Y%m%d-%H%M%S-%f}{partial.suffix}")
-                partial.rename(kept)
-                print(f"note: rows of a stream that was cut off are kept: {kept}", file=sys.stderr)
+                _keep(live, mine.st_mtime, "rows of a stream that was cut off are")
         except BaseException:
             file.close()
             raise
