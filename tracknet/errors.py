@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sys
 from collections.abc import Iterable, Iterator
 
 
@@ -16,6 +18,33 @@ class UsageError(TrackNetError):
     """A wrong option, key or value: the command ends with this message and exit code 2."""
 
     exit_code = 2
+
+
+def printable(text: str) -> str:
+    r"""Give a name as it can be written anywhere: file names may hold bytes that are no text.
+
+    Args:
+        text: The name as Python has it.
+
+    Example:
+        >>> printable("caf\udce9")
+        'caf\\xe9'
+    """
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def refuse_second_import() -> None:
+    """Refuse to begin while a process that multiprocessing has just started imports the script of its parent.
+
+    Raises:
+        UsageError: It does so: the script would do everything once more in each process that it starts.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and getattr(process.current_process(), "_inheriting", False):
+        raise UsageError(
+            "a process that this script starts imports the script: put what it does behind "
+            'if __name__ == "__main__":'
+        )
 
 
 def reasons(error: BaseException) -> Iterator[BaseException]:

@@ -139,6 +139,12 @@ def test_wrong_usage(words, told, capsys):
     assert out == ""
 
 
+@pytest.mark.parametrize("words", [["--help"], ["compare", "--help"]])
+def test_help_of_each(words, capsys):
+    assert main(["profile", *words]) == 0
+    assert "tracknet profile compare A B" in capsys.readouterr().out
+
+
 def test_help_without_torch(tmp_path):
     code = "import sys; from tracknet.cli.main import main; main(['profile', '--help'])"
     code += "; print('torch' in sys.modules)"

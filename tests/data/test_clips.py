@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath, PureWindowsPath
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracknet.data.clips import is_clip_name
+from tracknet.data.clips import Clip, is_clip_name
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis, detect_layout
 from tracknet.errors import TrackNetError
 
@@ -201,3 +202,10 @@ def test_ordinary_names_are_names_of_clips():
     names = ("match1/1_02_00", "train/game 3/Clip-1", "..a/b..", "ünï", "a" * 255)
     assert all(is_clip_name(name) for name in names)
     assert not any(is_clip_name(name) for name in ("", "a/", "/a", "a//b", "a/../b", ".", "a" * 256))
+
+
+def test_a_name_that_is_no_text_is_escaped():
+    video = Path(os.fsdecode(b"caf\xe9.mp4"))
+    clip = Clip(video.stem, "", video, None)
+    assert clip.name == r"caf\xe9"
+    assert clip.video == video

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -221,3 +224,35 @@ def test_a_threshold_does_not_find_the_ball(tmp_path):
         visible += int(labels.visible.sum())
     assert visible > 100
     assert 2 * right / (found + visible) < 0.5
+
+
+@pytest.mark.parametrize("way", ["command", "function"])
+def test_a_script_that_its_own_processes_import_is_told_so(tmp_path, way):
+    lines = {
+        "command": """\
+from tracknet.cli.main import main
+words = "data generate rallies --train 2 --val 0 --test 0 --frames 4 --size 80 128 --workers 2"
+print(main(words.split()))
+""",
+        "function": """\
+from tracknet.data.generate.dataset import generate_rallies
+generate_rallies("rallies", train=2, val=0, test=0, frames=4, size=(80, 128), workers=2)
+""",
+    }
+    (tmp_path / "script.py").write_text(lines[way])
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert 'put what it does behind if __name__ == "__main__":' in done.stderr
+    if way == "command":
+        assert done.stdout.split()[-1] == "0"
+        assert len(list((tmp_path / "rallies").rglob("*.mp4"))) == 2
+    else:
+        assert "a process that paints rallies has ended before its time" in done.stderr
+        assert done.returncode == 1

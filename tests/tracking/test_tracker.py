@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from tracknet.data.geometry import resize_xy
 from tracknet.data.video import FrameSource, VideoInfo, VideoWriter, median_background, open_source
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.decoding import Detections
+from tracknet.models import CompactTrackNet
 from tracknet.tracking.tracker import BATCHES_AHEAD, track
+from tracknet.training.lightning_module import HeatmapTracker
 
 SIZE = (2, 4)
 
@@ -253,3 +255,33 @@ def test_a_square_in_a_video_is_found_to_a_fraction_of_a_pixel(tmp_path):
     assert [row.visible for row in rows] == [True] * 10 + [False]
     assert [row.x for row in rows[:10]] == pytest.approx([11.5 + 8 * n for n in range(10)], abs=0.2)
     assert [row.y for row in rows[:10]] == pytest.approx([19.5] * 10, abs=0.2)
+
+
+def test_a_tracker_in_training_finds_what_it_finds_otherwise_and_learns_nothing(tiny_rallies):
+    torch.manual_seed(0)
+    network = CompactTrackNet(3, "concat", 4, (8, 8, 8))
+    tracker = HeatmapTracker(network, input_size=(64, 96))
+    source = open_source(tiny_rallies / "d.mp4")
+    for options in ({}, {"mode": "average", "flip": True}, {"mode": "causal"}):
+        expected = list(track(source, tracker.eval(), progress=False, **options))
+        before = {name: one.clone() for name, one in tracker.state_dict().items()}
+        tracker.train()
+        network.predictor.eval()
+        assert list(track(source, tracker, progress=False, **options)) == expected
+        assert all(torch.equal(one, before[name]) for name, one in tracker.state_dict().items())
+        assert tracker.training
+        assert not network.predictor.training
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "Average"}, "mode 'Average': expected one of single, average, triangular, causal; did you"),
+        ({"batch_size": 0}, "batch_size 0, step None: expected whole numbers above 0"),
+        ({"mode": "average", "step": 0}, "batch_size 4, step 0: expected whole numbers above 0"),
+    ],
+)
+def test_words_and_numbers_that_are_none(tiny_rallies, options, message):
+    tracker = HeatmapTracker(CompactTrackNet(3, "none", 4, (8, 8, 8)), input_size=(64, 96))
+    with pytest.raises(UsageError, match=message):
+        track(open_source(tiny_rallies / "d.mp4"), tracker, **options)

@@ -373,3 +373,26 @@ def test_a_tracker_built_in_python_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         HeatmapTracker(CompactTrackNet(frames=2, stem=1, widths=(1, 1, 1)))
+
+
+def test_one_tracker_is_judged_and_trained_in_any_order(tiny_rallies):
+    class Descent(HeatmapTracker):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    tracker = Descent(CompactTrackNet(3, "none", 4, (8, 8, 8)), input_size=SIZE)
+    data = FlatVideoDataModule(
+        tiny_rallies, train=["a"], val=["c"], test=["d"], size=SIZE, outputs=3, frames=3, batch_size=4
+    )
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+
+    def trainer():
+        return Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, **quiet)
+
+    before = trainer().validate(tracker, data, verbose=False)
+    assert trainer().validate(tracker, data, verbose=False) == before
+    trainer().fit(tracker, data)
+    (after,) = trainer().validate(tracker, data, verbose=False)
+    assert after["val/loss"] != before[0]["val/loss"]
+    trainer().test(tracker, data, verbose=False)
+    trainer().fit(tracker, data)

@@ -10,7 +10,7 @@ from importlib import import_module
 import tracknet
 from tracknet.cli.memory import keep_freed_memory
 from tracknet.cli.trusting import TRUST_FLAG, trusting
-from tracknet.errors import TrackNetError, nearest
+from tracknet.errors import TrackNetError, nearest, refuse_second_import
 
 COMMANDS = {
     "fit": ("train", "Train a tracker as configured; validates after every epoch."),
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with trusting(words) as rest:
+            refuse_second_import()
             code = _run(rest)
         # Here, and not when Python ends, it can be told that nobody reads.
         sys.stdout.flush()

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     words = list(argv)
     if not words:
         raise UsageError("expected a run or a configuration (see tracknet profile --help)")
-    if words[0] in ("-h", "--help"):
+    if words[0] in ("-h", "--help") or words[:2] in (["compare", "-h"], ["compare", "--help"]):
         print(HELP)
         return 0
     if words[0] == "compare":

@@ -180,8 +180,10 @@ def _track(
         return
     frames = sum(_estimate(one) for one in left)
     done = len(outcomes) - len(left)
-    work = "tracking" if any(not one.has_trajectory for one in left) else "drawing"
-    with track_progress(frames or None, "frames", f"{work} {len(left)} videos") as bar:
+    tracks, draws = any(not one.has_trajectory for one in left), any(one.job.overlay for one in left)
+    work = " and ".join(["tracking"] * tracks + ["drawing"] * draws)
+    unit = "steps" if tracks and draws else "frames"  # most frames are gone through twice then
+    with track_progress(frames or None, unit, f"{work} {len(left)} videos") as bar:
         tell = bar.advance
         if processes > 1 and len(left) > 1:
             results = track_in_processes(left, orders, min(processes, len(left)), tell)

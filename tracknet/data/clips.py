@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from tracknet.data.faults import Fault
 from tracknet.data.labels import Labels, read_labels
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, printable
 
 Part = Literal["train", "val", "test"]
 """Parts of a split."""
@@ -26,7 +26,7 @@ class Clip:
 
     Attributes:
         name: Name within the data set, unique, with ``/`` between its parts, such as ``match1/1_02_00``. It
-            names files, too: no part is empty, ``.`` or ``..``.
+            names files, too: no part is empty, ``.`` or ``..``; bytes that are no text are escaped.
         group: What belongs together in a split, such as ``match1``; empty when the layout does not tell.
         video: Video file or folder of images.
         labels: Label file, or None when there is none.
@@ -43,6 +43,7 @@ class Clip:
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))
         if not is_clip_name(self.name):
             raise TrackNetError(
                 f"{self.video}: its clip would be named {self.name!r}, after which files are named; expected "

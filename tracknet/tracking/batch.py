@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from tracknet.data.layouts.folders import VIDEO_SUFFIXES, entries, natural
 from tracknet.data.video import IMAGE_SUFFIXES, open_source
 from tracknet.data.whole_file import whole_file
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, printable
 
 SUMMARY = "summary.csv"
 COLUMNS = ("file", "frames", "frames_with_ball", "fps", "seconds", "status", "reason")
@@ -67,10 +67,10 @@ class Outcome(NamedTuple):
     def cells(self) -> list[str]:
         """Give the row of the summary."""
         if self.status in ("failed", "open"):
-            return [self.job.name, "", "", "", "", self.status, self.reason]
+            return [self.job.name, "", "", "", "", self.status, printable(self.reason)]
         rate = self.frames / max(self.seconds, 1e-6)
         figures = [str(self.frames), str(self.balls), f"{rate:.1f}", f"{self.seconds:.1f}"]
-        return [self.job.name, *figures, self.status, self.reason]
+        return [self.job.name, *figures, self.status, printable(self.reason)]
 
 
 def holds_videos(path: Path) -> bool:
@@ -168,8 +168,9 @@ def write_told(
         TrackNetError: It cannot be written.
     """
     job = outcome.job
+    video = str(job.video.resolve())
     told: dict[str, Any] = {
-        "video": str(job.video.resolve()),
+        "video": video,
         "print": list(video_print),
         "made": dict(made),
         "frames": outcome.frames,
@@ -179,7 +180,8 @@ def write_told(
     if trail is not None and job.overlay is not None:
         told["overlay"] = {"trail": trail, "print": print_of(job.overlay)}
     with whole_file(told_of(job.csv)) as part:
-        part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(told, indent=1, ensure_ascii=printable(video) != video)
+        part.write_text(f"{text}\n", encoding="utf-8")
 
 
 def done_before(job: VideoJob, made: Mapping[str, Value], trail: int = 0) -> Outcome:
@@ -296,7 +298,7 @@ def _named(found: Sequence[tuple[Path, Path]], output: Path, overlays: Path | No
             )
         taken[target] = video
         overlay = overlays and overlays / stem.with_name(f"{stem.name}_overlay.mp4")
-        yield VideoJob(video, name.as_posix(), target, overlay)
+        yield VideoJob(video, printable(name.as_posix()), target, overlay)
 
 
 def _check_overlay(job: VideoJob, videos: Set[Path], searched: Sequence[Path], skip: frozenset[Path]) -> None:

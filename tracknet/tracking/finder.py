@@ -13,6 +13,7 @@ from torch import Tensor
 from tracknet.data.geometry import resize_xy
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import Detections, HeatmapDecoder
+from tracknet.models.evaluating import evaluating
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectoryRow
 
@@ -188,10 +189,13 @@ class HeatmapFinder(BallFinder):
     def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
         """Give the heatmaps, see `BallFinder.look`."""
         frames, shared = _batch(windows, background)
-        heatmaps = self._detector.heatmaps(frames, shared)
-        if self._flip:
-            mirrored = self._detector.heatmaps(frames.flip(-1), None if shared is None else shared.flip(-1))
-            heatmaps = (heatmaps + mirrored.flip(-1)) / 2
+        with evaluating(self._detector):
+            heatmaps = self._detector.heatmaps(frames, shared)
+            if self._flip:
+                mirrored = self._detector.heatmaps(
+                    frames.flip(-1), None if shared is None else shared.flip(-1)
+                )
+                heatmaps = (heatmaps + mirrored.flip(-1)) / 2
         return heatmaps
 
     @torch.inference_mode()

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from tracknet.data.progress import track_progress
 from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackground
 from tracknet.data.threads import result_of
 from tracknet.data.video import FrameSource, background_and_frames
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.evaluation.ensemble import Ensemble, place_weights
 from tracknet.tracking.finder import BallDetector, BallFinder, HeatmapDetector, choose_finder
 from tracknet.tracking.live import follow
@@ -77,9 +77,15 @@ def track(
         stop early.
 
     Raises:
-        UsageError: The mode does not go with the detector or the step.
+        UsageError: The mode is none, or does not go with the detector or the step; a number is below 1.
         TrackNetError: On the way: the video has no frames, or cannot be decoded.
     """
+    if mode not in get_args(Mode):
+        raise UsageError(
+            f"mode {mode!r}: expected one of {', '.join(get_args(Mode))}{nearest(mode, get_args(Mode))}"
+        )
+    if batch_size < 1 or (step is not None and step < 1):
+        raise UsageError(f"batch_size {batch_size}, step {step}: expected whole numbers above 0")
     averages = mode in ("average", "triangular")
     if step is not None and not averages:
         raise UsageError(f"a step of {step} goes with the modes average and triangular, not with {mode}")

@@ -12,7 +12,7 @@ from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from tracknet.data.geometry import resize_xy
 from tracknet.data.trajectories import TrajectoryDataModule
@@ -20,6 +20,7 @@ from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDe
 from tracknet.evaluation.distances import distance_names
 from tracknet.evaluation.ensemble import WindowEnsemble
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
+from tracknet.models.evaluating import evaluating
 from tracknet.models.network import HeatmapNetwork, in_unit_range
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
@@ -155,7 +156,7 @@ class HeatmapTracker(LightningModule):
 
     @torch.inference_mode()
     def detect(self, frames: Tensor, background: Tensor | None = None) -> Detections:
-        """Find the ball in windows of frames.
+        """Find the ball in windows of frames, in evaluation mode.
 
         Args:
             frames: As in `forward`.
@@ -164,7 +165,8 @@ class HeatmapTracker(LightningModule):
         Returns:
             Positions in input pixels, ``[B, L_out, 2]``, and confidences, ``[B, L_out]``.
         """
-        return self._decode(self.heatmaps(frames, background))
+        with evaluating(self):
+            return self._decode(self.heatmaps(frames, background))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of one batch, see DESIGN for its contents."""
@@ -211,12 +213,14 @@ class HeatmapTracker(LightningModule):
         }
 
     def on_validation_epoch_start(self) -> None:
-        """Begin with windows that nobody has seen."""
+        """Begin with windows that nobody has seen, and figures of none."""
         self._begin_windows()
+        _begin_figures(self.val_metrics, self.val_loss)
 
     def on_test_epoch_start(self) -> None:
-        """Begin with windows that nobody has seen."""
+        """Begin with windows that nobody has seen, and figures of none."""
         self._begin_windows()
+        _begin_figures(self.test_metrics, self.test_loss)
 
     def on_predict_epoch_start(self) -> None:
         """Begin with windows that nobody has seen."""
@@ -300,8 +304,6 @@ class HeatmapTracker(LightningModule):
         self.log(f"{stage}/loss", losses.compute(), sync_dist=True)
         for name, value in metrics.compute().items():
             self.log(f"{stage}/{name}", value.float(), sync_dist=True, prog_bar=name == "f1")
-        metrics.reset()
-        losses.reset()
 
     def _begin_windows(self) -> None:
         self._ensemble = None
@@ -360,6 +362,12 @@ class Mix(NamedTuple):
         """Mix a batch, ``[B, ...]``."""
         share = self.share.reshape(-1, *[1] * (values.dim() - 1))
         return share * values + (1 - share) * values[self.partner]
+
+
+def _begin_figures(*metrics: Metric) -> None:
+    """Empty metrics where they are filled: what is made in inference mode cannot be added to elsewhere."""
+    for metric in metrics:
+        metric.reset()
 
 
 def _full(logits: Tensor) -> Tensor:

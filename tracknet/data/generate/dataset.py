@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from tracknet.data.labels import Labels
 from tracknet.data.progress import Progress, track_progress
 from tracknet.data.threads import as_finished, usable_cores
 from tracknet.data.video import VideoWriter
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, refuse_second_import
 
 if TYPE_CHECKING:
     from tracknet.data.generate.film import Film, Shown
@@ -144,6 +145,7 @@ def generate_rallies(
     settings = Settings(
         VERSION, sport, layout, train, val, test, frames, (size[0], size[1]), float(fps), seed
     )
+    refuse_second_import()
     _check_folder(root, settings)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -254,6 +256,11 @@ def _share_out(
             for job in as_finished(jobs):
                 job.result()
                 shown.advance(settings.frames)
+        except BrokenProcessPool as error:
+            raise TrackNetError(
+                "a process that paints rallies has ended before its time; a script generates rallies behind "
+                'if __name__ == "__main__":'
+            ) from error
         except BaseException:
             (staging / _STOP).touch()
             pool.shutdown(cancel_futures=True)
