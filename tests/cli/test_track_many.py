@@ -220,7 +220,7 @@ def test_a_name_that_is_no_text(here, ckpt, tiny_rallies, capsys):
     except OSError:
         pytest.skip("this file system takes no such names")
     assert tracknet(["track", "../films", "--ckpt", str(ckpt), "--overlay"]) == 1
-    told = {"a.mp4": "drawn", "broken.mp4": "failed", r"caf\xe9.mp4": "drawn", "court 2/d.mp4": "drawn"}
+    told = {"a.mp4": "tracked", "broken.mp4": "failed", r"caf\xe9.mp4": "tracked", "court 2/d.mp4": "tracked"}
     assert states("tracked") == told
     assert "tracking and drawing 4 videos: 110 steps in" in capsys.readouterr().err
 
