@@ -274,6 +274,23 @@ def test_parts_are_known_by_their_contents_and_defaults_fill_the_rest(here):
     assert lines_of(migration)["data.root"].place.endswith("a.yaml:1")
 
 
+@pytest.mark.parametrize(
+    ("named", "override"),
+    [
+        ("data/tracknet", "training.epochs=3"),
+        ("training/default", "data.root=rallies"),
+        ("training/default", "model.heatmap.sigma=3"),
+    ],
+)
+def test_a_section_that_only_a_word_touches_keeps_its_defaults(named, override, here, capsys):
+    shutil.copytree(legacy.folder(), here / "configs")
+    names = [f"{section}/{usual}" for section, usual in legacy.SECTIONS.items()]
+    whole = [f"configs/{name}.yaml" for name in names]
+    code, out, _ = run([f"configs/{named}.yaml", override], capsys)
+    assert code == 0
+    assert yaml.safe_load(out) == yaml.safe_load(run([*whole, override], capsys)[1])
+
+
 def test_unknown_keys_have_a_nearest_name(here, capsys):
     old = write(here / "old.yaml", {"training": {"optimizer": {"lrr": 1}, "epochs": 2}, "data": {"zzzz": 1}})
     out, report = run([old], capsys)[1:]

@@ -101,7 +101,7 @@ def convert(found: Found, run_id: str | None = None) -> Migration:
         UsageError: A value was never valid.
     """
     if found.source == "legacy":
-        draft, lines = legacy.migrate(found.values, run_id)
+        draft, lines = legacy.migrate(found.values, found.filed, run_id)
     else:
         draft, lines = (tracknetv3 if found.source == "tracknetv3" else wasb).migrate(found.values)
     placed = [replace(line, place=found.places.get(line.key, "")) for line in lines]

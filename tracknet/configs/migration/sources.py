@@ -32,11 +32,13 @@ class Found:
         source: Where it is from.
         values: Nested values, by section or group; flags and their values for ``tracknetv3``.
         places: Dotted key -> where it was written.
+        filed: Sections of which files gave values.
     """
 
     source: Source
     values: dict[str, Any]
     places: dict[str, str] = field(default_factory=dict)
+    filed: frozenset[str] = frozenset()
 
 
 def read_old(words: Sequence[str], source: Source | None = None) -> Found:
@@ -96,6 +98,7 @@ def read_sections(files: Mapping[str, Path], overrides: Sequence[str]) -> Found:
 
 
 def _override(found: Found, overrides: Sequence[str]) -> None:
+    found.filed = frozenset(key for key, value in found.values.items() if value)
     for word in overrides:
         key, _, text = word.partition("=")
         _put(found.values, key.split("."), get_loader("yaml")(text))
