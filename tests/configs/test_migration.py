@@ -413,7 +413,7 @@ WASB = {
         "gpus": [0, 1],
         "split": "test",
         "max_epochs": 12,
-        "eval": {"score_threshold": 0.4, "dist_threshold": 5},
+        "eval": {"score_threshold": 0.2, "dist_threshold": 5},
     },
 }
 
@@ -441,11 +441,49 @@ def test_wasb_main_file_with_its_groups(here, parsing, capsys):
     assert (values["data"]["class_path"], data["train"], data["test"]) == (
         *("TennisDataModule", ["game1", "game2"], ["game8"]),
     )
-    assert data["augmentation"]["init_args"]["scale"] == [1.0, 1.143]
+    assert data["augmentation"]["init_args"]["scale"] == [1.0, 1.125]
+    assert data["batch_size"] == 2
     assert values["lr_scheduler"]["init_args"] == {"milestones": [4, 8], "gamma": 0.5}
     assert (values["trainer"]["devices"], values["trainer"]["max_epochs"]) == (2, 12)
     assert values["seed_everything"] == 5
     assert parsing.faults(["new.yaml"], ["--trainer.devices=1"]) == []
+
+
+BASKETBALL = {
+    "name": "basketball",
+    "root_dir": "basketball",
+    "anno_dirname": "ball-annos",
+    "train": {"videos": None},
+    "test": {"videos": ["21800974"]},
+}
+
+
+def test_further_groups_of_wasb(here, parsing, capsys):
+    scheduler = {"name": "constant", "factor": 0.5}
+    files = {
+        "dataset": BASKETBALL,
+        "loss": {"name": "heatmap", "sub_name": "combo", "alpha": 0.2, "epsilon": 0.01},
+        "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "scheduler": scheduler},
+        "runner": {"name": "train", "device": "cuda", "gpus": [0, 1], "max_epochs": 3},
+    }
+    words = [write(here / f"{name}/x.yaml", values) for name, values in files.items()]
+    code, out, err = run([*words, "--out", "new.yaml"], capsys)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-2].endswith(", 0 unknown")
+    values = yaml.safe_load((here / "new.yaml").read_text())
+    data = values["data"]["init_args"]
+    assert (data["train"], data["test"], data["batch_size"]) == (None, ["21800974"], 4)
+    loss = {"class_path": "ComboLoss", "init_args": {"alpha": 0.2, "epsilon": 0.01}}
+    assert values["model"]["init_args"]["loss"] == loss
+    assert values["lr_scheduler"] == {"class_path": "ConstantLR", "init_args": {"factor": 0.5}}
+    assert parsing.faults(["new.yaml"], ["--trainer.devices=1"]) == []
+
+
+def test_settings_of_the_combined_loss_are_dropped_with_another(here):
+    loss = {"name": "heatmap", "sub_name": "focal", "gamma": 1.0, "alpha": 0.25, "auto_weight": False}
+    migration = migrate([write(here / "loss/x.yaml", loss)])
+    assert lines_of(migration)["loss.alpha"].kind == "dropped"
+    assert "alpha" not in migration.yaml()
 
 
 @pytest.mark.parametrize("name", WASB)
