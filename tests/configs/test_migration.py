@@ -479,6 +479,22 @@ def test_further_groups_of_wasb(here, parsing, capsys):
     assert parsing.faults(["new.yaml"], ["--trainer.devices=1"]) == []
 
 
+def test_words_of_hydra_choose_files_and_add_values(here, capsys):
+    for name, values in (WASB | {"dataset/basketball": BASKETBALL}).items():
+        write(here / "configs" / f"{name}.yaml", values)
+    groups = [dict([name.split("/")]) for name in WASB if name.split("/")[0] != "optimizer"]
+    main_file = write(here / "configs/eval.yaml", {"defaults": groups, "seed": 1})
+    words = ["dataset.test.videos=[7]", "dataset=basketball", "+optimizer=adam", "++runner.max_epochs=6"]
+    code, out, report = run([main_file, *words], capsys)
+    assert code == 0
+    assert report.splitlines()[-1].endswith(", 0 unknown")
+    values = yaml.safe_load(out)
+    assert values["data"]["class_path"] == "BasketballDataModule"
+    assert (values["data"]["init_args"]["root"], values["data"]["init_args"]["test"]) == ("basketball", ["7"])
+    assert (values["optimizer"]["init_args"]["lr"], values["trainer"]["max_epochs"]) == (0.002, 6)
+    assert "dataset.visible_flags" not in report
+
+
 def test_settings_of_the_combined_loss_are_dropped_with_another(here):
     loss = {"name": "heatmap", "sub_name": "focal", "gamma": 1.0, "alpha": 0.25, "auto_weight": False}
     migration = migrate([write(here / "loss/x.yaml", loss)])
@@ -522,7 +538,12 @@ def test_rules_are_unambiguous():
         (["old.yaml", "training.scheduler.name=step"], "expected cosine or null"),
         (["old.yaml", "data.preprocess.resize=512"], "expected [width, height]"),
         (["old.yaml", "training.log_dir=${nowhere}"], "nowhere"),
+        (["old.yaml", "training=default"], "training has settings; expected one, as training.epochs=VALUE"),
         (["runner.yaml", "model.name=deepball"], "nothing here takes the place of 'deepball'"),
+        (["runner.yaml", "dataset=tenis"], "expected dataset/tenis.yaml; did you mean 'tennis'?"),
+        (["dataset=tennis", "--from", "wasb"], "dataset=tennis: expected a main file"),
+        (["python main.py --config-name=eval dataset=tennis"], "the older tracknet read none of these"),
+        (["dataset=tennis", "model=wasb"], "the older tracknet read none of these: 'dataset' (did you mean"),
         (["train.py --model_name TrackNot"], "did you mean 'TrackNet'?"),
         (["train.py --epochs ten"], "--epochs: expected a whole number, found 'ten'"),
         (["train.py --epochs"], "--epochs: expected a value"),
@@ -534,6 +555,7 @@ def test_mistakes_are_told(words, told, here, capsys):
     write(here / "ours.yaml", {"trainer": {"max_epochs": 2}})
     write(here / "strange.yaml", {"colour": 1, "size": 2})
     write(here / "runner.yaml", WASB["runner/eval"])
+    write(here / "dataset/tennis.yaml", WASB["dataset/tennis"])
     code, _, err = run(words, capsys)
     assert code == 2
     assert told in err
@@ -550,7 +572,7 @@ def test_commands_of_the_guide(here, capsys):
     write(here / "src/configs/eval.yaml", {"defaults": [dict([name.split("/")]) for name in WASB], "seed": 1})
     blocks = re.findall(r"```bash\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
-    assert len(commands) == 7
+    assert len(commands) == 8
     for words in commands:
         if words[0] == "tracknet":
             assert main(words[1:]) == 0, words
@@ -561,7 +583,7 @@ def test_commands_of_the_guide(here, capsys):
     assert ", 0 unknown" in err
     assert not re.search("[1-9] unknown", out + err)
     written = {path.name for path in here.glob("*.yaml")}
-    assert written == {"new.yaml", "tracking.yaml", "rectification.yaml", "wasb.yaml"}
+    assert written == {"new.yaml", "tracking.yaml", "rectification.yaml", "wasb.yaml", "tennis.yaml"}
 
 
 def test_torch_is_not_imported(here):

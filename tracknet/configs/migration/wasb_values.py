@@ -96,7 +96,7 @@ def names(value: Sequence[Any] | None, old: Old) -> list[str] | None:
 def batch(value: int, old: Old) -> Any:
     """Take the share of one process; there, a batch is parted among the GPUs."""
     processes = devices(old.get("runner.gpus"), old)
-    if processes == 1:
+    if processes < 2:
         return value
     return Told("changed", f"of each process, was {value} on {processes} GPUs", max(value // processes, 1))
 
@@ -166,7 +166,7 @@ def at_half(value: Any, old: Old) -> Told:
 
 
 def zoom(value: Any, old: Old) -> Told:
-    """Crops become magnifications: a crop is as large as the picture was before it was enlarged."""
+    """Crops become magnifications; there, pictures are enlarged by 1 + max_rescale and cut to their size."""
     if not old.get("transform.train.crop.p"):
         return Told("dropped", "its probability is 0")
     return Told(
