@@ -274,6 +274,23 @@ def test_parts_are_known_by_their_contents_and_defaults_fill_the_rest(here):
     assert lines_of(migration)["data.root"].place.endswith("a.yaml:1")
 
 
+@pytest.mark.parametrize(
+    ("named", "override"),
+    [
+        ("data/tracknet", "training.epochs=3"),
+        ("training/default", "data.root=rallies"),
+        ("training/default", "model.heatmap.sigma=3"),
+    ],
+)
+def test_a_section_that_only_a_word_touches_keeps_its_defaults(named, override, here, capsys):
+    shutil.copytree(legacy.folder(), here / "configs")
+    names = [f"{section}/{usual}" for section, usual in legacy.SECTIONS.items()]
+    whole = [f"configs/{name}.yaml" for name in names]
+    code, out, _ = run([f"configs/{named}.yaml", override], capsys)
+    assert code == 0
+    assert yaml.safe_load(out) == yaml.safe_load(run([*whole, override], capsys)[1])
+
+
 def test_unknown_keys_have_a_nearest_name(here, capsys):
     old = write(here / "old.yaml", {"training": {"optimizer": {"lrr": 1}, "epochs": 2}, "data": {"zzzz": 1}})
     out, report = run([old], capsys)[1:]
@@ -396,7 +413,7 @@ WASB = {
         "gpus": [0, 1],
         "split": "test",
         "max_epochs": 12,
-        "eval": {"score_threshold": 0.4, "dist_threshold": 5},
+        "eval": {"score_threshold": 0.2, "dist_threshold": 5},
     },
 }
 
@@ -424,11 +441,65 @@ def test_wasb_main_file_with_its_groups(here, parsing, capsys):
     assert (values["data"]["class_path"], data["train"], data["test"]) == (
         *("TennisDataModule", ["game1", "game2"], ["game8"]),
     )
-    assert data["augmentation"]["init_args"]["scale"] == [1.0, 1.143]
+    assert data["augmentation"]["init_args"]["scale"] == [1.0, 1.125]
+    assert data["batch_size"] == 2
     assert values["lr_scheduler"]["init_args"] == {"milestones": [4, 8], "gamma": 0.5}
     assert (values["trainer"]["devices"], values["trainer"]["max_epochs"]) == (2, 12)
     assert values["seed_everything"] == 5
     assert parsing.faults(["new.yaml"], ["--trainer.devices=1"]) == []
+
+
+BASKETBALL = {
+    "name": "basketball",
+    "root_dir": "basketball",
+    "anno_dirname": "ball-annos",
+    "train": {"videos": None},
+    "test": {"videos": ["21800974"]},
+}
+
+
+def test_further_groups_of_wasb(here, parsing, capsys):
+    scheduler = {"name": "constant", "factor": 0.5}
+    files = {
+        "dataset": BASKETBALL,
+        "loss": {"name": "heatmap", "sub_name": "combo", "alpha": 0.2, "epsilon": 0.01},
+        "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "scheduler": scheduler},
+        "runner": {"name": "train", "device": "cuda", "gpus": [0, 1], "max_epochs": 3},
+    }
+    words = [write(here / f"{name}/x.yaml", values) for name, values in files.items()]
+    code, out, err = run([*words, "--out", "new.yaml"], capsys)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-2].endswith(", 0 unknown")
+    values = yaml.safe_load((here / "new.yaml").read_text())
+    data = values["data"]["init_args"]
+    assert (data["train"], data["test"], data["batch_size"]) == (None, ["21800974"], 4)
+    loss = {"class_path": "ComboLoss", "init_args": {"alpha": 0.2, "epsilon": 0.01}}
+    assert values["model"]["init_args"]["loss"] == loss
+    assert values["lr_scheduler"] == {"class_path": "ConstantLR", "init_args": {"factor": 0.5}}
+    assert parsing.faults(["new.yaml"], ["--trainer.devices=1"]) == []
+
+
+def test_words_of_hydra_choose_files_and_add_values(here, capsys):
+    for name, values in (WASB | {"dataset/basketball": BASKETBALL}).items():
+        write(here / "configs" / f"{name}.yaml", values)
+    groups = [dict([name.split("/")]) for name in WASB if name.split("/")[0] != "optimizer"]
+    main_file = write(here / "configs/eval.yaml", {"defaults": groups, "seed": 1})
+    words = ["dataset.test.videos=[7]", "dataset=basketball", "+optimizer=adam", "++runner.max_epochs=6"]
+    code, out, report = run([main_file, *words], capsys)
+    assert code == 0
+    assert report.splitlines()[-1].endswith(", 0 unknown")
+    values = yaml.safe_load(out)
+    assert values["data"]["class_path"] == "BasketballDataModule"
+    assert (values["data"]["init_args"]["root"], values["data"]["init_args"]["test"]) == ("basketball", ["7"])
+    assert (values["optimizer"]["init_args"]["lr"], values["trainer"]["max_epochs"]) == (0.002, 6)
+    assert "dataset.visible_flags" not in report
+
+
+def test_settings_of_the_combined_loss_are_dropped_with_another(here):
+    loss = {"name": "heatmap", "sub_name": "focal", "gamma": 1.0, "alpha": 0.25, "auto_weight": False}
+    migration = migrate([write(here / "loss/x.yaml", loss)])
+    assert lines_of(migration)["loss.alpha"].kind == "dropped"
+    assert "alpha" not in migration.yaml()
 
 
 @pytest.mark.parametrize("name", WASB)
@@ -467,7 +538,12 @@ def test_rules_are_unambiguous():
         (["old.yaml", "training.scheduler.name=step"], "expected cosine or null"),
         (["old.yaml", "data.preprocess.resize=512"], "expected [width, height]"),
         (["old.yaml", "training.log_dir=${nowhere}"], "nowhere"),
+        (["old.yaml", "training=default"], "training has settings; expected one, as training.epochs=VALUE"),
         (["runner.yaml", "model.name=deepball"], "nothing here takes the place of 'deepball'"),
+        (["runner.yaml", "dataset=tenis"], "expected dataset/tenis.yaml; did you mean 'tennis'?"),
+        (["dataset=tennis", "--from", "wasb"], "dataset=tennis: expected a main file"),
+        (["python main.py --config-name=eval dataset=tennis"], "the older tracknet read none of these"),
+        (["dataset=tennis", "model=wasb"], "the older tracknet read none of these: 'dataset' (did you mean"),
         (["train.py --model_name TrackNot"], "did you mean 'TrackNet'?"),
         (["train.py --epochs ten"], "--epochs: expected a whole number, found 'ten'"),
         (["train.py --epochs"], "--epochs: expected a value"),
@@ -479,6 +555,7 @@ def test_mistakes_are_told(words, told, here, capsys):
     write(here / "ours.yaml", {"trainer": {"max_epochs": 2}})
     write(here / "strange.yaml", {"colour": 1, "size": 2})
     write(here / "runner.yaml", WASB["runner/eval"])
+    write(here / "dataset/tennis.yaml", WASB["dataset/tennis"])
     code, _, err = run(words, capsys)
     assert code == 2
     assert told in err
@@ -495,7 +572,7 @@ def test_commands_of_the_guide(here, capsys):
     write(here / "src/configs/eval.yaml", {"defaults": [dict([name.split("/")]) for name in WASB], "seed": 1})
     blocks = re.findall(r"```bash\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
-    assert len(commands) == 7
+    assert len(commands) == 8
     for words in commands:
         if words[0] == "tracknet":
             assert main(words[1:]) == 0, words
@@ -506,7 +583,7 @@ def test_commands_of_the_guide(here, capsys):
     assert ", 0 unknown" in err
     assert not re.search("[1-9] unknown", out + err)
     written = {path.name for path in here.glob("*.yaml")}
-    assert written == {"new.yaml", "tracking.yaml", "rectification.yaml", "wasb.yaml"}
+    assert written == {"new.yaml", "tracking.yaml", "rectification.yaml", "wasb.yaml", "tennis.yaml"}
 
 
 def test_torch_is_not_imported(here):

@@ -56,13 +56,20 @@ def test_augmentation_that_never_happens_is_dropped():
     told = values.at_half(0.2, {"transform.train.color_jitter.p": 0.5})
     assert (told.value, told.note) == (0.2, "in all windows, was in 0.5 of them")
     assert values.zoom(0.2, {}).kind == "dropped"
-    assert values.zoom(0.2, {"transform.train.crop.p": 0.5}).value == [1.0, 1.25]
+    # The picture is enlarged by 1 + max_rescale, and the crop has the size that it had.
+    assert values.zoom(0.125, {"transform.train.crop.p": 0.5}).value == [1.0, 1.125]
+    assert values.zoom(1.0, {"transform.train.crop.p": 0.5}).value == [1.0, 2.0]
 
 
 def test_schedules():
     told = values.schedule("multistep", {"optimizer.scheduler.stepsize": [5, 9]})
     assert told.value == {"class_path": "MultiStepLR", "init_args": {"milestones": [5, 9], "gamma": 0.1}}
-    assert values.schedule("none", {}).value["class_path"] == "ConstantLR"
+    for name, kind in (("constant", "renamed"), (None, "renamed"), ("multistep_warmup", "changed")):
+        told = values.schedule(name, {})
+        assert (told.kind, told.value["class_path"]) == (kind, "ConstantLR")
+    assert "multistep_warmup" in told.note
+    assert values.factor(0.5, {"optimizer.scheduler.name": "constant"}) == 0.5
+    assert values.factor(0.5, {"optimizer.scheduler.name": "multistep"}).kind == "dropped"
     assert values.stepped([5], {"optimizer.scheduler.name": "multistep"}) == [5]
     assert values.stepped([5], {}).kind == "dropped"
 
@@ -70,3 +77,16 @@ def test_schedules():
 def test_devices():
     assert [values.devices(one, {}) for one in ([0, 1], 0)] == [2, 1]
     assert [values.accelerator(one, {}).value for one in ("cuda", "cpu", "mps")] == ["auto", "cpu", "auto"]
+
+
+def test_a_batch_is_parted_among_the_devices():
+    assert [values.batch(8, old) for old in ({}, {"runner.gpus": [0]}, {"runner.gpus": 0})] == [8, 8, 8]
+    for whole, part in ((8, 2), (9, 2), (3, 1)):
+        told = values.batch(whole, {"runner.gpus": [0, 1, 2, 3]})
+        assert (told.kind, told.value) == ("changed", part)
+    assert told.note == "of each process, was 3 on 4 GPUs"
+
+
+def test_clips_that_are_not_named():
+    assert values.names([1, "a"], {}) == ["1", "a"]
+    assert values.names(None, {}) is None

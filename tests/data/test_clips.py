@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tracknet.data.clips import Clip, is_clip_name
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis, detect_layout
+from tracknet.data.splits import Split, choose_clips
 from tracknet.errors import TrackNetError
 
 
@@ -131,6 +132,23 @@ def test_shuttlecock_in_parts(tree, parts):
     assert [(clip.name, clip.group) for clip in clips] == [
         (f"{part}/match1/1_01_00", f"{part}/match1") for part in parts
     ]
+
+
+def test_shuttlecock_as_wasb_keeps_it(tree):
+    for match in ("match1", "match2", "test_match1", "test_match10", "test_match2"):
+        root = tree(f"{match}/csv/1_01_00_ball.csv", f"{match}/video/1_01_00.mp4")
+    layout = detect_layout(root)
+    assert isinstance(layout, ShuttlecockTrajectory)
+    clips, faults = layout.find(root)
+    assert faults == []
+    groups = ["match1", "match2", "test_match1", "test_match2", "test_match10"]
+    assert [clip.group for clip in clips] == groups
+    # Without names, the test matches are not trained on.
+    parts = choose_clips(clips, Split(), 0.5)
+    assert [clip.group for clip in parts["test"]] == groups[2:]
+    assert {clip.group for clip in parts["train"] + parts["val"]} == {"match1", "match2"}
+    named = choose_clips(clips, Split(train=("match1",), test=("test_match2",)), 0.0)
+    assert [clip.group for clip in named["test"]] == ["test_match2"]
 
 
 def test_labels_alone_are_recognised(real_data):

@@ -321,6 +321,15 @@ def test_basketball(tree):
     assert faults[-1].path == root / "videos/21800999"
 
 
+def test_two_annotations_of_a_basketball_clip(tree):
+    labels = ["ball-annos/7/a_001.xml", "ball-annos/7/b_x_001.xml", "ball-annos/8/a_001.xml"]
+    root = tree("videos/7/001/000000.jpg", "videos/8/001/000000.jpg", *labels)
+    clips, faults = WasbBasketball().find(root)
+    assert [clip.labels for clip in clips] == [root / labels[0], root / labels[2]]
+    assert told(faults, root) == [("duplicate-clip", labels[1])]
+    assert "a_001.xml, which is used" in faults[0].message
+
+
 # Named splits ----------------------------------------------------------------------------------------
 
 

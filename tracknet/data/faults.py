@@ -44,7 +44,7 @@ REMEDIES: dict[FaultKind, str] = {
     "no-labels": "label the video, or take it out of the data set",
     "no-clip": "nothing to do if only a part of the data set is there on purpose; if not, add the clip",
     "left-out": "nothing to do: published without labels; if not, add them",
-    "duplicate-clip": "give each clip a name of its own",
+    "duplicate-clip": "give each clip a name of its own, and one file of labels",
     "not-text": "export the labels as CSV in UTF-8",
     "bad-markup": "get the file again or export it again; take a document type (DOCTYPE) out of XML",
     "empty": "label the clip, or take it out of the data set",

@@ -122,7 +122,7 @@ def prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Prepared:
         told.append(f"training.output_dir={folder}")
         told += [f"training.{key}={folder / name}" for key, name in legacy.FOLDERS.items()]
     found = read_sections(files, told)
-    old = legacy.with_defaults(found.values, legacy.flat(found.values))
+    old = legacy.with_defaults(legacy.flat(found.values), found.filed)
     runtime = _runtime(old)
     migration = convert(found, runtime["run_id"])
     for line in migration.lines:

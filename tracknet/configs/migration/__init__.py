@@ -12,6 +12,7 @@ from tracknet.configs.migration.draft import Draft
 from tracknet.configs.migration.legacy_values import MASKED
 from tracknet.configs.migration.rules import Kind, Line
 from tracknet.configs.migration.sources import SOURCES, Found, Source, read_old, read_sections
+from tracknet.errors import UsageError
 
 __all__ = [
     "SOURCES",
@@ -82,9 +83,13 @@ def migrate(words: Sequence[str], source: Source | None = None) -> Migration:
         The new configuration and the report.
 
     Raises:
-        UsageError: See `read_old`; or a value was never valid.
+        UsageError: See `read_old`; or a value was never valid, or no key is known.
     """
-    return convert(read_old(words, source))
+    migration = convert(read_old(words, source))
+    if migration.lines and all(line.kind == "unknown" for line in migration.lines):
+        told = ", ".join(f"{line.key!r} ({line.note})" for line in migration.lines[:3])
+        raise UsageError(f"migrate: {_NAMES[migration.source]} read none of these: {told}; name its files")
+    return migration
 
 
 def convert(found: Found, run_id: str | None = None) -> Migration:
@@ -101,7 +106,7 @@ def convert(found: Found, run_id: str | None = None) -> Migration:
         UsageError: A value was never valid.
     """
     if found.source == "legacy":
-        draft, lines = legacy.migrate(found.values, run_id)
+        draft, lines = legacy.migrate(found.values, found.filed, run_id)
     else:
         draft, lines = (tracknetv3 if found.source == "tracknetv3" else wasb).migrate(found.values)
     placed = [replace(line, place=found.places.get(line.key, "")) for line in lines]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +146,14 @@ RULES = (
 """Every key of the older tracknet; later rules may add to what earlier ones choose."""
 
 
-def migrate(given: Mapping[str, Any], run_id: str | None = None) -> tuple[Draft, list[Line]]:
+def migrate(
+    given: Mapping[str, Any], filed: Collection[str], run_id: str | None = None
+) -> tuple[Draft, list[Line]]:
     """Convert a configuration of the older tracknet.
 
     Args:
-        given: The sections ``data``, ``model`` and ``training``, as many as there are; for a missing one the
-            packaged default is taken.
+        given: The sections ``data``, ``model`` and ``training``, as many as there are.
+        filed: The sections of which files gave values; for the others the packaged defaults are taken.
         run_id: Name of the run, which the log folder and the checkpoint get.
 
     Returns:
@@ -162,7 +164,7 @@ def migrate(given: Mapping[str, Any], run_id: str | None = None) -> tuple[Draft,
     """
     keys = flat(given)
     draft = Draft(_skeleton(run_id))
-    old = with_defaults(given, keys)
+    old = with_defaults(keys, filed)
     lines = apply(RULES, keys, old, draft)
     # The newest checkpoint lies where the best one does.
     best, newest = draft.values["trainer"]["callbacks"][:2]
@@ -179,19 +181,19 @@ def flat(given: Mapping[str, Any]) -> dict[str, Any]:
     return flatten(given, RULES)
 
 
-def with_defaults(given: Mapping[str, Any], keys: Old) -> dict[str, Any]:
+def with_defaults(keys: Old, filed: Collection[str]) -> dict[str, Any]:
     """Add what the older tracknet took where nothing was given.
 
     Args:
-        given: The configuration.
-        keys: Its values by dotted key, see `flat`.
+        keys: Values by dotted key, see `flat`.
+        filed: The sections of which files gave values.
 
     Returns:
         All values by dotted key.
     """
     files: dict[str, Any] = {}
     for section, name in SECTIONS.items():
-        if not given.get(section):
+        if section not in filed:
             files |= flatten({section: packaged(section, name)}, RULES)
     removed = tuple(f"{key}." for key, value in keys.items() if value is None)
     old = {**DEFAULTS, **{key: value for key, value in files.items() if not key.startswith(removed)}, **keys}

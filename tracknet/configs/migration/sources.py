@@ -32,19 +32,21 @@ class Found:
         source: Where it is from.
         values: Nested values, by section or group; flags and their values for ``tracknetv3``.
         places: Dotted key -> where it was written.
+        filed: Sections of which files gave values.
     """
 
     source: Source
     values: dict[str, Any]
     places: dict[str, str] = field(default_factory=dict)
+    filed: frozenset[str] = frozenset()
 
 
 def read_old(words: Sequence[str], source: Source | None = None) -> Found:
     """Read an old configuration.
 
     Args:
-        words: Files, and values as ``KEY=VALUE`` that count more; or a command line of TrackNetV3's
-            ``train.py``, as words or as one.
+        words: Files, and values as ``KEY=VALUE`` that count more, for WASB also ``GROUP=NAME``, which names
+            the file of a group; or a command line of TrackNetV3's ``train.py``, as words or as one.
         source: Where it is from; default what the contents tell.
 
     Returns:
@@ -69,6 +71,7 @@ def read_old(words: Sequence[str], source: Source | None = None) -> Found:
     for name, (_, section) in zip(named, parts, strict=True):
         _add(found, Path(name), section)
     if found.source == "wasb":
+        overrides = _choose(found, named, [word.lstrip("+") for word in overrides])
         for name in named:
             _follow_defaults(found, Path(name))
     _override(found, overrides)
@@ -96,6 +99,7 @@ def read_sections(files: Mapping[str, Path], overrides: Sequence[str]) -> Found:
 
 
 def _override(found: Found, overrides: Sequence[str]) -> None:
+    found.filed = frozenset(key for key, value in found.values.items() if value)
     for word in overrides:
         key, _, text = word.partition("=")
         _put(found.values, key.split("."), get_loader("yaml")(text))
@@ -171,6 +175,29 @@ def _follow_defaults(found: Found, path: Path) -> None:
                 _add(found, find_config(str(file)), str(group))
 
 
+def _choose(found: Found, named: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Read the files that ``GROUP=NAME`` names, each in place of what is given of its group.
+
+    Returns:
+        The other words.
+    """
+    others = []
+    for word in words:
+        group, _, name = word.partition("=")
+        if group not in wasb.GROUPS:
+            others.append(word)
+            continue
+        files = [Path(one).parent / group / f"{name}.yaml" for one in named]
+        file = next((path for path in files if path.is_file()), None)
+        if file is None:
+            known = [path.stem for one in files for path in one.parent.glob("*.yaml")]
+            expected = " or ".join(map(str, files)) or "a main file, beside which it lies"
+            raise UsageError(f"migrate: {word}: expected {expected}{nearest(name, known)}")
+        found.values.pop(group, None)
+        _add(found, find_config(str(file)), group)
+    return others
+
+
 def _merge(earlier: dict[str, Any], later: Mapping[str, Any]) -> None:
     for key, value in later.items():
         if isinstance(value, Mapping) and isinstance(earlier.get(key), dict):
@@ -184,6 +211,10 @@ def _put(values: dict[str, Any], names: list[str], value: Any) -> None:
         if not isinstance(values.get(name), dict):
             values[name] = {}
         values = values[name]
+    below = values.get(names[-1])
+    if isinstance(below, dict) and below and not (value is None or isinstance(value, Mapping)):
+        key, first = ".".join(names), next(iter(below))
+        raise UsageError(f"migrate: {key}={value}: {key} has settings; expected one, as {key}.{first}=VALUE")
     values[names[-1]] = value
 
 

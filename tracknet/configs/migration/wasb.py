@@ -111,7 +111,7 @@ RULES = (
             *("video_ext", "annos_dir", "videos_dir"),
         )
     ),
-    Rule(f"{_SAMPLER}.train_batch_size", "data.batch_size"),
+    Rule(f"{_SAMPLER}.train_batch_size", "data.batch_size", convert=of.batch),
     Rule(f"{_SAMPLER}.name", note="training windows are shuffled by seed and epoch"),
     Rule(f"{_SAMPLER}.train_shuffle_batch", convert=of.equal(True, "training windows are always shuffled")),
     Rule(f"{_SAMPLER}.train_drop_last", convert=of.equal(True, "a smaller last batch is always left out")),
@@ -152,6 +152,8 @@ RULES = (
     Rule("loss.sub_name", "model.loss", convert=of.loss),
     Rule("loss.beta", "model.loss.beta"),
     Rule("loss.gamma", "model.loss.gamma"),
+    Rule("loss.alpha", "model.loss.alpha", convert=of.combined),
+    Rule("loss.epsilon", "model.loss.epsilon", convert=of.combined),
     Rule("loss.name", convert=of.equal("heatmap", "losses here compare heatmaps")),
     Rule("loss.auto_weight", convert=of.equal(False, "weights of several losses are not learned here")),
     Rule("loss.scales", convert=of.equal([0], "networks here give one scale")),
@@ -162,11 +164,12 @@ RULES = (
     Rule("optimizer.scheduler.name", "lr_scheduler", convert=of.schedule),
     Rule("optimizer.scheduler.stepsize", "lr_scheduler.milestones", convert=of.stepped),
     Rule("optimizer.scheduler.gamma", "lr_scheduler.gamma", convert=of.stepped),
+    Rule("optimizer.scheduler.factor", "lr_scheduler.factor", convert=of.factor),
     Rule("runner.device", "trainer.accelerator", convert=of.accelerator),
     Rule("runner.gpus", "trainer.devices", convert=of.devices),
     Rule("runner.max_epochs", "trainer.max_epochs"),
     Rule("runner.eval.dist_threshold", "model.metrics.tolerance"),
-    Rule("runner.eval.score_threshold", "model.decoder.threshold"),
+    Rule("runner.eval.score_threshold", note=f"was never read, {_FOUND}.score_threshold counts"),
     Rule("runner.split", note="the command says it: tracknet validate or tracknet test"),
     Rule("runner.model_path", note="tracknet checkpoint import FILE makes a checkpoint for --ckpt_path"),
     Rule("runner.*", note="the commands and callbacks here see to it"),
@@ -195,6 +198,7 @@ def migrate(given: Mapping[str, Any]) -> tuple[Draft, list[Line]]:
     }
     old = {**needed, **filled, **flat}
     old.setdefault("dataloader.heatmap.sigmas", [2.5])
+    old.setdefault(f"{_SAMPLER}.train_batch_size", 8)
     if not old.get("output_dir"):
         old["output_dir"] = "runs"
     draft = Draft(_skeleton())
@@ -219,7 +223,6 @@ def _skeleton() -> dict[str, Any]:
         "class_path": "",
         "init_args": {
             "root": "data",
-            "batch_size": 8,
             "augmentation": {"class_path": "Augmentation", "init_args": still},
         },
     }

@@ -88,9 +88,17 @@ def channels(value: Sequence[int], old: Old) -> int:
     return int(value[0])
 
 
-def names(value: Sequence[Any], old: Old) -> list[str]:
-    """Give names of clips as text."""
-    return [str(one) for one in value]
+def names(value: Sequence[Any] | None, old: Old) -> list[str] | None:
+    """Give names of clips as text; none at all means those that no other part names, here as there."""
+    return None if value is None else [str(one) for one in value]
+
+
+def batch(value: int, old: Old) -> Any:
+    """Take the share of one process; there, a batch is parted among the GPUs."""
+    processes = devices(old.get("runner.gpus"), old)
+    if processes < 2:
+        return value
+    return Told("changed", f"of each process, was {value} on {processes} GPUs", max(value // processes, 1))
 
 
 def loss(value: Any, old: Old) -> Told:
@@ -99,6 +107,11 @@ def loss(value: Any, old: Old) -> Told:
     if value == "bce":
         told.value["init_args"] = {"gamma": 0.0}
     return told
+
+
+def combined(value: Any, old: Old) -> Any:
+    """Settings of the combined loss alone."""
+    return value if old["loss.sub_name"] == "combo" else Told("dropped", "read for the loss combo alone")
 
 
 def target(value: Any, old: Old) -> Told:
@@ -153,11 +166,12 @@ def at_half(value: Any, old: Old) -> Told:
 
 
 def zoom(value: Any, old: Old) -> Told:
-    """Crops become magnifications."""
+    """Crops become magnifications; there, pictures are enlarged by 1 + max_rescale and cut to their size."""
     if not old.get("transform.train.crop.p"):
         return Told("dropped", "its probability is 0")
-    largest = round(1 / (1 - float(value)), 3)
-    return Told("changed", "magnification in all windows, was crops of some", [1.0, largest])
+    return Told(
+        "changed", "magnification in all windows, was crops of some", [1.0, round(1 + float(value), 3)]
+    )
 
 
 def devices(value: Any, old: Old) -> int:
@@ -178,7 +192,17 @@ def schedule(value: Any, old: Old) -> Told:
             "gamma": float(old.get("optimizer.scheduler.gamma", 0.1)),
         }
         return Told("renamed", "", {"class_path": "MultiStepLR", "init_args": made})
-    return Told("renamed", "", {"class_path": "ConstantLR", "init_args": {"factor": 1.0}})
+    made = {"class_path": "ConstantLR", "init_args": {"factor": 1.0}}
+    if value in ("constant", None):
+        return Told("renamed", "", made)
+    return Told("changed", f"constant: nothing here takes the place of {value}", made)
+
+
+def factor(value: Any, old: Old) -> Any:
+    """The factor of the first epochs is of the constant schedule alone."""
+    if old.get("optimizer.scheduler.name") == "constant":
+        return value
+    return Told("dropped", "the schedule has no factor")
 
 
 def stepped(value: Any, old: Old) -> Any:

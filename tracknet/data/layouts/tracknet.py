@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tracknet.data.clips import Clip, Layout
+from tracknet.data.clips import Clip, Layout, Part
 from tracknet.data.faults import Fault
 from tracknet.data.layouts.folders import (
     entries,
@@ -100,11 +100,14 @@ class ShuttlecockTrajectory(Layout):
 
     ``matchN/csv/R_SS_TT_ball.csv`` (or ``corrected_csv``, which is preferred) with ``video/R_SS_TT.mp4`` or a
     folder of images ``frame/R_SS_TT``. The matches may lie in parts, such as ``train``, ``val`` and ``test``
-    or ``Professional``, ``Amateur`` and ``Test``, which then begin the names of the clips and groups.
+    or ``Professional``, ``Amateur`` and ``Test``, which then begin the names of the clips and groups. WASB
+    keeps the test matches beside the others, as ``test_matchN``: they are the test of the own split.
     """
 
     name = "shuttlecock"
     expects = "[train|val|test/]match*/ with csv/NAME_ball.csv and video/NAME.mp4 or frame/NAME/"
+
+    _TEST = "test_match"
 
     def recognises(self, root: Path) -> bool:
         """Tell whether the folder holds a match with labels or videos."""
@@ -121,8 +124,9 @@ class ShuttlecockTrajectory(Layout):
             # A video is a seventh of the size of its frames and has the same content.
             videos = {path.name: path for path in entries(match / "frame") if path.is_dir()}
             videos |= {path.stem: path for path in entries(match / "video") if is_video(path)}
+            listed: tuple[Part, ...] = ("test",) if match.name.lower().startswith(self._TEST) else ()
             clips += [
-                Clip(f"{group}/{rally}", group, videos[rally], tables.get(rally))
+                Clip(f"{group}/{rally}", group, videos[rally], tables.get(rally), listed)
                 for rally in sorted(videos, key=natural)
             ]
             orphans += [path for rally, path in tables.items() if rally not in videos]
@@ -131,9 +135,9 @@ class ShuttlecockTrajectory(Layout):
             *(without_video(path, f"../video/{_rally(path)}.mp4") for path in orphans),
         ]
 
-    @staticmethod
-    def _matches(root: Path) -> Iterator[Path]:
+    def _matches(self, root: Path) -> Iterator[Path]:
         yield from folders(root, "match")
+        yield from folders(root, self._TEST)
         for part in entries(root):
             if part.is_dir() and not part.name.lower().startswith("match"):
                 yield from folders(part, "match")

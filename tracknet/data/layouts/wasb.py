@@ -126,11 +126,13 @@ class WasbBasketball(Layout):
         for part in parts(root):
             prefix = prefix_of(part, root)
             annotated = {f"{prefix}{video.name}" for video in folders(part / "ball-annos")}
-            tables = {
-                f"{video.name}/{name.rpartition('_')[2]}": path
-                for video in folders(part / "ball-annos")
-                for name, path in _by_name(video, ".xml").items()
-            }
+            tables: dict[str, Path] = {}
+            for video in folders(part / "ball-annos"):
+                for name, path in _by_name(video, ".xml").items():
+                    used = tables.setdefault(f"{video.name}/{name.rpartition('_')[2]}", path)
+                    if used is not path:
+                        message = f"labels the same clip as {used.name}, which is used"
+                        faults.append(Fault(path, "duplicate-clip", message))
             found, orphans = _clips_of_matches(part, prefix, tables)
             found = [clip for clip in found if clip.group in annotated]
             clips += found
