@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from tracknet.cli.explaining import HIDDEN
 from tracknet.cli.train import TrackNetCLI
-from tracknet.cli.usage import SettingError, located
+from tracknet.cli.usage import SettingError, located, refuse_nulls
 from tracknet.cli.words import config_of_run, refuse_linked
 from tracknet.configs import Composed, compose, find_config
 from tracknet.configs.check import find_faults, told
@@ -115,9 +115,11 @@ class Parsing:
         refuse_linked(composed)
         with limited(composed.trusted_only):
             try:
-                return composed, self.parser.parse_args(composed.parser_words())
+                parsed = self.parser.parse_args(composed.parser_words())
             except SettingError as error:
                 raise located(error, self.options, composed) from error
+            refuse_nulls(self.options, composed)
+            return composed, parsed
 
     def crossing(self, composed: Composed, config: Namespace) -> list[str]:
         """Say which settings are right alone and wrong together, a line each."""

@@ -31,7 +31,14 @@ from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
 from tracknet.cli.saved_config import SavedConfig, without_secrets
 from tracknet.cli.trusting import TRUST_FLAG, TRUST_HELP
-from tracknet.cli.usage import SettingError, TrackNetParser, command_options, located, refusal
+from tracknet.cli.usage import (
+    SettingError,
+    TrackNetParser,
+    command_options,
+    located,
+    refusal,
+    refuse_nulls,
+)
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
 from tracknet.configs import compose
 from tracknet.configs.crossing import crossing_faults
@@ -198,6 +205,7 @@ class TrackNetCLI(LightningCLI):
                         raise UsageError(f"{named} {_NEEDS_CHECKPOINT}") from error
                     options = command_options(parser, command[0] if command else None)
                     raise located(error, options, composed) from error
+                refuse_nulls(command_options(parser, command[0] if command else None), composed)
             parsed = self.config[named] if command else self.config
             keep_whole_numbers(parsed.trainer, composed.values.get("trainer"))
             self.composed = composed

@@ -94,6 +94,40 @@ def located(error: SettingError, options: Options, composed: Composed) -> UsageE
     return refusal(faults, composed) if faults else _placed(error, composed)
 
 
+def refuse_nulls(options: Options, composed: Composed) -> None:
+    """Refuse null where a class does not take it: jsonargparse takes it for "not given" and hands it on.
+
+    Args:
+        options: What the command takes.
+        composed: The configuration.
+
+    Raises:
+        UsageError: There is one; all are told.
+    """
+    if not _has_null(composed.values):
+        return
+    faults = find_faults(options, composed.values)
+    if wrong := [one for one in faults if one.path and not one.of_key and _is_null(composed.values, one)]:
+        raise refusal(wrong, composed)
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return value is None
+    return any(_has_null(one) for one in value)
+
+
+def _is_null(values: Any, fault: Fault) -> bool:
+    for name in fault.path:
+        try:
+            values = values[name]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return values is None
+
+
 def _start(words: list[str]) -> str:
     """Say what to start from where model and data are not chosen."""
     if any(word.partition("=")[0] == "--ckpt_path" for word in words):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 from jsonargparse import get_loader
 
-from tracknet.configs.merging import APPEND, append, merge
+from tracknet.configs.merging import APPEND, CALLBACKS, append, merge
 from tracknet.configs.tree import Node, Origin, plant
 
 _NOT_SETTINGS = ("print_config", "help")
@@ -55,6 +55,10 @@ def overlay(tree: Node, word: str, origin: Origin, notes: list[str]) -> Node:
         value = get_loader("yaml")(text)
     except yaml.YAMLError:
         value = text
+    if key == CALLBACKS and isinstance(value, (str, list)):
+        # As the parser does, one name is a list of one, and what follows is of the last one.
+        items = value if isinstance(value, list) else [value]
+        value = [{"class_path": one} if isinstance(one, str) else one for one in items]
     return _set(tree, key.split("."), plant(value, origin), "", notes, tree)
 
 

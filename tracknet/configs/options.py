@@ -143,7 +143,9 @@ def find_class(name: str, bases: Collection[type]) -> type | None:
         The class; None when there is none, or one of another kind.
     """
     short = name.rpartition(".")[2]
-    named = [cls for base in bases for cls in family(base) if cls.__name__ == short]
+    named = [
+        cls for cls in (*bases, *(one for base in bases for one in family(base))) if cls.__name__ == short
+    ]
     if "." not in name:
         return named[0] if named else None
     exact = [cls for cls in named if f"{cls.__module__}.{cls.__qualname__}" == name]
@@ -181,7 +183,7 @@ def summary(thing: Any) -> str:
 def _options(parser: ArgumentParser) -> Iterator[Option]:
     for action in parser._actions:
         hint = getattr(action, "_typehint", None)
-        if hint is None or action.dest == "config" or action.dest.endswith(".help"):
+        if hint is None or action.dest.endswith(".help"):
             continue
         default = None if action.default == argparse.SUPPRESS else action.default
         doc = " ".join(re.sub(r"``?", "", action.help or "").split())
