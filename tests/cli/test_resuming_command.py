@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import signal
@@ -125,9 +126,62 @@ def test_another_optimizer_cannot_go_on(run, capsys):
 
 
 def test_nothing_left_to_train_is_told(run, caplog):
+    nothing = "note: nothing was left to train: the checkpoint has 3 steps already"
     with caplog.at_level("INFO"):
         assert fit("--ckpt_path", str(LAST)) == 0
-    assert "note: nothing was left to train: the checkpoint has 3 steps already" in "\n".join(notes(caplog))
+    assert nothing in "\n".join(notes(caplog))
+    caplog.clear()
+    with caplog.at_level("INFO"):  # in its own folder, where the checkpoint is overwritten
+        assert fit(f"--ckpt_path={LAST}", "--trainer.logger.version=version_0", "--trainer.max_epochs=2") == 0
+    assert "nothing was left" not in "\n".join(notes(caplog))
+
+
+TABLES = {
+    "CSVLogger": """
+    class_path: CSVLogger
+    init_args: {save_dir: runs, name: own, version: v}
+""",
+    "both": """
+    - class_path: RunLogger
+      init_args: {save_dir: runs, name: own, version: v}
+    - class_path: CSVLogger
+      init_args: {save_dir: runs, name: files, version: v}
+""",
+}
+
+
+@pytest.mark.parametrize("loggers", TABLES)
+def test_figures_go_on_in_their_folder(run, loggers, capsys):
+    Path("own.yaml").write_text(f"trainer:\n  log_every_n_steps: 1\n  logger!:{TABLES[loggers]}")
+    words = ["--config", "run.yaml", "--config", "own.yaml", "--ckpt_path", "last"]
+
+    def judged(table):
+        with table.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if not row.get("test/f1")]
+        steps = [int(row["step"]) for row in rows]
+        assert steps == sorted(steps)
+        return [int(row["step"]) for row in rows if row["val/f1"]]
+
+    assert fit(*words) == 0
+    shown = "runs/own/v/metrics.csv" if loggers == "CSVLogger" else "tensorboard --logdir runs/own/v"
+    assert f"curves:     {shown}\n" in capsys.readouterr().out
+    tables = list(Path("runs").glob("*/v/metrics.csv"))
+    assert len(tables) == len(TABLES[loggers].split("class_path")) - 1
+    for table in tables:
+        assert judged(table) == [2]
+    shutil.copytree("runs", "kept")
+    assert fit(*words, "--trainer.max_epochs=2") == 0
+    for table in tables:
+        assert judged(table) == [2, 5]
+    # What a kill behind the last checkpoint leaves: figures of steps that are trained anew.
+    for path in Path("kept").rglob("*.ckpt"):
+        shutil.copy(path, Path("runs", *path.parts[1:]))
+    assert fit(*words, "--trainer.max_epochs=2") == 0
+    for table in tables:
+        assert judged(table) == [2, 5]
+    assert main(["test", "--ckpt_path", "runs/own/v/checkpoints/last.ckpt", "--data.test=[b]"]) == 0
+    for table in tables:
+        assert judged(table) == [2, 5]
 
 
 def test_a_checkpoint_that_lies_by_itself_brings_its_configuration(run, tmp_path, capsys):
