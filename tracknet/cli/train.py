@@ -40,6 +40,7 @@ from tracknet.errors import TrackNetError, UsageError, reasons
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
+from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
@@ -304,7 +305,7 @@ class TrackNetCLI(LightningCLI):
         guard(trainer.loggers)
         if self.subcommand == "fit":
             callbacks.insert(place_for(callbacks), CheckpointsInValidation())
-            callbacks.append(InterruptBetweenSteps())
+            callbacks += [BestSoFar(), InterruptBetweenSteps()]
         return trainer
 
     @override
@@ -456,7 +457,7 @@ def _silence_known_noise() -> None:
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
         r".*WeightAveraging callback, but loading a checkpoint outside.*",  # which holds the average
-        r".*The dirpath has changed from .*",  # test results have a folder of their own
+        r".*The dirpath has changed from .*",  # see `BestSoFar`; test results have a folder of their own
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*Experiment logs directory .* exists and is not empty.*",  # no table is there: see `go_on`
     ):
