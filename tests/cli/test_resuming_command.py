@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch.optim import AdamW
 
 from tracknet.cli.main import main
@@ -125,9 +129,154 @@ def test_another_optimizer_cannot_go_on(run, capsys):
 
 
 def test_nothing_left_to_train_is_told(run, caplog):
+    nothing = "note: nothing was left to train: the checkpoint has 3 steps already"
     with caplog.at_level("INFO"):
         assert fit("--ckpt_path", str(LAST)) == 0
-    assert "note: nothing was left to train: the checkpoint has 3 steps already" in "\n".join(notes(caplog))
+    assert nothing in "\n".join(notes(caplog))
+    caplog.clear()
+    with caplog.at_level("INFO"):  # in its own folder, where the checkpoint is overwritten
+        assert fit(f"--ckpt_path={LAST}", "--trainer.logger.version=version_0", "--trainer.max_epochs=2") == 0
+    assert "nothing was left" not in "\n".join(notes(caplog))
+
+
+TABLES = {
+    "CSVLogger": """
+    class_path: CSVLogger
+    init_args: {save_dir: runs, name: own, version: v}
+""",
+    "both": """
+    - class_path: RunLogger
+      init_args: {save_dir: runs, name: own, version: v}
+    - class_path: CSVLogger
+      init_args: {save_dir: runs, name: files, version: v}
+""",
+}
+
+
+@pytest.mark.parametrize("loggers", TABLES)
+def test_figures_go_on_in_their_folder(run, loggers, capsys):
+    Path("own.yaml").write_text(f"trainer:\n  log_every_n_steps: 1\n  logger!:{TABLES[loggers]}")
+    words = ["--config", "run.yaml", "--config", "own.yaml", "--ckpt_path", "last"]
+
+    def judged(table):
+        with table.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if not row.get("test/f1")]
+        steps = [int(row["step"]) for row in rows]
+        assert steps == sorted(steps)
+        return [int(row["step"]) for row in rows if row["val/f1"]]
+
+    assert fit(*words) == 0
+    shown = "runs/own/v/metrics.csv" if loggers == "CSVLogger" else "tensorboard --logdir runs/own/v"
+    assert f"curves:     {shown}\n" in capsys.readouterr().out
+    tables = list(Path("runs").glob("*/v/metrics.csv"))
+    assert len(tables) == len(TABLES[loggers].split("class_path")) - 1
+    for table in tables:
+        assert judged(table) == [2]
+    shutil.copytree("runs", "kept")
+    assert fit(*words, "--trainer.max_epochs=2") == 0
+    for table in tables:
+        assert judged(table) == [2, 5]
+    # What a kill behind the last checkpoint leaves: figures of steps that are trained anew.
+    for path in Path("kept").rglob("*.ckpt"):
+        shutil.copy(path, Path("runs", *path.parts[1:]))
+    assert fit(*words, "--trainer.max_epochs=2") == 0
+    for table in tables:
+        assert judged(table) == [2, 5]
+    assert main(["test", "--ckpt_path", "runs/own/v/checkpoints/last.ckpt", "--data.test=[b]"]) == 0
+    for table in tables:
+        assert judged(table) == [2, 5]
+
+
+class Judge(Callback):
+    """Gives each epoch a figure of its own."""
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.log("val/judged", [5.0, 3.0, 9.0, 4.0][trainer.current_epoch])
+
+
+JUDGED = """
+trainer:
+  max_epochs: 2
+  logger: {{init_args: {{name: judged}}}}
+  callbacks!:
+    - test_resuming_command.Judge
+    - class_path: ModelCheckpoint
+      init_args: {{monitor: val/judged, mode: min, filename: "{name}", save_top_k: {count}}}
+    - class_path: ModelCheckpoint
+      init_args: {{filename: last, enable_version_counter: false}}
+    - RunRecord
+"""
+
+
+@pytest.fixture
+def judged(run, monkeypatch):
+    """Give what trains a run of which the second of four epochs is the best, two epochs at first."""
+    monkeypatch.setitem(sys.modules, "test_resuming_command", sys.modules[__name__])
+
+    def train(*words, name="best", count=1):
+        Path("judged.yaml").write_text(JUDGED.format(name=name, count=count))
+        assert fit("--config", "run.yaml", "--config", "judged.yaml", *words) == 0
+
+    return train
+
+
+GONE_ON = Path("runs/judged/version_1")
+
+
+def steps_in(folder):
+    return {path.stem: read_metadata(path)["step"] for path in folder.glob("*.ckpt")}
+
+
+def test_the_best_so_far_stays_the_best_in_a_new_folder(judged, capsys):
+    judged()
+    capsys.readouterr()
+    judged("--ckpt_path=last", "--trainer.max_epochs=3")
+    best = GONE_ON / "checkpoints" / "best.ckpt"
+    assert f"best:       {best}  (val/judged 3.0000)" in capsys.readouterr().out
+    assert steps_in(best.parent) == {"best": 6, "last": 9}
+    told = json.loads((GONE_ON / "run.json").read_text())["best"]
+    assert (told["monitor"], told["value"], told["step"]) == ("val/judged", 3.0, 6)
+    # The newest checkpoint is still the one to go on from.
+    judged("--ckpt_path=last", "--trainer.max_epochs=4")
+    assert json.loads((GONE_ON.parent / "version_2" / "run.json").read_text())["best"]["value"] == 3.0
+
+
+def test_so_do_several(judged):
+    judged(name="{epoch}", count=3)
+    judged("--ckpt_path=last", "--trainer.max_epochs=4", name="{epoch}", count=3)
+    assert steps_in(GONE_ON / "checkpoints") == {"epoch=0": 3, "epoch=1": 6, "epoch=3": 12, "last": 12}
+    judged("--trainer.logger.name=every", name="{epoch}", count=-1)
+    words = ["--trainer.logger.name=every", "--ckpt_path=last", "--trainer.max_epochs=3"]
+    judged(*words, name="{epoch}", count=-1)
+    found = steps_in(Path("runs/every/version_1/checkpoints"))
+    assert found == {"epoch=1": 6, "epoch=2": 9, "last": 9}
+
+
+def test_the_best_so_far_is_taken_from_beside_the_checkpoint_alone(judged, caplog):
+    judged()
+    checkpoints = GONE_ON.parent / "version_0" / "checkpoints"
+    alone = Path("alone")
+    alone.mkdir()
+    shutil.copy(checkpoints / "last.ckpt", alone)
+
+    def gone_on(version, said):
+        caplog.clear()
+        words = [f"--ckpt_path={alone}/last.ckpt", f"--trainer.logger.version={version}"]
+        with caplog.at_level("INFO"):
+            judged(*words, "--trainer.max_epochs=3")
+        told = f"note: a best checkpoint so far (val/judged 3.0000) is not taken along: {said}"
+        assert any(note.startswith(told) for note in notes(caplog))
+        folder = GONE_ON.parent / version
+        assert steps_in(folder / "checkpoints")["best"] == 9
+        assert json.loads((folder / "run.json").read_text())["best"]["value"] == 9.0
+
+    gone_on("a", f"{alone}/best.ckpt: no such checkpoint")
+    # One of a later epoch; then a damaged one.
+    shutil.copy(GONE_ON.parent / "a" / "checkpoints" / "last.ckpt", alone / "best.ckpt")
+    gone_on("b", f"{alone}/best.ckpt: not the one that {alone}/last.ckpt tells of")
+    shutil.copy(checkpoints / "best.ckpt", alone)
+    flip(alone / "best.ckpt")
+    gone_on("c", f"{alone}/best.ckpt: not a readable checkpoint")
 
 
 def test_a_checkpoint_that_lies_by_itself_brings_its_configuration(run, tmp_path, capsys):

@@ -24,6 +24,7 @@ from optuna.trial import TrialState  # noqa: E402
 
 from tracknet.cli import sweep_run  # noqa: E402
 from tracknet.cli.main import main as tracknet  # noqa: E402
+from tracknet.cli.sweep_report import _pictures  # noqa: E402
 from tracknet.cli.sweep_space import distributions, fit_words  # noqa: E402
 from tracknet.errors import UsageError  # noqa: E402
 from tracknet.training.records.machine import this_process  # noqa: E402
@@ -150,6 +151,19 @@ def test_killed_after_two_trials_and_resumed(here, capsys):
     assert "4 trials are finished, more than the 2 that are asked for" in capsys.readouterr().out
     assert tracknet(["sweep", "rates.yaml", "--monitor", "val/f1"]) == 2
     assert "was begun with val/loss, found val/f1; choose another --name" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error:Attempting to set identical")
+def test_pictures_of_a_single_trial_give_no_warning(tmp_path):
+    alone = optuna.create_study()
+    alone.add_trial(
+        optuna.trial.create_trial(
+            params={"optimizer.lr": 0.1},
+            distributions={"optimizer.lr": FloatDistribution(0.01, 1.0)},
+            value=0.5,
+        )
+    )
+    assert "![slice](slice.png)" in _pictures(alone, tmp_path, "val/loss")
 
 
 def test_ctrl_c_and_failures(here, monkeypatch, capsys):

@@ -127,6 +127,7 @@ class Unstarted:
     """A trainer before a training that goes on from nothing."""
 
     ckpt_path = None
+    callbacks = ()
 
 
 def test_nor_by_pretrained_weights(evil):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from tracknet.cli.main import main
 from tracknet.errors import TrackNetError, UsageError
@@ -104,12 +105,19 @@ def test_without_the_package_the_remedy_is_told(monkeypatch):
 class FakeTrainer:
     def __init__(self, ckpt_path=None, world_size=1):
         self.ckpt_path, self.world_size = ckpt_path, world_size
+        self.callbacks = []
 
 
 def fetched(network, weights, ckpt_path=None):
     tracker = HeatmapTracker(network, input_size=(64, 64))
-    PretrainedBackbone(str(weights), download=False).setup(FakeTrainer(ckpt_path), tracker, "fit")
-    return network.backbone.state_dict()
+    trainer, average = FakeTrainer(ckpt_path), EMAWeightAveraging()
+    trainer.callbacks = [average, PretrainedBackbone(str(weights), download=False)]
+    for callback in trainer.callbacks:
+        callback.setup(trainer, tracker, "fit")
+    state = network.backbone.state_dict()
+    averaged = average._average_model.module.network.backbone.state_dict()
+    assert all(torch.equal(averaged[name], value) for name, value in state.items())
+    return state
 
 
 class TestPretrainedBackbone:

@@ -25,6 +25,7 @@ def peft():
 class FakeTrainer:
     ckpt_path = None
     world_size = 1
+    callbacks = ()
 
 
 def trained(network):

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.training.callbacks import HeatmapImages
 from tracknet.training.lightning_module import HeatmapTracker
-from tracknet.training.loggers import RunLogger, log_image
+from tracknet.training.loggers import RunLogger, go_on, log_image
 
 SIZE = (64, 96)
 
@@ -120,6 +120,34 @@ def test_a_run_that_goes_on_in_its_folder_keeps_its_figures(tmp_path):
         {"a": "", "b": "7.0", "step": "9"},
     ]
     assert [e.value for e in events(tmp_path / "exp" / "mine").Scalars("a")] == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_what_is_trained_anew_is_logged_once(tmp_path):
+    def logged(steps, first_step=None):
+        loggers = [
+            RunLogger(tmp_path, name="exp", version="mine"),
+            CSVLogger(tmp_path, name="files", version="mine"),
+        ]
+        go_on(loggers, first_step)
+        for logger in loggers:
+            for step in steps:
+                logger.log_metrics({"a": step + (0 if first_step is None else 0.5)}, step=step)
+            logger.save()
+            logger.finalize("success")
+
+    logged(range(5))
+    # Killed then, while it wrote; its last checkpoint was saved behind step 1.
+    for name in ("exp", "files"):
+        with (tmp_path / name / "mine" / "metrics.csv").open("a") as file:
+            file.write("5.")
+    logged([2, 3], first_step=2)
+    logged([9])
+    told = [("0", "0"), ("1", "1"), ("2.5", "2"), ("3.5", "3"), ("9", "9")]
+    for name in ("exp", "files"):
+        found = rows(tmp_path / name / "mine" / "metrics.csv")
+        assert [(f"{float(row['a']):g}", row["step"]) for row in found] == told
+    found = events(tmp_path / "exp" / "mine").Scalars("a")
+    assert [(one.step, one.value) for one in found if one.step != 2] == [(0, 0), (1, 1), (3, 3.5), (9, 9)]
 
 
 def test_nothing_is_written_before_there_is_something(tmp_path):

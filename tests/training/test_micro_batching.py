@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -333,6 +334,17 @@ def test_settings_are_checked():
         AdaptiveMicroBatch(size=2, min_size=4)
     with pytest.raises(UsageError, match="LightningModule cannot split"):
         AdaptiveMicroBatch().setup(a_trainer(), LightningModule(), "fit")
+
+
+def test_processes_that_synchronise_batch_normalisation_must_split_alike():
+    tracker = a_tracker()
+    tracker.norm = torch.nn.SyncBatchNorm(3)
+    several, alone = SimpleNamespace(world_size=2), SimpleNamespace(world_size=1)
+    with pytest.raises(UsageError, match="sync_batchnorm all processes have to split"):
+        AdaptiveMicroBatch().on_fit_start(several, tracker)
+    AdaptiveMicroBatch().on_fit_start(alone, tracker)
+    AdaptiveMicroBatch(size=2, retries=0).on_fit_start(several, tracker)
+    AdaptiveMicroBatch().on_fit_start(several, a_tracker())
 
 
 @pytest.mark.slow

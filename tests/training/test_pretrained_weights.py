@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from tracknet.errors import UsageError
 from tracknet.models.compact import CompactTrackNet
@@ -56,6 +57,19 @@ def test_all_of_it_where_the_network_is_the_same(trained, caplog):
         assert torch.equal(module.state_dict()[name], value), name
     count = len(before.state_dict())
     assert f"{path}: {count} of {count} weights taken (100.0% of the numbers)" in caplog.text
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_averages_begin_with_them_in_whatever_order(trained, order):
+    path, before = trained
+    average = EMAWeightAveraging(update_starting_at_step=100)
+    callbacks = [average, PretrainedWeights(str(path))][::order]
+    module = tracker()
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", callbacks=callbacks)
+    for callback in callbacks:
+        callback.setup(trainer, module, "fit")
+    for name, value in before.state_dict().items():
+        assert torch.equal(average._average_model.module.state_dict()[name], value), name
 
 
 def test_what_fits_where_it_is_another_and_what_does_not_is_named(trained, caplog):

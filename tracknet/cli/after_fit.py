@@ -5,26 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_info
 
-from tracknet.training.checkpoint_format import read_metadata
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.rectifier import TrajectoryRectifier
 
 
-def tell_end(trainer: Trainer, model: LightningModule, folder: Path, resumed: str | None) -> None:
+def tell_end(trainer: Trainer, model: LightningModule, folder: Path, first_step: int | None) -> None:
     """Print where a finished run lies, its best checkpoint and the commands that take it.
 
     Args:
         trainer: The trainer.
         model: What was trained.
         folder: Folder of the run.
-        resumed: The checkpoint that it began with.
+        first_step: Step at which a resumed training went on; None for others.
     """
-    before = read_metadata(Path(resumed)) if resumed else None
-    if before is not None and before["step"] >= trainer.global_step:
+    if first_step is not None and first_step >= trainer.global_step:
         rank_zero_info(
-            f"note: nothing was left to train: the checkpoint has {before['step']} steps already; to train "
+            f"note: nothing was left to train: the checkpoint has {first_step} steps already; to train "
             "longer, raise --trainer.max_epochs or --trainer.max_steps"
         )
     callback = trainer.checkpoint_callback
@@ -34,8 +33,12 @@ def tell_end(trainer: Trainer, model: LightningModule, folder: Path, resumed: st
     if chosen:
         kind = "best" if best and monitor is not None else "newest"
         shown.append(f"{kind + ':':<12}{chosen}{_figure(trainer, model) if best else ''}")
-    if trainer.loggers:
-        shown.append(f"curves:     tensorboard --logdir {folder}")
+    events = (one.log_dir for one in trainer.loggers if isinstance(one, TensorBoardLogger))
+    tables = (one.log_dir for one in trainer.loggers if isinstance(one, CSVLogger))
+    if logged := next(events, None):
+        shown.append(f"curves:     tensorboard --logdir {logged}")
+    elif logged := next(tables, None):
+        shown.append(f"curves:     {Path(logged) / 'metrics.csv'}")
     if chosen:
         rectifies = isinstance(model, TrajectoryRectifier)
         track = f"--ckpt TRACKER --rectifier {chosen}" if rectifies else f"--ckpt {chosen}"

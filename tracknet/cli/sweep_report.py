@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,10 @@ def _pictures(study: optuna.Study, folder: Path, monitor: str) -> list[str]:
         lines += [f"Known from {ENOUGH} completed trials on."]
     lines += [""]
     for name, draw in drawn.items():
-        axes = draw()
+        with warnings.catch_warnings():
+            # Where all completed trials have one value of a setting, as a single one has.
+            warnings.filterwarnings("ignore", message="Attempting to set identical low and high")
+            axes = draw()
         figure = getattr(axes, "figure", None) or axes.ravel()[0].figure
         with whole_file(folder / f"{name}.png") as part:
             figure.savefig(part, dpi=100, bbox_inches="tight")

@@ -47,10 +47,12 @@ from tracknet.errors import TrackNetError, UsageError, reasons
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
+from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
 from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
 from tracknet.training.logger_guard import guard, start
+from tracknet.training.loggers import go_on
 from tracknet.training.records.redaction import Redactor
 from tracknet.training.schedules import WarmupCosine
 from tracknet.training.settings import CHECKS
@@ -99,6 +101,7 @@ class TrackNetCLI(LightningCLI):
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
         words = sys.argv[1:] if args is None else args
         self._wanted = words[0] if isinstance(words, list) and words else None
+        self._first_step: int | None = None  # at which a training that is resumed goes on
         import_plugins()
         # No configuration may name what executes or deletes, such as subprocess: the list is jsonargparse's.
         set_parsing_settings(import_path_denylist=[])
@@ -222,11 +225,14 @@ class TrackNetCLI(LightningCLI):
             raise UsageError(f"{command} {_NEEDS_CHECKPOINT}")
         if path is not None and Path(path).is_file():
             content = read_checkpoint(Path(path))
-            if command == "fit" and isinstance(content, dict) and "optimizer_states" not in content:
+            if command != "fit" or not isinstance(content, dict):
+                return
+            if "optimizer_states" not in content:
                 raise UsageError(
                     f"--ckpt_path: {path} holds no state of training to go on from, as `tracknet checkpoint` "
                     "import, prune and average write it; take one of `tracknet fit`"
                 )
+            self._first_step = content.get("global_step")
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -307,12 +313,13 @@ class TrackNetCLI(LightningCLI):
         guard(trainer.loggers)
         if self.subcommand == "fit":
             callbacks.insert(place_for(callbacks), CheckpointsInValidation())
-            callbacks.append(InterruptBetweenSteps())
+            callbacks += [BestSoFar(), InterruptBetweenSteps()]
         return trainer
 
     @override
     def _run_subcommand(self, subcommand: str) -> None:
         self.trainer.loggers = start(self.trainer.loggers)
+        go_on(self.trainer.loggers, self._first_step)
         try:
             super()._run_subcommand(subcommand)
         except OSError as error:
@@ -351,7 +358,7 @@ class TrackNetCLI(LightningCLI):
         # Asked for in all processes: Lightning tells it from the first to the others, which must listen.
         folder = self.trainer.log_dir
         if folder is not None and self.trainer.is_global_zero:
-            tell_end(self.trainer, self.model, Path(folder), self.config["fit"].get("ckpt_path"))
+            tell_end(self.trainer, self.model, Path(folder), self._first_step)
 
     def _newest_checkpoint(self) -> Path | None:
         fitting = hasattr(self, "trainer") and self.subcommand == "fit"
@@ -458,9 +465,9 @@ def _silence_known_noise() -> None:
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
         r".*WeightAveraging callback, but loading a checkpoint outside.*",  # which holds the average
-        r".*The dirpath has changed from .*",  # test results have a folder of their own
+        r".*The dirpath has changed from .*",  # see `BestSoFar`; test results have a folder of their own
         r".*Checkpoint directory .* exists and is not empty.*",
-        r".*Experiment logs directory .* exists and is not empty.*",  # TensorBoard's half of our own logger
+        r".*Experiment logs directory .* exists and is not empty.*",  # no table is there: see `go_on`
     ):
         warnings.filterwarnings("ignore", message=message)
     # An advertisement, printed at the start of every run.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
+from tracknet.data.whole_file import whole_file
 from tracknet.training.logged_media import (
     log_figure,
     log_histogram,
@@ -20,9 +21,11 @@ from tracknet.training.logged_media import (
     log_table,
     log_video,
 )
+from tracknet.training.logger_guard import attempt
 
 __all__ = [
     "RunLogger",
+    "go_on",
     "log_figure",
     "log_histogram",
     "log_hyperparameters",
@@ -43,12 +46,16 @@ class RunLogger(TensorBoardLogger):
         save_dir: Folder of all runs.
         name: Name of the experiment.
         version: Name of this run's folder; default ``version_N`` with the next free N.
+
+    Attributes:
+        first_step: Step at which a resumed training goes on; see `go_on`.
     """
 
     def __init__(
         self, save_dir: Path = Path("runs"), name: str = "tracknet", version: str | None = None
     ) -> None:
         super().__init__(save_dir=save_dir, name=name, version=version, default_hp_metric=False)
+        self.first_step: int | None = None
         self._csv: CSVLogger | None = None
         self._made: list[Path] = []
 
@@ -100,17 +107,60 @@ class RunLogger(TensorBoardLogger):
 
     def _table(self) -> CSVLogger:
         if self._csv is None:
-            # Lightning's writer deletes a table that is there: its rows are written once more.
-            earlier = _rows(Path(self.log_dir) / "metrics.csv")
             self._csv = CSVLogger(save_dir=self.log_dir, name="", version="", flush_logs_every_n_steps=50)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-                self._csv.experiment.metrics.extend(earlier)
+            _open_table(self._csv, self.first_step)
         return self._csv
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    if not table.is_file():
-        return []
-    with table.open(newline="") as file:
-        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+@rank_zero_only
+def go_on(loggers: Iterable[Logger], first_step: int | None) -> None:
+    """Let loggers add to what lies in their folder; Lightning's CSV logger would delete the figures there.
+
+    Args:
+        loggers: The trainer's loggers, before they have written anything.
+        first_step: Step at which a resumed training goes on: what an earlier one has logged from there on is
+            logged anew, and dropped. None keeps all.
+    """
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            logger.first_step = first_step
+        if isinstance(logger, CSVLogger) and _table_of(logger).is_file():
+            attempt(logger, _open_table, logger, first_step)
+        elif isinstance(logger, TensorBoardLogger) and first_step is not None:
+            # Pictures of a validation are logged at the step behind it, figures at the one before it.
+            logger._kwargs["purge_step"] = first_step + 1
+
+
+class _Table(ExperimentWriter):
+    """Lightning's writer, which goes on with a table that is there."""
+
+    @override
+    def _check_log_dir_exists(self) -> None:
+        """Delete nothing."""
+
+
+def _open_table(logger: CSVLogger, first_step: int | None) -> None:
+    path = _table_of(logger)
+    names: list[str] = []
+    if path.is_file():
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if _is_before(row, first_step)]
+        names = list(reader.fieldnames or ())
+        with whole_file(path) as part, part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+    logger._experiment = _Table(logger.log_dir)
+    logger._experiment.metrics_keys = names
+
+
+def _table_of(logger: CSVLogger) -> Path:
+    return Path(logger.log_dir) / ExperimentWriter.NAME_METRICS_FILE
+
+
+def _is_before(row: Mapping[str, str | None], step: int | None) -> bool:
+    try:
+        return step is None or float(row["step"] or "") < step
+    except (KeyError, ValueError):  # a line that was cut short when the process was killed
+        return False

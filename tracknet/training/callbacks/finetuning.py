@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.models.backbones import STAGES, BackboneNetwork, ConvNeXtNetwork
 from tracknet.models.lora import plain_state
+from tracknet.training.callbacks.pretrained_weights import begin_averages
 
 
 class PretrainedBackbone(Callback):
@@ -84,6 +85,7 @@ class PretrainedBackbone(Callback):
             )
         for name, own in wanted.items():
             own.copy_(state[name])
+        begin_averages(trainer, pl_module)
 
 
 class BackboneFreeze(BaseFinetuning):

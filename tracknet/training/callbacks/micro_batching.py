@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -35,8 +36,9 @@ class AdaptiveMicroBatch(Callback):
       the seed and the size of the parts alone, not on attempts that failed.
 
     In training every batch takes memory for one more set of gradients, and DDP exchanges gradients after the
-    backward pass instead of during it. Processes may split differently. On the CPU, Linux rather kills a
-    process than to refuse it memory, unless it is limited (``ulimit -v``): set ``size`` there.
+    backward pass instead of during it. Processes may split differently, but for ``sync_batchnorm``, with
+    which they have to wait for each other in each part: it needs ``retries: 0``. On the CPU, Linux rather
+    kills a process than to refuse it memory, unless it is limited (``ulimit -v``): set ``size`` there.
 
     Args:
         size: Windows of a part to begin with; 0 tries whole batches first.
@@ -45,8 +47,9 @@ class AdaptiveMicroBatch(Callback):
         retries: How many times one batch may be tried again; 0 keeps to ``size``.
 
     Raises:
-        UsageError: Settings that contradict each other, a module other than `HeatmapTracker`, or a strategy
-            that spreads parameters over devices.
+        UsageError: Settings that contradict each other, a module other than `HeatmapTracker`, a strategy
+            that spreads parameters over devices, or batch normalisation over processes that may split
+            differently.
 
     Example:
         In a configuration file::
@@ -91,6 +94,15 @@ class AdaptiveMicroBatch(Callback):
                 "pieces; use trainer.strategy auto or ddp"
             )
         pl_module.batches = self.micro_batches
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse what would leave processes waiting for each other without end."""
+        synchronised = any(isinstance(one, torch.nn.SyncBatchNorm) for one in pl_module.modules())
+        if trainer.world_size > 1 and synchronised and self.micro_batches.retries:
+            raise UsageError(
+                "AdaptiveMicroBatch: with sync_batchnorm all processes have to split their batches alike; "
+                "set trainer.sync_batchnorm false, or a size that fits into memory and retries 0"
+            )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the module take batches whole again."""

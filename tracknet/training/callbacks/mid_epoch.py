@@ -32,8 +32,9 @@ class MidEpochCheckpoint(ModelCheckpoint):
             batch_idx: Its number in the epoch, from 0.
         """
         steps = self._every_n_train_steps
-        due = steps >= 1 and trainer.global_step % steps == 0
         whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        stepped = whole or trainer.is_last_batch
+        due = stepped and steps >= 1 and trainer.global_step % steps == 0
         if not whole or trainer.is_last_batch or _is_validated_behind(trainer, batch_idx):
             self._waiting |= due
             return

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
@@ -94,7 +96,24 @@ class PretrainedWeights(Callback):
             )
         for name in match.taken:
             own[name].copy_(given[name])
+        begin_averages(trainer, pl_module)
         rank_zero_info(f"note: {path}: {match.report()}")
+
+
+def begin_averages(trainer: Trainer, module: LightningModule) -> None:
+    """Let averages of weights begin with those of the module, also where they were set up before it had them.
+
+    Args:
+        trainer: The trainer.
+        module: The module, whose weights have just been loaded.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging) and callback._average_model is not None:
+            average = callback._average_model.module
+            # By place, as Lightning takes them: other callbacks may have changed names.
+            copied = chain(average.parameters(), average.buffers())
+            for copy, own in zip(copied, chain(module.parameters(), module.buffers()), strict=True):
+                copy.data.copy_(own.data)
 
 
 def matching(own: Mapping[str, Tensor], given: Mapping[str, Tensor], leave_out: Sequence[str] = ()) -> Match:

@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import tracknet
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
+from tracknet.training.checkpoint_format import read_metadata
 from tracknet.training.records.code import code_version, is_checkout
 from tracknet.training.records.fingerprint import data_fingerprint
 from tracknet.training.records.machine import hardware, packages, this_process
@@ -78,9 +79,10 @@ class RunRecord(Callback):
         self._write()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the step at which training begins, which is known once a checkpoint is loaded."""
+        """Note what is known once a checkpoint is loaded: the first step, and the best of the run so far."""
         if self._folder is not None:
             self._record["sessions"][-1]["first_step"] = trainer.global_step
+            self._record["best"] = self._record.get("best") or _best_so_far(trainer)
             self._write()
 
     def on_train_batch_end(
@@ -269,7 +271,31 @@ def stopped_by(trainer: Trainer) -> str | None:
 
 
 def _monitored(trainer: Trainer) -> tuple[str | None, str]:
+    callback = _judge(trainer)
+    return (None, "max") if callback is None else (callback.monitor, callback.mode)
+
+
+def _best_so_far(trainer: Trainer) -> dict[str, Any] | None:
+    """Give the best that a run has reached in another folder, as `BestSoFar` has taken it along."""
+    callback = _judge(trainer)
+    if callback is None or callback.best_model_score is None:
+        return None
+    told = read_metadata(Path(callback.best_model_path))
+    value = float(callback.best_model_score)
+    if told is None or not math.isfinite(value):
+        return None
+    return {
+        "monitor": callback.monitor,
+        "mode": callback.mode,
+        "value": value,
+        "step": told["step"],
+        "epoch": told["epoch"],
+        "figures": told["metrics"],
+    }
+
+
+def _judge(trainer: Trainer) -> ModelCheckpoint | None:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor:
-            return callback.monitor, callback.mode
-    return None, "max"
+            return callback
+    return None
