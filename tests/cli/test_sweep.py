@@ -93,7 +93,7 @@ def dead_process():
     return {**this_process(), "pid": gone.pid}
 
 
-def test_killed_after_two_trials_and_resumed(here, capsys):
+def test_killed_after_two_trials_and_resumed(here, capsys, monkeypatch):
     assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
     # What a kill in the third leaves.
     begun = study()
@@ -151,6 +151,13 @@ def test_killed_after_two_trials_and_resumed(here, capsys):
     assert "4 trials are finished, more than the 2 that are asked for" in capsys.readouterr().out
     assert tracknet(["sweep", "rates.yaml", "--monitor", "val/f1"]) == 2
     assert "was begun with val/loss, found val/f1; choose another --name" in capsys.readouterr().err
+    monkeypatch.setenv("TRACKNET_FIT__DATA__BATCH_SIZE", "3")
+    best = (here / "sweeps/rates/best.yaml").read_bytes()
+    assert tracknet(["sweep", "rates.yaml"]) == 2
+    assert (
+        "was begun with other settings: ~ data.batch_size: 2 -> 3; choose another" in capsys.readouterr().err
+    )
+    assert (here / "sweeps/rates/best.yaml").read_bytes() == best
 
 
 @pytest.mark.filterwarnings("error:Attempting to set identical")

@@ -26,7 +26,8 @@ from sqlalchemy.event import listen
 
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
-from tracknet.cli.sweep_space import Choices, Range, Space, distributions, fit_words
+from tracknet.cli.sweep_space import Choices, Range, Space, distributions, first_of, fit_words
+from tracknet.configs import compose
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.records.machine import lives
 from tracknet.training.records.redaction import Redactor
@@ -124,6 +125,7 @@ def run_sweep(
             stopped = True
         finally:
             put_back(study)
+        _same(study, sweep, space)  # a file may have been changed meanwhile
         report = write_report(study, folder, config, monitor)
     print(f"report:     {report}", flush=True)
     if stopped:
@@ -356,7 +358,7 @@ def _check(config: list[str], space: Space) -> None:
     from tracknet.cli.parsing import Parsing
 
     parsing = Parsing("fit")
-    first = {key: one["choices"][0] if "choices" in one else one["low"] for key, one in space.items()}
+    first = first_of(space)
     points = [first]
     for key, one in space.items():
         values = one["choices"][1:] if "choices" in one else [one["high"]]
@@ -380,14 +382,23 @@ def _same(study: optuna.Study, sweep: Sweep, space: Space) -> None:
                 "space": space,
                 "monitor": sweep.monitor,
                 "direction": sweep.direction,
-            }
+                "values": Redactor().tree(compose(fit_words(sweep.config, first_of(space)), "fit").values),
+            },
+            default=str,
         )
     )
-    before: Mapping[str, Any] = study.user_attrs.get("sweep", about)
+    before: Mapping[str, Any] = about | study.user_attrs.get("sweep", {})
     for key, value in about.items():
-        if before.get(key) != value:
-            raise UsageError(
-                f"{key}: the sweep {sweep.name!r} in {sweep.storage} was begun with {before.get(key)}, found "
-                f"{value}; choose another --name for a new sweep"
-            )
+        if before[key] == value:
+            continue
+        was = f"with {before[key]}, found {value}"
+        if key == "values":
+            from tracknet.training.checkpoint_report import changes, flat
+
+            differing = changes(dict(flat(before[key])), dict(flat(value)))
+            key, was = "config", f"with other settings: {'; '.join(differing)}"
+        raise UsageError(
+            f"{key}: the sweep {sweep.name!r} in {sweep.storage} was begun {was}; choose another --name for "
+            "a new sweep"
+        )
     study.set_user_attr("sweep", about)

@@ -75,6 +75,11 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return found
 
 
+def first_of(space: Space) -> dict[str, Value]:
+    """Give the first point of a space: of each setting its first choice or its lowest value."""
+    return {key: one["choices"][0] if "choices" in one else one["low"] for key, one in space.items()}
+
+
 def draw(trial: Trial, space: Mapping[str, BaseDistribution]) -> dict[str, Value]:
     """Let a trial choose its values."""
     drawn: dict[str, Value] = {}
