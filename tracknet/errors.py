@@ -27,8 +27,8 @@ def printable(text: str) -> str:
         text: The name as Python has it.
 
     Example:
-        >>> printable("caf\udce9")
-        'caf\\xe9'
+        >>> printable("court\udce9")
+        'court\\xe9'
     """
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 

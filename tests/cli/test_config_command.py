@@ -168,6 +168,32 @@ def test_check_of_what_is_wrong_together(run, here):
     assert said[5].endswith("data.batch_size: batches of 4, and the data set has 1 windows")
 
 
+def test_check_takes_what_fit_takes(run, here):
+    (here / "mine.yaml").write_text(
+        """\
+extends: configs/base.yaml
+trainer:
+  logger: {class_path: WandbLogger, init_args: {offline: true, config: null}}
+lr_scheduler: {class_path: ReduceLROnPlateau, init_args: {monitor: val/loss}}
+"""
+    )
+    code, out, err = run("check mine.yaml")
+    assert (code, err) == (0, "")
+    assert "nothing wrong" in out
+
+
+@pytest.mark.parametrize(
+    "flag", ["callbacks=[EarlyStopping]", "callbacks=EarlyStopping", "callbacks+=EarlyStopping"]
+)
+def test_explain_callbacks_of_the_command_line(run, here, flag):
+    words = f"--trainer.callbacks{flag} --trainer.callbacks.monitor=val/f1 --trainer.callbacks.patience 7"
+    code, out, _ = run(f"explain --config configs/base.yaml {words}")
+    assert code == 0
+    for key in ("class_path: lightning.pytorch.callbacks.EarlyStopping", "monitor: val/f1", "patience: 7"):
+        lines = [line for line in out.splitlines() if key in line]
+        assert any(line.endswith("# command line") for line in lines), key
+
+
 def test_windows_and_batches_against_clips_on_disk(parsing, tiny_rallies):
     words = ["--config=base.yaml", "+env=cpu", f"--data.root={tiny_rallies}"]
     assert parsing.faults([], words) == []

@@ -454,6 +454,14 @@ class TestFailures:
             assert said in capsys.readouterr().out
             assert not (tmp_path / "runs").exists()
 
+    def test_null_where_a_class_does_not_take_it(self, config, tmp_path, capsys):
+        words = ["--data.batch_size=null", "--optimizer.init_args.lr=null", "--data.split=null"]
+        assert main(["fit", "--config", config, *words]) == 2
+        err = capsys.readouterr().err
+        assert "2 faults\n  data.batch_size: expected a whole number above 0, found 'null'\n" in err
+        assert "optimizer.lr: expected a number, found 'null'\n" in err
+        assert not (tmp_path / "runs").exists()
+
     def test_a_plateau_is_looked_for_where_there_are_figures(self, config):
         words = ["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"]
         words += ["--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/loss"]

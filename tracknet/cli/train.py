@@ -8,7 +8,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -26,6 +25,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
 from tracknet.cli.after_fit import newest_checkpoint, tell_end
+from tracknet.cli.main import COMMANDS
 from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
@@ -69,6 +69,20 @@ import tracknet.training.callbacks  # isort: skip  # noqa: F401
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and after SIGTERM, as shells have them."""
 
+
+_GOES_ON = (
+    "Checkpoint to go on from: a file, the folder of a run or of checkpoints (the newest in it), or last: "
+    "the newest of the runs."
+)
+_TAKEN = "Checkpoint to take: a file such as RUN/checkpoints/best.ckpt, a folder, last or best."
+_TITLES = {
+    "Customize every": "Trainer",
+    "<class 'lightning.pytorch.core.module": "Model",
+    "A DataModule": "Data",
+    "Base class for all optimizers": "Optimizer",
+    "(<class 'torch.optim.lr_scheduler": "Schedule of the learning rate",
+}
+"""How groups of options are called in the help, by what Lightning's titles begin with."""
 
 _NEEDS_CHECKPOINT = "needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt"
 
@@ -138,7 +152,7 @@ class TrackNetCLI(LightningCLI):
         for attribute, parameter in LINKS.items():
             # Data without the parameter are passed over; a model without the attribute must not stop there.
             parser.link_arguments(
-                "model", f"data.init_args.{parameter}", partial(_get, attribute), apply_on="instantiate"
+                "model", f"data.init_args.{parameter}", _getter(attribute), apply_on="instantiate"
             )
 
     @override
@@ -146,6 +160,7 @@ class TrackNetCLI(LightningCLI):
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        _explain(parser, subcommand)
         parser.epilog = (
             "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME an environment; "
             "`tracknet config list` names them, `tracknet config explain` says where each value comes from. "
@@ -433,8 +448,24 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
     return 0
 
 
-def _get(attribute: str, model: LightningModule) -> Any:
-    return getattr(model, attribute, None)
+def _explain(parser: LightningArgumentParser, subcommand: str) -> None:
+    """Say in the help what is so here, where Lightning speaks of its classes and of calls in Python."""
+    parser.description = COMMANDS[subcommand][1]
+    for group in parser._action_groups:
+        begun = str(group.title)
+        group.title = next((title for begin, title in _TITLES.items() if begun.startswith(begin)), begun)
+    parser._action_groups[-1].title = "Checkpoint"
+    for action in parser._actions:
+        if action.dest == "ckpt_path":
+            action.help = _GOES_ON if subcommand == "fit" else _TAKEN
+
+
+def _getter(attribute: str) -> Callable[[LightningModule], Any]:
+    def get(model: LightningModule) -> Any:
+        return getattr(model, attribute, None)
+
+    get.__name__ = attribute  # shown by --help
+    return get
 
 
 def _lost_worker(error: BaseException) -> str:

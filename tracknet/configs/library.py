@@ -64,6 +64,8 @@ def find_config(name: str, asked: str = "--config") -> Path:
         return well_formed(own)
     if packaged := packaged_file(str(own)):
         return packaged
+    if own.exists() and not own.is_dir():
+        raise UsageError(f"{asked}: {name} is no regular file; write what comes out of it to a file in .yaml")
     # Without the ending and the folders, which nearly all names share.
     known = {Path(one).stem: one for one in reversed(packaged_configs())}
     like = get_close_matches(own.stem, known, n=1)

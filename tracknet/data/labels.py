@@ -236,6 +236,8 @@ def write_labels(path: Path, labels: Labels, style: LabelStyle, size: tuple[int,
 
 def _delimiter(text: str) -> str:
     first = next((line for line in text.splitlines() if line.strip()), "")
+    if told := re.match(r'"?sep=(.)', first):  # a line for Excel
+        return told[1]
     return max(",;\t", key=first.count)
 
 
@@ -244,7 +246,7 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     for cells in reader:
         stripped = [cell.strip() for cell in cells]
-        if any(stripped):
+        if any(stripped) and not (reader.line_num == 1 and stripped[0].startswith("sep=")):
             yield reader.line_num, stripped
 
 
