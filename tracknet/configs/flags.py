@@ -52,7 +52,7 @@ def overlay(tree: Node, word: str, origin: Origin, notes: list[str]) -> Node:
     if not equals or not flag.startswith("--") or key in _NOT_SETTINGS or key.endswith(".help"):
         return tree
     try:
-        value = get_loader("yaml")(text)
+        value = get_loader("yaml")(text) if text else ""
     except yaml.YAMLError:
         value = text
     if key == CALLBACKS and isinstance(value, (str, list)):
