@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -302,14 +303,23 @@ def script(tmp_path_factory):
         ("tracknet checkpoint verify a.ckpt --tr", "--trust"),
         ("tracknet test --trust", "--trusted-only --trust"),
         ("tracknet track config", "config.yaml"),
+        ("tracknet fit +mod", "+model="),
+        ("tracknet fit +model = was", "wasb"),
+        ("tracknet fit +model=was", "+model=wasb"),
+        ("tracknet fit --model.loss WBC", "WBCELoss"),
+        ("tracknet fit --env clu", "cluster"),
+        ("tracknet fit --data.root conf", "config.yaml"),
+        (r"tracknet track hall\\ d", "hall d.mp4"),
         ("tracknet data check config", "config.yaml"),
     ],
 )
 def test_completion(words, completed, script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").touch()
-    given = words.split()
-    ask = f". {script}; COMP_WORDS=({' '.join(given)}); COMP_CWORD={len(given) - 1}; "
+    (tmp_path / "hall d.mp4").touch()
+    given = words.replace(r"\\ ", "\0").split()
+    given = [one.replace("\0", r"\ ") for one in given]
+    ask = f". {script}; COMP_WORDS=({' '.join(map(shlex.quote, given))}); COMP_CWORD={len(given) - 1}; "
     ask += "_tracknet; echo ${COMPREPLY[@]}"
     out = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout
     assert out.split() == completed.split()

@@ -9,13 +9,16 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import AdamW
 
 from tracknet.cli.main import main
+from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.checkpoint_format import check_seal, read_metadata, write_checkpoint
 from tracknet.training.checkpoints import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
@@ -277,6 +280,38 @@ def test_the_best_so_far_is_taken_from_beside_the_checkpoint_alone(judged, caplo
     shutil.copy(checkpoints / "best.ckpt", alone)
     flip(alone / "best.ckpt")
     gone_on("c", f"{alone}/best.ckpt: not a readable checkpoint")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(best_k_models={"best.ckpt": "low"}),
+        lambda state: state.update(best_k_models=["best.ckpt"]),
+        lambda state: state.pop("dirpath"),
+        lambda state: state.update(current_score=None),
+    ],
+)
+def test_a_best_so_far_that_is_told_wrongly_is_passed_over(judged, change, tmp_path):
+    judged()
+    checkpoints, own = GONE_ON.parent / "version_0" / "checkpoints", tmp_path / "own"
+    own.mkdir()
+    contents = {}
+    for name in ("best.ckpt", "last.ckpt"):
+        contents[name] = read_checkpoint(checkpoints / name)
+        key = next(key for key, one in contents[name]["callbacks"].items() if one.get("monitor"))
+        change(contents[name]["callbacks"][key])
+        write_checkpoint(contents[name], own / name)
+    judge = ModelCheckpoint(tmp_path / "new", monitor="val/judged", mode="min")
+    trainer = SimpleNamespace(
+        ckpt_path=str(own / "last.ckpt"),
+        is_global_zero=True,
+        checkpoint_callbacks=[judge],
+        strategy=SimpleNamespace(broadcast=lambda taken: taken),
+    )
+    content = contents["last.ckpt"]
+    content["callbacks"][judge.state_key] = content["callbacks"][key]
+    BestSoFar().on_load_checkpoint(trainer, None, content)
+    assert len(list(tmp_path.glob("new/*.ckpt"))) <= 1
 
 
 def test_a_checkpoint_that_lies_by_itself_brings_its_configuration(run, tmp_path, capsys):

@@ -44,7 +44,7 @@ def kinds(faults: list[Fault]) -> list[tuple[str, int | None]]:
         "0000.jpg,1,640,180,0\n0001.jpg,0,,,\n0002.jpg,3,1280,720,1\n",
         "\ufeffFrame;Visibility;X;Y\r\n0;1;640,0;180,0\r\n\r\n1;0;0;0\r\n2;1;1280;720\r\n",
         '"Frame" , "Visibility" , "X" , "Y"\n"0" , "1" , "640" , "180"\n1, 0, ,\n 2 , 1.0 , 1280 , 720 ',
-        "sep=;\r\nFrame;Visibility;X;Y\r\n0;1;640,0;180,0\r\n1;0;0;0\r\n2;1;1280;720\r\n",
+        "\r\nsep=;\r\nFrame;Visibility;X;Y\r\n0;1;640,0;180,0\r\n1;0;0;0\r\n2;1;1280;720\r\n",
         '"sep=,"\nFrame,Visibility,X,Y\n0,1,640,180\n1,0,0,0\n2,1,1280,720\n',
         "frame\tvisibility\tx\ty\n2\t1\t1280\t720\n0.0\t1\t640\t180\n1\t0\tnan\t?\n",
     ],

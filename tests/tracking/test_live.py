@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from contextlib import nullcontext
 
 import numpy as np
@@ -145,6 +146,23 @@ def test_the_trajectory_of_an_earlier_stream_is_kept(tmp_path, capsys, reason):
     assert kept.read_text() == "earlier\n"
     assert (tmp_path / "a.csv").read_text() == HEADER + LINES
     assert f"note: the trajectory of an earlier stream is kept: {kept}" in capsys.readouterr().err
+
+
+def test_each_earlier_trajectory_is_kept_whatever_its_time(tmp_path):
+    for number in range(3):
+        write_live_trajectory(tmp_path / "a.csv", ROWS[:1] * (number + 1))
+        os.utime(tmp_path / "a.csv", (10**9, 10**9))
+    assert sorted(path.read_text().count("\n") for path in tmp_path.glob("a*.csv")) == [2, 3, 4]
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "court.csv").write_text("earlier\n")
+    (tmp_path / "a.csv").symlink_to(tmp_path / "disk" / "court.csv")
+    write_live_trajectory(tmp_path / "a.csv", ROWS)
+    assert (tmp_path / "a.csv").is_symlink()
+    assert (tmp_path / "disk" / "court.csv").read_text() == HEADER + LINES
+    assert len(list((tmp_path / "disk").iterdir())) == 2
 
 
 def test_a_file_that_is_tracked_meanwhile_leaves_the_rows_of_the_stream(tmp_path):

@@ -417,3 +417,13 @@ def test_saving_in_the_background_keeps_the_state_of_the_moment(tmp_path):
         read_checkpoint(tmp_path / "x.ckpt")["state_dict"]["network.bias"],
         content()["state_dict"]["network.bias"],
     )
+
+
+def test_records_that_unfold_are_not_unfolded_to_be_checked(tmp_path):
+    path = tmp_path / "trap.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(1 << 22))
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF  # damage that unfolding would come upon
+    path.write_bytes(content)
+    assert checkpoint_format.damaged_records(path) == []

@@ -150,6 +150,23 @@ def test_what_is_trained_anew_is_logged_once(tmp_path):
     assert [(one.step, one.value) for one in found if one.step != 2] == [(0, 0), (1, 1), (3, 3.5), (9, 9)]
 
 
+@pytest.mark.parametrize("left", [b"", b"a,step\n\xff\xfe", bytes(40)])
+@pytest.mark.parametrize("first_step", [None, 5])
+def test_a_table_that_a_power_cut_has_spoilt_costs_no_figures(tmp_path, left, first_step):
+    table = tmp_path / "exp" / "mine" / "metrics.csv"
+    table.parent.mkdir(parents=True)
+    table.write_bytes(left)
+    logger = RunLogger(tmp_path, name="exp", version="mine")
+    go_on([logger], first_step)
+    for step in (5, 6):
+        logger.log_metrics({"a": 1.5}, step=step)
+    logger.save()
+    logger.finalize("success")
+    found = [row for row in rows(table) if row.get("a") == "1.5"]
+    assert [row["step"] for row in found] == ["5", "6"]
+    assert len(events(table.parent).Scalars("a")) == 2
+
+
 def test_nothing_is_written_before_there_is_something(tmp_path):
     logger = RunLogger(tmp_path, name="exp")
     logger.finalize("success")

@@ -114,7 +114,7 @@ def usage_message(message: str, parser: ArgumentParser) -> str:
     """
     if message.startswith("unrecognized arguments: "):
         word = message.split()[2]
-        options = [f"--{option}" for option in vars(parser.get_defaults())]
+        options = [option for action in parser._actions for option in action.option_strings]
         return f"unknown argument {word!r}{nearest(word, options)}"
     if "\n" in message:
         from tracknet.cli.explaining import explain  # takes a moment, which only a wrong word waits for

@@ -125,7 +125,10 @@ def run_sweep(
             stopped = True
         finally:
             put_back(study)
-        _same(study, sweep, space)  # a file may have been changed meanwhile
+        try:
+            _same(study, sweep, space)
+        except UsageError as error:  # a file was changed meanwhile
+            raise UsageError(f"{error}; or put it back, and the same command writes the report") from error
         report = write_report(study, folder, config, monitor)
     print(f"report:     {report}", flush=True)
     if stopped:

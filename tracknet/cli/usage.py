@@ -97,6 +97,8 @@ def located(error: SettingError, options: Options, composed: Composed) -> UsageE
 def refuse_nulls(options: Options, composed: Composed) -> None:
     """Refuse null where a class does not take it: jsonargparse takes it for "not given" and hands it on.
 
+    Settings of the trainer itself are Lightning's to judge, which takes null for some of them.
+
     Args:
         options: What the command takes.
         composed: The configuration.
@@ -106,8 +108,12 @@ def refuse_nulls(options: Options, composed: Composed) -> None:
     """
     if not _has_null(composed.values):
         return
-    faults = find_faults(options, composed.values)
-    if wrong := [one for one in faults if one.path and not one.of_key and _is_null(composed.values, one)]:
+    wrong = [
+        one
+        for one in find_faults(options, composed.values)
+        if len(one.path) > 1 and not one.of_key and _is_null(composed.values, one)
+    ]
+    if wrong := [one for one in wrong if one.path[0] != "trainer" or len(one.path) > 2]:
         raise refusal(wrong, composed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tracknet.configs.options import Options, choosable, concrete
 from tracknet.configs.wording import choices
@@ -16,12 +16,17 @@ _BESIDE = ("--config", "--env", "--trusted-only", "--trust", "--print_config", "
 
 _SCRIPT = """\
 # Completion of tracknet for {shell}: source this file.
+_tracknet_files() {{
+  local IFS=$'\\n'  # names may hold blanks
+  compopt -o filenames 2>/dev/null
+  COMPREPLY+=($(compgen -P "$prefix" -f -- "${{word//\\\\/}}"))
+}}
 _tracknet() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words="" prefix=""
   # bash splits at "=": --optimizer=Ada is three words; to zsh it is one.
   if [[ "$word" == "=" ]]; then word=""; fi
   if [[ "$before" == "=" ]]; then before="${{COMP_WORDS[COMP_CWORD-2]}}"; fi
-  if [[ "$word" == --*=* ]]; then before="${{word%%=*}}" prefix="${{word%%=*}}="; word="${{word#*=}}"; fi
+  if [[ "$word" == [-+]*=* ]]; then before="${{word%%=*}}" prefix="${{word%%=*}}="; word="${{word#*=}}"; fi
   if (( COMP_CWORD == 1 )); then
     COMPREPLY=($(compgen -W "{commands}" -- "$word")); return
   fi
@@ -30,14 +35,15 @@ _tracknet() {{
       case "$before" in
 {values}
         --config|-c)
-          COMPREPLY=($(compgen -P "$prefix" -W "{files}" -- "$word") $(compgen -P "$prefix" -f -- "$word"))
-          return;;
-        *) words="{flags}";;
+          COMPREPLY=($(compgen -P "$prefix" -W "{files}" -- "$word")); _tracknet_files; return;;
+        *)
+          if [[ "$word" == -* ]]; then words="{flags}"; fi
+          if [[ "$word" == +* ]]; then words="{groups}"; compopt -o nospace 2>/dev/null; fi;;
       esac;;
 {others}
   esac
   if [[ -n "$words" ]]; then COMPREPLY=($(compgen -P "$prefix" -W "$words" -- "$word")); fi
-  if (( ${{#COMPREPLY[@]}} == 0 )); then COMPREPLY=($(compgen -P "$prefix" -f -- "$word")); fi
+  if (( ${{#COMPREPLY[@]}} == 0 )); then _tracknet_files; fi
 }}
 complete -o nosort -F _tracknet tracknet
 """
@@ -77,12 +83,17 @@ def completion(
     Returns:
         Text of the script.
     """
-    values = []
-    for key, option in options.keys.items():
-        named = [cls.__name__ for base in choosable(option.type) for cls in concrete(base)]
-        if words := list(dict.fromkeys([*named, *choices(option.type)])):
-            values.append(f'        --{key}) words="{" ".join(words)}";;')
-    flags = [f"--{key}" for key in _flags(options)]
+    files = list(files)
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        if file.count("/") == 2:
+            _, group, name = file.removesuffix(".yaml").split("/")
+            groups.setdefault(group, []).append(name)
+    known = _flags(options)
+    after = {f"--{key}": _values(hints) for key, hints in known.items()}
+    after |= {"--env": groups.get("env", []), **{f"+{group}": names for group, names in groups.items()}}
+    values = [f'        {word}) words="{" ".join(words)}";;' for word, words in after.items() if words]
+    flags = [f"--{key}" for key in known]
     others = [line for name, words in commands.items() for line in _branch(name, words, 2)]
     script = _SCRIPT.format(
         shell=shell,
@@ -91,20 +102,31 @@ def completion(
         values="\n".join(values),
         files=" ".join(files),
         flags=" ".join([*_BESIDE, *flags]),
+        groups=" ".join(f"+{group}=" for group in groups),
         others="\n".join(others),
     )
     start = "autoload -Uz compinit bashcompinit && compinit && bashcompinit\n" if shell == "zsh" else ""
     return start + script
 
 
-def _flags(options: Options) -> list[str]:
-    """Give all keys, and the parameters of the classes that they choose, one level down."""
-    found = list(options.keys)
+def _flags(options: Options) -> dict[str, list[Any]]:
+    """Give the types of all keys, and of the parameters of the classes that they choose, one level down."""
+    found: dict[str, list[Any]] = {key: [option.type] for key, option in options.keys.items()}
     for key, option in options.keys.items():
         if not key.startswith("trainer."):
             for base in choosable(option.type):
                 for cls in concrete(base):
-                    found += [f"{key}.{name}" for name in options.of_class(cls, key)]
+                    for name, inner in options.of_class(cls, key).items():
+                        found.setdefault(f"{key}.{name}", []).append(inner.type)
+    return found
+
+
+def _values(hints: Iterable[Any]) -> list[str]:
+    """Give the names of classes and the words that type hints allow."""
+    found: list[str] = []
+    for hint in dict.fromkeys(hints):
+        found += [cls.__name__ for base in choosable(hint) for cls in concrete(base)]
+        found += choices(hint)
     return list(dict.fromkeys(found))
 
 

@@ -242,12 +242,16 @@ def _delimiter(text: str) -> str:
 
 
 def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Give (line number, stripped cells) of each line that is not blank."""
+    """Give (line number, stripped cells) of each line that is not blank, and not the first one for Excel."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    begins = True
     for cells in reader:
         stripped = [cell.strip() for cell in cells]
-        if any(stripped) and not (reader.line_num == 1 and stripped[0].startswith("sep=")):
+        if not any(stripped):
+            continue
+        if not (begins and stripped[0].startswith("sep=")):
             yield reader.line_num, stripped
+        begins = False
 
 
 def _find_columns(header: Sequence[str]) -> _Columns | str:

@@ -187,6 +187,7 @@ def write_live_trajectory(
         TrackNetError: The file cannot be written, or another command writes it now; or `rows` raised it, and
             the rows before it are in `path`.
     """
+    path = path.resolve()  # a link stays one
     live, summary = live_path(path), TrajectorySummary()
 
     def finish(file: TextIO) -> None:
@@ -223,7 +224,10 @@ def write_live_trajectory(
 
 def _keep(path: Path, written: float, what: str) -> None:
     """Give a file a name with the time at which it was written, and say so."""
-    kept = path.with_name(f"{path.stem}.{datetime.fromtimestamp(written):%Y%m%d-%H%M%S-%f}{path.suffix}")
+    stem = f"{path.stem}.{datetime.fromtimestamp(written):%Y%m%d-%H%M%S-%f}"
+    kept, number = path.with_name(f"{stem}{path.suffix}"), 1
+    while kept.exists():  # disks may keep times coarsely, and copies those of others
+        kept, number = path.with_name(f"{stem}-{number}{path.suffix}"), number + 1
     path.rename(kept)
     print(f"note: {what} kept: {kept}", file=sys.stderr)
 

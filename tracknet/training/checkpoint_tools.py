@@ -32,6 +32,8 @@ _KEPT = (
 
 _STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 _OF_OURS = "network."
+_OF_TRAINING = ("dropout",)
+"""Settings of networks that count in training alone."""
 
 
 def verify(path: Path) -> list[str]:
@@ -225,7 +227,7 @@ def average(paths: Sequence[Path], output: Path) -> bool:
 def _other_network(expected: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """Say in which settings that both tell two networks differ; an empty text where in none."""
     one, other = (dict(flat(_network_of(content))) for content in (expected, given))
-    both = one.keys() & other.keys()
+    both = {key for key in one.keys() & other.keys() if not key.endswith(_OF_TRAINING)}
     return "; ".join(changes(*({k: v for k, v in tree.items() if k in both} for tree in (one, other))))
 
 

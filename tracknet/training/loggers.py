@@ -143,10 +143,11 @@ def _open_table(logger: CSVLogger, first_step: int | None) -> None:
     path = _table_of(logger)
     names: list[str] = []
     if path.is_file():
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
+        # Of a killed process: bytes that were never written are zeros, and a line may be cut short.
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            reader = csv.DictReader(line.replace("\0", "") for line in file)
+            names = list(reader.fieldnames or ())
             rows = [row for row in reader if _is_before(row, first_step)]
-        names = list(reader.fieldnames or ())
         with whole_file(path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, names, extrasaction="ignore")
             writer.writeheader()

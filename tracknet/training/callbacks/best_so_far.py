@@ -43,10 +43,9 @@ class BestSoFar(Callback):
             if not isinstance(callback, ModelCheckpoint) or "://" in str(callback.dirpath):
                 continue
             state = checkpoint.get("callbacks", {}).get(callback.state_key)
-            if not state or not state["best_k_models"] or state["dirpath"] == callback.dirpath:
+            if not state or not state.get("best_k_models") or state.get("dirpath") == callback.dirpath:
                 continue
-            taken = _take(trainer, callback, checkpoint) if trainer.is_global_zero else {}
-            if taken := trainer.strategy.broadcast(taken):
+            if taken := trainer.strategy.broadcast(_take(trainer, callback, checkpoint)):
                 best, worst = next(iter(taken)), list(taken)[-1]
                 state |= {
                     "dirpath": callback.dirpath,
@@ -60,13 +59,21 @@ class BestSoFar(Callback):
 
 
 def _take(trainer: Trainer, callback: ModelCheckpoint, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """Copy the best checkpoints of a callback into its folder; give them with their figures, best first."""
+    """Copy the best checkpoints of a callback into its folder; give them with their figures, best first.
+
+    The first process does; whatever is wrong there, the others wait for what it gives.
+    """
+    taken: dict[str, Tensor] = {}
+    if not trainer.is_global_zero:
+        return taken
     scores = checkpoint["callbacks"][callback.state_key]["best_k_models"]
-    ranked = sorted(scores, key=lambda path: float(scores[path]), reverse=callback.mode == "max")
+    try:
+        ranked = sorted(scores, key=lambda path: float(scores[path]), reverse=callback.mode == "max")
+    except (AttributeError, TypeError, ValueError) as error:
+        rank_zero_info(f"note: the best checkpoints so far are not taken along: {error}")
+        return taken
     # Of those who keep all, the best alone.
-    count = 1 if callback.save_top_k == -1 else callback.save_top_k
-    taken = {}
-    for path in ranked[:count]:
+    for path in ranked[: 1 if callback.save_top_k == -1 else callback.save_top_k]:
         source = Path(str(trainer.ckpt_path)).parent / Path(path).name
         target = os.path.join(str(callback.dirpath), source.name)
         told = f"({callback.monitor} {float(scores[path]):.4f})"
@@ -74,7 +81,7 @@ def _take(trainer: Trainer, callback: ModelCheckpoint, checkpoint: dict[str, Any
             if not _is_of(checkpoint, callback.state_key, source, scores[path]):
                 raise TrackNetError(f"{source}: not the one that {trainer.ckpt_path} tells of")
             _copy(source, Path(target))
-        except TrackNetError as error:
+        except (TrackNetError, OSError, KeyError, TypeError, ValueError) as error:
             rank_zero_info(f"note: a best checkpoint so far {told} is not taken along: {error}")
         else:
             taken[target] = scores[path]
