@@ -19,6 +19,7 @@ import torch
 from tracknet.cli import track_workers, video_tracker
 from tracknet.cli.main import main as tracknet
 from tracknet.cli.processes import Worker
+from tracknet.data.file_lock import locked
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import ComponentDecoder
 from tracknet.models import CompactTrackNet
@@ -210,6 +211,14 @@ def test_ctrl_c_loses_nothing(here, ckpt, monkeypatch, tiny_rallies, capsys):
     found = sorted(path.name for path in (here / "tracked").iterdir())
     trajectories = ["a_ball.csv", "a_ball.json", "broken_ball.csv", "broken_ball.json"]
     assert found == [*trajectories, "court 2", "summary.csv"]
+
+
+def test_one_command_at_a_time(here, ckpt, capsys):
+    with locked(Path("tracked/.lock")):
+        assert tracknet(["track", "../films", "--ckpt", str(ckpt)]) == 1
+    told = "tracked: another command is tracking into this folder; wait, or choose another --output"
+    assert told in capsys.readouterr().err
+    assert list(Path("tracked").iterdir()) == []
 
 
 def test_a_name_that_is_no_text(here, ckpt, tiny_rallies, capsys):

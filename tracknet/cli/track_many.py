@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +15,7 @@ from tracknet.cli.runs_shown import print_table
 from tracknet.cli.track import OVERLAY_SUFFIXES, UNNAMED
 from tracknet.cli.track_workers import Orders, track_here, track_in_processes
 from tracknet.cli.video_tracker import TrackSettings
+from tracknet.data.file_lock import locked
 from tracknet.data.progress import track_progress
 from tracknet.data.stream import is_live
 from tracknet.data.video import open_source
@@ -37,6 +38,8 @@ from tracknet.tracking.batch import (
 INTERRUPTED = 130
 TRACKED = Path("tracked")
 """Where the trajectories of many videos go unless told otherwise."""
+
+_LOCK = ".lock"
 
 
 def track_many(
@@ -98,12 +101,47 @@ def track_videos(
 
     Raises:
         UsageError: No videos, or a setting that no video can be tracked with.
-        TrackNetError: A video failed; the checkpoint cannot be used, or the results cannot be written.
+        TrackNetError: A video failed; the checkpoint cannot be used, or the results cannot be written, as
+            while another command writes them.
     """
     if live := next((one for one in videos if is_live(one)), None):
         raise UsageError(f"{live}: live streams are tracked one at a time, each with a command of its own")
     jobs = find_jobs([Path(one).expanduser() for one in videos], output, overlays)
     check_summary(output)
+    with _alone_in(output):
+        return _track_all(jobs, settings, output, trail, processes, overwrite)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a folder, which is made, and gone again where nothing came into it."""
+    new = not folder.exists()
+    with ExitStack() as held:
+        try:
+            alone = held.enter_context(locked(folder / _LOCK, wait=False))
+        except OSError as error:
+            raise TrackNetError(f"{folder}: cannot be written: {error.strerror}") from error
+        if not alone:
+            raise TrackNetError(
+                f"{folder}: another command is tracking into this folder; wait, or choose another --output"
+            )
+        try:
+            yield
+        finally:
+            held.close()
+            if new:
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def _track_all(
+    jobs: list[VideoJob],
+    settings: TrackSettings,
+    output: Path,
+    trail: int,
+    processes: int,
+    overwrite: bool,
+) -> int:
     if not overwrite:
         for job in jobs:
             if other := other_video(job):

@@ -1,6 +1,7 @@
 """The background of a static camera: the median of frames spread evenly over a clip.
 
-Training takes it from the frame cache and tracking from the video; both come here, so that they see the same.
+Training takes it from the frame cache and tracking from the video; both come here, so that they see the
+same, but for videos of more than `LONG_VIDEO` frames, of which tracking takes keyframes.
 """
 
 from __future__ import annotations

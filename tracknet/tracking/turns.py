@@ -87,7 +87,8 @@ def find_turns(
         rows: The trajectory, one row a frame.
         fps: Frames a second.
         view: The camera, with the court's ``y`` away from it and 0 at the net.
-        reach: Frames before and after that are looked at; those with a ball count.
+        reach: Frames before and after that are looked at; those with a ball count. At other rates than 30
+            frames a second, as many more or fewer.
         noise: Standard deviation of the positions, pixels.
         least: Standard errors by which a corner must exceed zero.
         bounces: Whether the ball may bounce; without it, as in badminton and volleyball, all turns are hits.
