@@ -223,3 +223,8 @@ def test_a_file_that_may_not_be_read(here, monkeypatch):
 def test_anchors_may_be_merged(here):
     (here / "my.yaml").write_text("a: &x {b: 1}\nb: &y {c: 1}\nc:\n  <<: *x\n  d: 3\n")
     assert find_config("my.yaml").name == "my.yaml"
+
+
+def test_what_is_no_regular_file():
+    with pytest.raises(UsageError, match=r"--config: /dev/null is no regular file; write what comes out"):
+        find_config("/dev/null", "--config")

@@ -64,7 +64,7 @@ def find_config(name: str, asked: str = "--config") -> Path:
         return well_formed(own)
     if packaged := packaged_file(str(own)):
         return packaged
-    if own.exists() and not own.is_dir():
+    if _is_special(own):
         raise UsageError(f"{asked}: {name} is no regular file; write what comes out of it to a file in .yaml")
     # Without the ending and the folders, which nearly all names share.
     known = {Path(one).stem: one for one in reversed(packaged_configs())}
@@ -105,6 +105,14 @@ def find_piece(group: str, name: str, asked: str) -> Path:
         raise UsageError(f"{asked}: no group {group!r}{known}")
     names = sorted({Path(one).stem for one in pieces if one.split("/")[1] == group})
     raise UsageError(f"{asked}: no {group} {name!r}{nearest(name, names)} (those are {', '.join(names)})")
+
+
+def _is_special(path: Path) -> bool:
+    """Tell whether there is something that is neither a file nor a folder, such as a pipe."""
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def is_file(path: Path) -> bool:
