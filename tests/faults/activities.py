@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import random
@@ -16,10 +17,14 @@ import yaml
 
 from tests.training.killed_runs import CONFIG, final, same
 from tracknet.training.checkpoint_format import check_seal
-from tracknet.training.loggers import _rows
 from tracknet.training.records.run import read_run
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "torch_export": ".pt2"}
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 class Activity:
