@@ -115,8 +115,9 @@ def track_videos(
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Keep other commands out of a folder, which is made, and gone again where nothing came into it."""
-    new = not folder.exists()
     with ExitStack() as held:
+        if not folder.exists():
+            held.callback(_remove_empty, folder)
         try:
             alone = held.enter_context(locked(folder / _LOCK, wait=False))
         except OSError as error:
@@ -125,13 +126,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
             raise TrackNetError(
                 f"{folder}: another command is tracking into this folder; wait, or choose another --output"
             )
-        try:
-            yield
-        finally:
-            held.close()
-            if new:
-                with suppress(OSError):
-                    folder.rmdir()
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _track_all(

@@ -111,9 +111,11 @@ def refuse_nulls(options: Options, composed: Composed) -> None:
     wrong = [
         one
         for one in find_faults(options, composed.values)
-        if len(one.path) > 1 and not one.of_key and _is_null(composed.values, one)
+        if len(one.path) > (2 if one.path[:1] == ("trainer",) else 1)
+        and not one.of_key
+        and _is_null(composed.values, one)
     ]
-    if wrong := [one for one in wrong if one.path[0] != "trainer" or len(one.path) > 2]:
+    if wrong:
         raise refusal(wrong, composed)
 
 

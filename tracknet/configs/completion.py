@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tracknet.configs.library import by_group
 from tracknet.configs.options import Options, choosable, concrete
 from tracknet.configs.wording import choices
 
@@ -84,11 +85,7 @@ def completion(
         Text of the script.
     """
     files = list(files)
-    groups: dict[str, list[str]] = {}
-    for file in files:
-        if file.count("/") == 2:
-            _, group, name = file.removesuffix(".yaml").split("/")
-            groups.setdefault(group, []).append(name)
+    groups = by_group(files)
     known = _flags(options)
     after = {f"--{key}": _values(hints) for key, hints in known.items()}
     after |= {"--env": groups.get("env", []), **{f"+{group}": names for group, names in groups.items()}}

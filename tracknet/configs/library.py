@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def find_config(name: str, asked: str = "--config") -> Path:
         return well_formed(own)
     if packaged := packaged_file(str(own)):
         return packaged
-    if _is_special(own):
+    if os.path.exists(own) and not os.path.isdir(own):  # unlike those of Path, they take any name
         raise UsageError(f"{asked}: {name} is no regular file; write what comes out of it to a file in .yaml")
     # Without the ending and the folders, which nearly all names share.
     known = {Path(one).stem: one for one in reversed(packaged_configs())}
@@ -97,30 +99,34 @@ def find_piece(group: str, name: str, asked: str) -> Path:
         path = folder / group / f"{stem}.yaml"
         if is_file(path):
             return well_formed(path)
-    pieces = [one for one in packaged_configs() if one.count("/") == 2]
-    pieces += [path.as_posix() for path in Path("configs").glob("*/*.yaml")]
-    groups = sorted({one.split("/")[1] for one in pieces})
+    groups = by_group([*packaged_configs(), *(path.as_posix() for path in Path("configs").glob("*/*.yaml"))])
     if group not in groups:
         known = f"{nearest(group, groups)} (those are {', '.join(groups)})"
         raise UsageError(f"{asked}: no group {group!r}{known}")
-    names = sorted({Path(one).stem for one in pieces if one.split("/")[1] == group})
+    names = groups[group]
     raise UsageError(f"{asked}: no {group} {name!r}{nearest(name, names)} (those are {', '.join(names)})")
 
 
-def _is_special(path: Path) -> bool:
-    """Tell whether there is something that is neither a file nor a folder, such as a pipe."""
-    try:
-        return path.exists() and not path.is_dir()
-    except (OSError, ValueError):
-        return False
+def by_group(files: Iterable[str]) -> dict[str, list[str]]:
+    """Give the names of the pieces in each group, both sorted.
+
+    Args:
+        files: Configurations; those that are not ``configs/GROUP/NAME.yaml`` are passed over.
+
+    Example:
+        >>> by_group(["configs/base.yaml", "configs/model/wasb.yaml", "configs/model/compact.yaml"])
+        {'model': ['compact', 'wasb']}
+    """
+    groups: dict[str, set[str]] = {}
+    for path in map(Path, files):
+        if len(path.parts) == 3:
+            groups.setdefault(path.parts[1], set()).add(path.stem)
+    return {group: sorted(groups[group]) for group in sorted(groups)}
 
 
 def is_file(path: Path) -> bool:
     """Tell whether there is such a file; a name that no file can have is that of none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return os.path.isfile(path)
 
 
 def _at_home(name: str) -> Path:

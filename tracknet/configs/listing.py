@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracknet.configs.library import packaged_configs, packaged_file
+from tracknet.configs.library import by_group, packaged_configs, packaged_file
 from tracknet.errors import UsageError, nearest
 
 
@@ -19,7 +19,7 @@ def listing(group: str = "") -> str:
         UsageError: There is no such group.
     """
     names = packaged_configs()
-    groups = sorted({name.split("/")[1] for name in names if name.count("/") == 2})
+    groups = by_group(names)
     if group and group not in groups:
         raise UsageError(f"list: no group {group!r}{nearest(group, groups)} (those are {', '.join(groups)})")
     names = [name for name in names if not group or name.startswith(f"configs/{group}/")]

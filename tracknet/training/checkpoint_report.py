@@ -99,7 +99,7 @@ def count_parameters(weights: Mapping[str, Tensor]) -> int:
 def _ours(path: Path, content: Mapping[str, Any]) -> list[tuple[str, str]]:
     recipe = content.get("hyper_parameters", {})
     is_tracker = "rectifier" not in content
-    network = recipe.get("network", {}) if is_tracker else content["rectifier"]
+    network = network_of(content)
     weights = {name: one for name, one in state_dict_of(content).items() if name.startswith(_NETWORK)}
     imported = content.get("imported")
     lines = [
@@ -117,6 +117,18 @@ def _ours(path: Path, content: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [*lines, ("imported", f"from {imported.get('file')}: {imported.get('family')}{told}")]
     lines += [("epoch", str(content.get("epoch"))), ("step", str(content.get("global_step")))]
     return [*lines, *dict(_scores(content)).items()]
+
+
+def network_of(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give what a checkpoint of ours says of its network: ``class_path`` and ``init_args``, where it does.
+
+    Args:
+        content: Content of the checkpoint, of a tracker or a rectifier.
+    """
+    found: Mapping[str, Any] = content.get(
+        "rectifier", content.get("hyper_parameters", {}).get("network", {})
+    )
+    return found
 
 
 def _sealed(found: Metadata | None) -> Iterator[tuple[str, str]]:

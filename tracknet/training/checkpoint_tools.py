@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tracknet.errors import TrackNetError
 from tracknet.training.checkpoint_format import FORMAT, Metadata, read_metadata, write_checkpoint
-from tracknet.training.checkpoint_report import changes, flat
+from tracknet.training.checkpoint_report import changes, flat, network_of
 from tracknet.training.checkpoints import load_tracker, mismatches, read_checkpoint, refuse_not_finite
 from tracknet.training.compression import DEFAULT_LEVEL, Method, in_words
 from tracknet.training.public_checkpoints import is_ours, read_file, recognise
@@ -226,13 +226,9 @@ def average(paths: Sequence[Path], output: Path) -> bool:
 
 def _other_network(expected: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """Say in which settings that both tell two networks differ; an empty text where in none."""
-    one, other = (dict(flat(_network_of(content))) for content in (expected, given))
+    one, other = (dict(flat(network_of(content))) for content in (expected, given))
     both = {key for key in one.keys() & other.keys() if not key.endswith(_OF_TRAINING)}
     return "; ".join(changes(*({k: v for k, v in tree.items() if k in both} for tree in (one, other))))
-
-
-def _network_of(content: Mapping[str, Any]) -> Any:
-    return content.get("rectifier") or content.get("hyper_parameters", {}).get("network", {})
 
 
 def _ours(path: Path) -> dict[str, Any]:

@@ -166,10 +166,7 @@ def check_sizes(key: str, config: Namespace) -> Faults:
     for at in (f"{key}.init_args.input_size", "data.init_args.crop.init_args.size"):
         size = config.get(at)
         if size is not None and any(side % stride for side in size):
-            yield (
-                at,
-                f"{name} needs sides divisible by {stride}, found {list(size)}",
-            )
+            yield at, f"{name} needs sides divisible by {stride}, found {list(size)}"
 
 
 def _class_at(config: Namespace, key: str) -> Any:

@@ -126,24 +126,18 @@ class HardFrameMining(Callback):
     def _search(self, trainer: Trainer, module: HeatmapTracker, data: RallyDataModule) -> dict[int, set[int]]:
         """Find the hard frames of each training clip, by its number, in all processes together."""
         pairs: list[tuple[int, int]] = []
-        training = module.training
-        module.eval()
-        try:
-            for batch in data.mining_dataloader():
-                moved = trainer.strategy.batch_to_device(batch)
-                with torch.no_grad(), trainer.precision_plugin.forward_context():
-                    found = module.detect(moved["frames"], moved.get("background"))
-                parts = (moved[key][:, -module.outputs :] for key in ("xy", "visible", "labelled", "counted"))
-                xy, visible, labelled, counted = parts
-                off = (found.xy - xy).norm(dim=-1) > self.distance
-                hard = off & (found.confidence >= module.threshold) & visible & labelled & counted
-                frames = batch["frame"][:, -module.outputs :]
-                pairs += [
-                    (int(batch["clip"][row]), int(frames[row, place]))
-                    for row, place in hard.nonzero().tolist()
-                ]
-        finally:
-            module.train(training)
+        for batch in data.mining_dataloader():
+            moved = trainer.strategy.batch_to_device(batch)
+            with torch.no_grad(), trainer.precision_plugin.forward_context():
+                found = module.detect(moved["frames"], moved.get("background"))
+            parts = (moved[key][:, -module.outputs :] for key in ("xy", "visible", "labelled", "counted"))
+            xy, visible, labelled, counted = parts
+            off = (found.xy - xy).norm(dim=-1) > self.distance
+            hard = off & (found.confidence >= module.threshold) & visible & labelled & counted
+            frames = batch["frame"][:, -module.outputs :]
+            pairs += [
+                (int(batch["clip"][row]), int(frames[row, place])) for row, place in hard.nonzero().tolist()
+            ]
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, pairs)
