@@ -25,9 +25,12 @@ SIZE = (64, 96)
 """Height and width of the tiny rallies."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard() -> None:
-    """Let processes that the tests stop with Ctrl-C hear it, also where the tests run in the background."""
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard() -> None:
+    """Let processes that the tests stop with Ctrl-C hear it, also where the tests run in the background.
+
+    And after a test that has stopped a training: Lightning ignores Ctrl-C from the first one on.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -508,6 +508,10 @@ class TestFailures:
                 "model.input_size: TrackNetV2 needs sides divisible by 8, found [60, 96]",
             ),
             (
+                ["--data.crop=RandomCrop", "--data.crop.size=[80,64]"],
+                "data.crop.size: larger than the picture: found [80, 64], input_size is [64, 96]",
+            ),
+            (
                 ["--data.crop=RandomCrop", "--data.crop.size=[32,40]"],
                 "data.crop.size: CompactTrackNet needs sides divisible by 16, found [32, 40]",
             ),
@@ -611,14 +615,6 @@ class TestStopping:
         assert said == f"tracknet fit: stopped by SIGTERM; to go on: tracknet fit --ckpt_path {last}"
         assert torch.load(last, weights_only=True)["global_step"] == 1
 
-    @pytest.fixture
-    def _interruptible(self):
-        """Lightning ignores Ctrl-C from the first one on."""
-        before = signal.getsignal(signal.SIGINT)
-        yield
-        signal.signal(signal.SIGINT, before)
-
-    @pytest.mark.usefixtures("_interruptible")
     def test_before_anything_was_saved(self, config, monkeypatch, capsys):
         def interrupted(self):
             raise KeyboardInterrupt

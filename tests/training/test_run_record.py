@@ -167,6 +167,7 @@ def test_a_finished_run_tells_what_it_was_and_a_second_session_is_added(config, 
     resumed = record_of()
     assert resumed["id"] == record["id"]
     assert [one["first_step"] for one in resumed["sessions"]] == [0, 4]
+    assert [one["step"] for one in resumed["sessions"]] == [4, 6]
     assert resumed["sessions"][0] == session
     assert Path(resumed["sessions"][1]["resumed_from"]).name == "last.ckpt"
     assert resumed["last"]["step"] == 6

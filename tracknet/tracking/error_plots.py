@@ -96,7 +96,7 @@ def _draw_shares(axis: Any, groups: Mapping[str, Sequence[FrameResult]]) -> None
         axis.bar(labels, heights, bottom=bottom, color=colour, label=name)
         bottom += heights
     axis.set(ylabel="share", ylim=(0, 1.02))
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 
 
 def _draw_by_clip(axis: Any, results: Sequence[FrameResult], names: Sequence[str], weight: int) -> None:

@@ -152,7 +152,7 @@ def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
 
 
 def check_sizes(key: str, config: Namespace) -> Faults:
-    """Sizes of pictures and crops that the network cannot halve as often as it does.
+    """Sizes of pictures and crops that the network cannot halve as often as it does; crops of more than all.
 
     Args:
         key: Where the module is chosen.
@@ -163,10 +163,15 @@ def check_sizes(key: str, config: Namespace) -> Faults:
     """
     network = _class_at(config, f"{key}.init_args.network")
     name, stride = getattr(network, "__name__", ""), getattr(network, "stride", 1)
-    for at in (f"{key}.init_args.input_size", "data.init_args.crop.init_args.size"):
-        size = config.get(at)
+    whole, cut = f"{key}.init_args.input_size", "data.init_args.crop.init_args.size"
+    sizes = {at: config.get(at) for at in (whole, cut)}
+    for at, size in sizes.items():
         if size is not None and any(side % stride for side in size):
             yield at, f"{name} needs sides divisible by {stride}, found {list(size)}"
+    if None not in sizes.values() and any(
+        part > side for part, side in zip(sizes[cut], sizes[whole], strict=True)
+    ):
+        yield cut, f"larger than the picture: found {list(sizes[cut])}, input_size is {list(sizes[whole])}"
 
 
 def _class_at(config: Namespace, key: str) -> Any:

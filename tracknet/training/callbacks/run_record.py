@@ -76,28 +76,28 @@ class RunRecord(Callback):
         session = self._session(trainer, folder, len(self._record.get("sessions", ())) + 1)
         self._record["sessions"] = [*self._record.get("sessions", ()), session]
         self._folder = folder  # from here on there is something to end
-        self._write()
+        self._write(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note what is known once a checkpoint is loaded: the first step, and the best of the run so far."""
         if self._folder is not None:
             self._record["sessions"][-1]["first_step"] = trainer.global_step
             self._record["best"] = self._record.get("best") or _best_so_far(trainer)
-            self._write()
+            self._write(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Give a sign of life, once a minute."""
         if self._folder is not None and time.monotonic() - self._written > HEARTBEAT_SECONDS:
-            self._write()
+            self._write(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the figures."""
         if self._folder is None or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         self._note_figures(trainer)
-        self._write()
+        self._write(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that it is finished, or what stopped it early."""
@@ -106,21 +106,21 @@ class RunRecord(Callback):
             if last is None or last["step"] == trainer.global_step:  # where they were found
                 self._note_figures(trainer)
             by = stopped_by(trainer)
-            self._end("finished" if by is None else "stopped early", by)
+            self._end(trainer, "finished" if by is None else "stopped early", by)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Note that it was interrupted, or how it failed."""
         if self._folder is None or trainer.state.fn != TrainerFn.FITTING:
             return
         if isinstance(exception, KeyboardInterrupt):
-            self._end("interrupted", "Ctrl-C")
+            self._end(trainer, "interrupted", "Ctrl-C")
         elif isinstance(exception, SIGTERMException):
-            self._end("interrupted", "SIGTERM")
+            self._end(trainer, "interrupted", "SIGTERM")
         else:
             said = f"{type(exception).__name__}: {exception}"[:_LONGEST]
             frames = traceback.extract_tb(exception.__traceback__)[-1:]
             where = [f"{frame.filename}:{frame.lineno}" for frame in frames]
-            self._end("failed", said, *where)
+            self._end(trainer, "failed", said, *where)
 
     def _begun(self, folder: Path) -> dict[str, Any]:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
@@ -155,6 +155,7 @@ class RunRecord(Callback):
             "config": str(config.absolute()) if config.is_file() else None,
             "resumed_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             "first_step": None,
+            "step": None,
             "seed": int(seed) if seed and seed.isdigit() else None,
             "processes": trainer.world_size,
             "data": data_fingerprint(data),
@@ -209,17 +210,20 @@ class RunRecord(Callback):
         if before is None or (value > before if mode == "max" else value < before):
             self._record["best"] = {"monitor": monitor, "mode": mode, "value": value, **told}
 
-    def _end(self, reason: str, detail: str | None, where: str | None = None) -> None:
+    def _end(self, trainer: Trainer, reason: str, detail: str | None, where: str | None = None) -> None:
         session = self._record["sessions"][-1]
         session["end"] = now()
         told = None if detail is None else self._redactor.text(detail)
         session["exit"] = {"reason": reason, "detail": told, "where": where}
-        self._write()
+        self._write(trainer)
         self._folder = None
 
-    def _write(self) -> None:
+    def _write(self, trainer: Trainer) -> None:
         assert self._folder is not None
-        self._record["sessions"][-1]["heartbeat"] = now()
+        session = self._record["sessions"][-1]
+        session["heartbeat"] = now()
+        if session["first_step"] is not None:  # before, a checkpoint may still be loaded
+            session["step"] = trainer.global_step
         self._written = time.monotonic()
         try:
             write_record(self._folder, self._record)

@@ -38,6 +38,12 @@ def _of_session(*keys: str) -> Callable[[Run], Any]:
     return get
 
 
+def _step(run: Run) -> Any:
+    """Give the step that was reached; of older records, that of the last validation."""
+    reached = run.session.get("step")
+    return (run.record.get("last") or {}).get("step") if reached is None else reached
+
+
 FIELDS: dict[str, Callable[[Run], Any]] = {
     "id": lambda run: run.record.get("id"),
     "name": lambda run: run.name,
@@ -51,7 +57,7 @@ FIELDS: dict[str, Callable[[Run], Any]] = {
     "end": _of_session("end"),
     "seconds": lambda run: run.seconds,
     "sessions": lambda run: len(run.record.get("sessions") or ()),
-    "step": lambda run: (run.record.get("last") or {}).get("step"),
+    "step": _step,
     "epoch": lambda run: (run.record.get("last") or {}).get("epoch"),
     "best": lambda run: (run.record.get("best") or {}).get("value"),
     "seed": _of_session("seed"),
