@@ -651,3 +651,15 @@ def test_a_whole_number_stays_one_whatever_the_order_of_its_types():
         limit_train_batches=1, limit_val_batches=0.5, precision="32-true", devices=2, max_time=None
     )
     train.keep_whole_numbers(parsed, None)
+
+
+def test_a_network_that_asks_for_plain_numbers_in_the_place_of_one_that_checks_them(monkeypatch, capsys):
+    """The frames of CompactTrackNet are a PositiveInt, those of the other an int."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    words = ["+model=compact", "--model.network.frames=5", "--model.network", "bright_network.BrightNetwork"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["tracknet"])
+        assert main(["fit", *words, "--print_config"]) == 0
+    network = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["network"]
+    assert network["class_path"] == "bright_network.BrightNetwork"
+    assert network["init_args"]["frames"] == 5

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
+import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -65,6 +66,11 @@ import tracknet.models  # isort: skip
 import tracknet.tracking.error_analysis  # isort: skip
 import tracknet.training.callbacks  # isort: skip  # noqa: F401
 
+
+# A number that one class checks, such as a PositiveInt, stays the same where another one is chosen whose
+# parameter is a plain number, and is then written by jsonargparse.
+yaml.SafeDumper.add_multi_representer(int, lambda dumper, number: dumper.represent_int(int(number)))
+yaml.SafeDumper.add_multi_representer(float, lambda dumper, number: dumper.represent_float(float(number)))
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and after SIGTERM, as shells have them."""
