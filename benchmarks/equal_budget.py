@@ -194,7 +194,8 @@ def main() -> None:
         root = given.data or folder / "rallies"
         if given.data is None and not root.is_dir():
             generate_rallies(root, train=12, val=2, test=0, frames=120, progress=False)
-        init = {"root": str(root.resolve()), "batch_size": BATCH} | ({"val": given.val} if given.val else {})
+        init = {"root": str(root.resolve()), "batch_size": BATCH, "faults": "mask"}
+        init |= {"val": given.val} if given.val else {}
         data = {"class_path": "FlatVideoDataModule", "init_args": init}
         rows = []
         for name in given.networks:
