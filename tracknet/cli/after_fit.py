@@ -33,6 +33,8 @@ def tell_end(trainer: Trainer, model: LightningModule, folder: Path, first_step:
     if chosen:
         kind = "best" if best and monitor is not None else "newest"
         shown.append(f"{kind + ':':<12}{chosen}{_figure(trainer, model) if best else ''}")
+    else:
+        shown.append("checkpoint: none; no callback among trainer.callbacks has saved one")
     events = (one.log_dir for one in trainer.loggers if isinstance(one, TensorBoardLogger))
     tables = (one.log_dir for one in trainer.loggers if isinstance(one, CSVLogger))
     if logged := next(events, None):

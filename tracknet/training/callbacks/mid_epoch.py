@@ -15,6 +15,9 @@ class MidEpochCheckpoint(ModelCheckpoint):
     checkpoint holds, and after a batch but before the validation that follows it, which a resumed run then
     leaves out. Here the next better moment is waited for. Set ``every_n_train_steps`` or
     ``train_time_interval``; all options are those of `ModelCheckpoint`.
+
+    The end of a training is saved, too, where no other checkpoint holds it: one that ends by ``max_steps`` or
+    by its time is seldom behind a validation, which the others wait for.
     """
 
     _waiting = False
@@ -38,13 +41,45 @@ class MidEpochCheckpoint(ModelCheckpoint):
         if not whole or trainer.is_last_batch or _is_validated_behind(trainer, batch_idx):
             self._waiting |= due
             return
-        waited, self._waiting = self._waiting, False
-        if waited and not due and not self._should_skip_saving_checkpoint(trainer):
+        waited, self._waiting = self._waiting or _ends_here(trainer), False
+        if waited and not due:
+            self._save(trainer)
+        else:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the end of the last epoch, unless a validation behind it was a reason to.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module.
+        """
+        super().on_train_epoch_end(trainer, pl_module)
+        saved = [getattr(one, "_last_global_step_saved", None) for one in trainer.checkpoint_callbacks]
+        if trainer.is_last_batch and _ends_here(trainer, epochs=1) and trainer.global_step not in saved:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
             candidates = self._monitor_candidates(trainer)
             self._save_topk_checkpoint(trainer, candidates)
             self._save_last_checkpoint(trainer, candidates)
-        else:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+def _ends_here(trainer: Trainer, epochs: int = 0) -> bool:
+    """Say whether a training ends with this batch, and no validation behind it.
+
+    Args:
+        trainer: The trainer.
+        epochs: 1 behind a whole epoch, which the trainer does not count yet.
+    """
+    done = trainer.current_epoch + epochs
+    if 0 <= trainer.max_steps <= trainer.global_step or done == trainer.max_epochs:
+        return True
+    early = done >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
+    every = trainer.check_val_every_n_epoch
+    validated = trainer.enable_validation and (every is None or (trainer.current_epoch + 1) % every == 0)
+    return trainer.should_stop and early and not validated
 
 
 def _is_validated_behind(trainer: Trainer, batch_idx: int) -> bool:
