@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from tracknet.tracking.finder import BallDetector
 
-Engine = Literal["auto", "torch", "onnxruntime"]
+Engine = Literal["auto", "torch", "compiled", "onnxruntime"]
 Precision = Literal["32", "bf16", "16"]
 
 
@@ -45,8 +46,8 @@ def load_detector(
             f"--engine onnxruntime runs a graph in .onnx, found {ckpt}; to make one: "
             f"tracknet export {ckpt} --format onnx"
         )
-    if engine == "torch" and is_graph:
-        raise UsageError(f"--engine torch runs a checkpoint, found {ckpt}; leave --engine out")
+    if engine in ("torch", "compiled") and is_graph:
+        raise UsageError(f"--engine {engine} runs a checkpoint, found {ckpt}; leave --engine out")
     if is_graph:
         if precision != "32":
             raise UsageError(
@@ -67,6 +68,10 @@ def load_detector(
         tracker.decoder.threshold = threshold
     if half is not None:
         tracker.forward = half(tracker.forward)  # type: ignore[method-assign]
+    if engine == "compiled":
+        from tracknet.models.compiling import compile_network
+
+        compile_network(tracker.network, lambda told: print(f"note: {told}", file=sys.stderr))
     return tracker, place
 
 

@@ -190,7 +190,8 @@ def track_video(
         batch_size: Windows of frames that the network is given at once; smaller needs less memory.
         device: Where the network runs; auto takes a GPU where there is one.
         engine: What runs the network: torch a checkpoint, onnxruntime a graph of `tracknet export`; auto goes
-            by the ending of the file.
+            by the ending of the file. compiled: torch.compile a checkpoint, which takes a minute and is then
+            faster: for long videos.
         precision: What the network computes with: bf16 or 16 bits are faster on GPUs, bf16 also on CPUs with
             AMX; confidences change in their third digit.
         threshold: Confidence from which a ball counts as visible; default that of the checkpoint.

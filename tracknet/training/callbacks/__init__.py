@@ -1,6 +1,7 @@
 """Callbacks that watch, time and record training."""
 
 from tracknet.training.callbacks.activation_checkpointing import ActivationCheckpointing
+from tracknet.training.callbacks.compiling import CompileNetwork
 from tracknet.training.callbacks.experiment import Report
 from tracknet.training.callbacks.finetuning import BackboneFreeze, PretrainedBackbone
 from tracknet.training.callbacks.hard_frames import HardFrameMining, HardFrameTarget
@@ -29,6 +30,7 @@ __all__ = [
     "BackboneFreeze",
     "CheckpointRetention",
     "ClipVideos",
+    "CompileNetwork",
     "GradientNorms",
     "HardFrameMining",
     "HardFrameTarget",

@@ -1,0 +1,80 @@
+"""Networks through torch.compile: what is compiled, when, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tracknet.errors import TrackNetError
+
+AFTER = 8
+"""Calls with input of one shape before it is compiled."""
+
+
+def compile_network(network: nn.Module, tell: Callable[[str], None], after: int = AFTER) -> None:
+    """Let a network run through torch.compile, in place.
+
+    Compiling takes as long as some hundreds of windows, and is done for one shape of the input at a time, so
+    that it is worth it only for shapes that come again and again: not for the last windows of a video. The
+    weights and their names stay, and a copy of the network is one that is not compiled.
+
+    Args:
+        network: The network; called with one tensor.
+        tell: Is told, after each shape that is compiled, how long it took, and of breaks: places where
+            torch.compile had to go back to Python, each of which costs time.
+        after: Calls with input of one shape before it is compiled.
+    """
+    # What nn.Module.compile() sets, which would compile each shape the first time that it comes.
+    network._compiled_call_impl = _ByShape(network, tell, after)
+
+
+def run_as_written(network: nn.Module) -> None:
+    """Undo `compile_network`."""
+    network._compiled_call_impl = None
+
+
+class _ByShape:
+    def __init__(self, network: nn.Module, tell: Callable[[str], None], after: int) -> None:
+        self._plain: Callable[..., Tensor] = network._call_impl
+        self._compiled: Callable[..., Tensor] = torch.compile(self._plain, dynamic=False)
+        self._tell, self._after = tell, after
+        self._calls: Counter[Any] = Counter()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        kind = (x.shape, x.dtype, torch.is_grad_enabled())
+        self._calls[kind] += 1
+        if self._calls[kind] < self._after:
+            return self._plain(x)
+        if self._calls[kind] > self._after:
+            return self._compiled(x)
+        began, before = time.monotonic(), _counted()
+        try:
+            found = self._compiled(x)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            reason = str(error).strip().splitlines()[0]
+            raise TrackNetError(
+                f"torch.compile cannot compile this network here ({reason}); on CPUs it needs a C++ compiler "
+                "such as g++, on GPUs Triton; the network runs without it, too"
+            ) from error
+        seconds = time.monotonic() - began
+        graphs, *breaks = (now - then for now, then in zip(_counted(), before, strict=True))
+        shape = "x".join(map(str, x.shape))
+        parts = f"{graphs} graph{'s' * (graphs != 1)}, {breaks[0]} break{'s' * (breaks[0] != 1)}"
+        reasons = f": {'; '.join(_reasons())}" if breaks[0] else ""
+        self._tell(f"compiled for {shape} in {seconds:.0f} s: {parts}{reasons}")
+        return found
+
+
+def _counted() -> tuple[int, int]:
+    """Give how many graphs and breaks this process has seen."""
+    counters = torch._dynamo.utils.counters
+    return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
+
+
+def _reasons() -> list[str]:
+    return [reason.strip().splitlines()[0] for reason in torch._dynamo.utils.counters["graph_break"]]
