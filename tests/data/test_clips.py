@@ -190,7 +190,7 @@ def test_flat_clips_may_lie_in_parts(tmp_path):
 
 
 def test_tennis_games_may_lie_in_parts(tmp_path):
-    for part in ("train", "test"):
+    for part in ("train", "Test"):
         folder = tmp_path / part / "game1" / "Clip2"
         folder.mkdir(parents=True)
         (folder / "0000.jpg").touch()
@@ -198,7 +198,7 @@ def test_tennis_games_may_lie_in_parts(tmp_path):
     clips, faults = TrackNetTennis().find(tmp_path)
     assert [(clip.name, clip.group) for clip in clips] == [
         ("train/game1/Clip2", "train/game1"),
-        ("test/game1/Clip2", "test/game1"),
+        ("Test/game1/Clip2", "Test/game1"),
     ]
     assert faults == []
 

@@ -94,6 +94,16 @@ def test_folders_are_the_split_unless_clips_are_named():
     assert chosen(("train/a", "more/e"), holdout=0.0)[0] == ["train/a", "more/e"]
 
 
+def test_folders_as_published_are_the_split():
+    names = ("Amateur/match1/a", "Professional/match1/a", "Professional/match2/a", "Test/match1/a")
+    train, val, test = chosen(names, holdout=0.34)
+    assert (sorted(train + val), len(val), test) == (list(names[:3]), 1, [names[3]])
+    assert chosen(("Train/a", "VAL/b", "Test/c")) == (["Train/a"], ["VAL/b"], ["Test/c"])
+    assert chosen(names[:3], holdout=0.0)[0] == list(names[:3])
+    with pytest.raises(UsageError, match="match9/a beside the folders Amateur and Professional and Test, "):
+        chosen((*names, "match9/a"))
+
+
 @pytest.mark.parametrize("stray", ["more/e", "val"])
 def test_clips_beside_the_folders_of_a_split_are_not_left_to_chance(stray):
     names = ("train/a", "test/d", stray)

@@ -90,6 +90,15 @@ BASKETBALL_SPLITS: dict[str, Split] = {
 }
 """Split of the basketball data set by video, as used by WASB (2023): 30 test videos, all others train."""
 
+_FOLDERS: dict[str, Part] = {
+    "train": "train",
+    "val": "val",
+    "test": "test",
+    "professional": "train",
+    "amateur": "train",
+}
+"""What the folders of a data set are in its own split, whatever their case; the last two are TrackNetV2's."""
+
 
 def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Part, list[Clip]]:
     """Split clips into parts; no clip is in two of them.
@@ -105,7 +114,8 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
 
     Raises:
         UsageError: A name matches no clip, a clip would be in training and in evaluation, or no names are
-            given for clips of which some lie in folders ``train``, ``val`` and ``test`` and some do not.
+            given for clips of which some lie in the folders of a split, such as ``train`` and ``test``, and
+            some do not.
     """
     if not any((split.train, split.val, split.test)):
         split = _own_split(clips)
@@ -183,21 +193,24 @@ def hold_out(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip
 def _own_split(clips: Sequence[Clip]) -> Split:
     """Give the split that the data set comes with, or an empty one."""
     listed = {part for clip in clips for part in clip.parts}
-    if not listed:
-        first = {clip.name.split("/")[0] for clip in clips if "/" in clip.name}
-        folders: set[Part] = {part for part in get_args(Part) if part in first}
-        if "train" in folders and len(folders) > 1:
-            listed = folders
-            found = " and ".join(part for part in get_args(Part) if part in folders)
-            beside = [clip.name for clip in clips if clip.name.split("/")[0] not in folders]
-            if beside:
-                raise UsageError(
-                    f"{', '.join(beside[:5])}{', ...' * (len(beside) > 5)} beside the folders "
-                    f"{found}, which are the split of the data set; move "
-                    f"{'it' if len(beside) == 1 else 'them'} into one, or name the clips with --data.train, "
-                    "--data.val and --data.test"
-                )
-    return Split(**{part: (part,) for part in listed})
+    if listed:
+        return Split(**{part: (part,) for part in listed})
+    first = dict.fromkeys(clip.name.split("/")[0] for clip in clips if "/" in clip.name)
+    train, val, test = (
+        tuple(name for name in first if _FOLDERS.get(name.lower()) == part) for part in get_args(Part)
+    )
+    if not train or not (val or test):
+        return Split()
+    named = (*train, *val, *test)
+    beside = [clip.name for clip in clips if clip.name.split("/")[0] not in named]
+    if beside:
+        raise UsageError(
+            f"{', '.join(beside[:5])}{', ...' * (len(beside) > 5)} beside the folders "
+            f"{' and '.join(named)}, which are the split of the data set; move "
+            f"{'it' if len(beside) == 1 else 'them'} into one, or name the clips with --data.train, "
+            "--data.val and --data.test"
+        )
+    return Split(train, val, test)
 
 
 def shuffled(names: Sequence[str]) -> list[int]:

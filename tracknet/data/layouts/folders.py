@@ -15,8 +15,9 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".m
 
 
 def parts(root: Path) -> list[Path]:
-    """List a folder itself and the parts of a data set that comes split."""
-    return [root, *(root / part for part in ("train", "val", "test") if (root / part).is_dir())]
+    """List a folder itself and the parts of a data set that comes split, whatever the case of their names."""
+    names = ("train", "val", "test")
+    return [root, *(path for name in names for path in folders(root, name) if path.name.lower() == name)]
 
 
 def prefix_of(part: Path, root: Path) -> str:

@@ -100,8 +100,8 @@ class ShuttlecockTrajectory(Layout):
 
     ``matchN/csv/R_SS_TT_ball.csv`` (or ``corrected_csv``, which is preferred) with ``video/R_SS_TT.mp4`` or a
     folder of images ``frame/R_SS_TT``. The matches may lie in parts, such as ``train``, ``val`` and ``test``
-    or ``Professional``, ``Amateur`` and ``Test``, which then begin the names of the clips and groups. WASB
-    keeps the test matches beside the others, as ``test_matchN``: they are the test of the own split.
+    or ``Professional``, ``Amateur`` and ``Test``, which then begin the names of the clips and groups and
+    are the own split. WASB keeps the test matches beside the others, as ``test_matchN``: they are the test.
     """
 
     name = "shuttlecock"
