@@ -337,8 +337,26 @@ def test_images_that_are_not_numbered_from_0_are_counted(images, tmp_path):
     for number in range(5, -1, -1):
         (images / f"{number}.png").rename(images / f"{number + 1}.png")
     report = check_dataset(tmp_path)
-    assert report.faults == ()
+    assert summary(report) == [("a.csv", "other-numbers", None, "warning")]
+    assert "the images begin at 1, the rows at 0: the first row is taken for the first image" in (
+        report.render()
+    )
     assert report.checked[0].labels.xy.tolist() == [[10 + n, 20 + n] for n in range(6)]
+
+
+def test_labels_are_not_shifted_where_the_first_image_is_missing(images, tmp_path):
+    (images / "0.png").unlink()
+    report = check_dataset(tmp_path)
+    assert summary(report) == [("a.csv", "beyond-video", 2, "error")]
+    assert report.checked[0].labels.xy.tolist() == [[10 + n, 20 + n] for n in range(1, 6)]
+
+
+def test_frames_counted_from_1_are_not_masked(flat, capsys):
+    write_table(flat / "b.csv", *(f"{frame},1,5,6" for frame in range(1, 5)))
+    report = check_dataset(flat)
+    assert summary(report) == [("b.csv", "counted-from-1", None, "error")]
+    report.fail_if_errors(masked=True)
+    assert capsys.readouterr().err == f"{flat}: training without 1 clip (b)\n"
 
 
 def test_two_images_of_one_frame(images, tmp_path):

@@ -187,10 +187,52 @@ def test_file_names_without_images_are_numbers(read):
     assert labels.visible.tolist() == [False, False, True]
 
 
-def test_frame_numbers_do_not_need_the_names_of_images(read):
-    labels, faults = read("Frame,Visibility,X,Y\n0,1,5,5\n", frames=1, images=["9.png"])
-    assert faults == []
-    assert labels.labelled.tolist() == [True]
+@pytest.mark.parametrize(
+    ("images", "rows", "places", "found"),
+    [
+        (range(6), range(6), range(6), []),
+        (range(1, 7), range(1, 7), range(1, 7), []),
+        (range(1, 7), range(1, 5), [1, 2, 3, 4, None, None], [("missing-frames", None)]),
+        ((0, 1, 3, 4), (0, 1, 3, 4), (0, 1, 3, 4), []),
+        ((0, 1, 3), range(4), (0, 1, 3), [("beyond-video", 4)]),
+        # The first image is gone.
+        (range(1, 6), range(6), range(1, 6), [("beyond-video", 2)]),
+        # Images were taken out of a video from 1 on.
+        (range(1, 7), range(6), range(6), [("other-numbers", None)]),
+        ((9,), (0,), (0,), [("other-numbers", None)]),
+        # Either.
+        (range(1, 7), range(4), [None] * 6, [("unclear-numbers", None)]),
+        (range(6), range(1, 7), [None] * 6, [("counted-from-1", None)]),
+        ("abc", range(3), range(3), []),
+        ("abc", range(1, 4), [None] * 3, [("counted-from-1", None)]),
+    ],
+)
+def test_rows_mean_the_images_of_their_number(read, images, rows, places, found):
+    text = "\n".join(["Frame,Visibility,X,Y", *(f"{number},1,{5 + number},5" for number in rows)])
+    labels, faults = read(text, frames=len(images), images=[f"{image}.png" for image in images])
+    assert kinds(faults) == found
+    read_from = [
+        int(x) - 5 if kept else None for (x, _), kept in zip(labels.xy, labels.labelled, strict=True)
+    ]
+    assert read_from == list(places)
+
+
+@pytest.mark.parametrize("rows", [(1, 2, 3), (3,), (2, 3)])
+def test_frames_counted_from_1_are_a_fault_of_the_file(read, rows):
+    labels, faults = read("Frame,Visibility,X,Y\n" + "".join(f"{row},1,5,5\n" for row in rows))
+    assert kinds(faults) == [("counted-from-1", None)]
+    assert faults[0].message == "seems to count frames from 1: none is 0, and 3 is behind the last"
+    assert not labels.labelled.any()
+    # A row further behind is another fault.
+    assert kinds(read("Frame,Visibility,X,Y\n1,1,5,5\n3,1,5,5\n4,1,5,5\n")[1])[:2] == [
+        ("beyond-video", 3),
+        ("beyond-video", 4),
+    ]
+
+
+def test_a_first_frame_alone_without_a_row_may_be_a_count_from_1(read):
+    _, (fault,) = read("Frame,Visibility,X,Y\n1,1,5,5\n2,1,5,5\n")
+    assert fault.message == "frame 0 alone has no row: are frames counted from 0?"
 
 
 @st.composite

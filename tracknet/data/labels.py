@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -113,8 +114,8 @@ def read_labels(
         size: Height and width of the video.
         images: Names of the image files of the clip, in order, when it is a folder of images: a file name in
             the first column then means the frame at its position. Otherwise the last number in it counts.
-            A number in it means the image of this number where images are numbered from 0, and otherwise the
-            position among them.
+            A number in it means the image of this number; where images begin at another number than 0 and
+            there is a row for each, counted from 0, their position.
 
     Returns:
         The labels, and the faults in the order of the lines.
@@ -145,17 +146,22 @@ def read_labels(
     if not table:
         return nothing, [Fault(path, "empty", "has a header but no rows")]
 
-    places = None
-    if images is not None:
-        places = _places(images) if columns.names_files else _places_by_number(images)
+    names = _places(images) if images is not None and columns.names_files else None
+    numbers: Sequence[int] = range(frames)
+    faults: list[Fault] = []
+    if names is None:
+        numbers, numbering = _match_numbers(path, _row_numbers(table, columns), numbers, images or ())
+        faults += numbering
+        if any(fault.severity == "error" for fault in numbering):
+            return nothing, faults
+    places = {number: place for place, number in enumerate(numbers)}
     rows: dict[int, _Row] = {}
     first_lines: dict[int, int] = {}
     unsure: set[int] = set()
-    faults: list[Fault] = []
     stray_coordinates = False
     for line, cells in table:
         try:
-            frame = _frame_of(cells, columns, frames, places)
+            frame = _place_by_name(cells, columns, names) if names else _place(cells, columns, places)
             unsure.add(frame)
             if frame in first_lines:
                 raise _FaultyRowError(
@@ -184,7 +190,10 @@ def read_labels(
         return nothing, [*faults, Fault(path, "outside-frame", message)]
     missing = sorted(set(range(frames)) - set(first_lines))
     if missing:
-        message = f"{len(missing)} of {frames} frames have no row, the first of them is frame {missing[0]}"
+        first = numbers[missing[0]]
+        message = f"{len(missing)} of {frames} frames have no row, the first of them is frame {first}"
+        if missing == [first] == [0]:
+            message = "frame 0 alone has no row: are frames counted from 0?"
         faults.append(Fault(path, "missing-frames", message, severity="warning"))
     return _labels([row for row in rows.values() if row.frame not in unsure], frames, columns, size), faults
 
@@ -285,24 +294,70 @@ def _places(images: Sequence[str]) -> dict[str, int]:
     return places | {name: place for place, name in enumerate(images)}
 
 
-def _places_by_number(images: Sequence[str]) -> dict[str, int] | None:
-    """Positions of images that are numbered from 0, by number; None where frames are counted by position."""
-    numbers = [int(Path(name).stem) if Path(name).stem.isdecimal() else -1 for name in images]
-    if numbers[:1] != [0] or -1 in numbers:
-        return None
-    return {str(number): place for place, number in enumerate(numbers)}
+def _row_numbers(table: Sequence[tuple[int, list[str]]], columns: _Columns) -> set[int]:
+    """Numbers of the frames that rows name, faulty ones left out."""
+    found = set()
+    for _, cells in table:
+        with suppress(_FaultyRowError):
+            found.add(_frame_number(cells, columns))
+    return found
 
 
-def _frame_of(cells: Sequence[str], columns: _Columns, frames: int, places: dict[str, int] | None) -> int:
+def _match_numbers(
+    path: Path, rows: set[int], frames: Sequence[int], images: Sequence[str]
+) -> tuple[Sequence[int], list[Fault]]:
+    """Find the number by which rows name each frame, and what is odd about it.
+
+    Args:
+        path: The file of labels.
+        rows: Numbers in the rows.
+        frames: Numbers of the frames, counted from 0.
+        images: Names of the image files, in order.
+    """
+    stems = [Path(name).stem for name in images]
+    numbers = [int(stem) for stem in stems] if all(stem.isdecimal() for stem in stems) else []
+    numbers = numbers or list(frames)
+    if rows <= set(numbers) or not numbers:
+        return numbers, []
+    if numbers[0] == 0 and 0 not in rows and max(rows) == numbers[-1] + 1:
+        message = f"seems to count frames from 1: none is 0, and {max(rows)} is behind the last"
+        return numbers, [Fault(path, "counted-from-1", message)]
+    if numbers[0] == 0 or 0 not in rows or max(rows) >= len(numbers):
+        return numbers, []
+    begin = f"the images begin at {numbers[0]}, the rows at 0"
+    if len(rows) < len(numbers):
+        message = f"{begin}, with {len(rows)} rows for {len(numbers)} images: which belong together?"
+        return numbers, [Fault(path, "unclear-numbers", message)]
+    message = f"{begin}: the first row is taken for the first image"
+    return frames, [Fault(path, "other-numbers", message, severity="warning")]
+
+
+def _place_by_name(cells: Sequence[str], columns: _Columns, names: dict[str, int]) -> int:
     text = _cell(cells, columns.frame)
-    if places is not None and columns.names_files:
-        place = places.get(text, places.get(Path(text).stem))
-        if place is None:
-            raise _FaultyRowError(
-                "beyond-video",
-                f"{shown(text)} is not among the {len(set(places.values()))} images of the clip",
-            )
-        return place
+    place = names.get(text, names.get(Path(text).stem))
+    if place is None:
+        raise _FaultyRowError(
+            "beyond-video", f"{shown(text)} is not among the {len(set(names.values()))} images of the clip"
+        )
+    return place
+
+
+def _place(cells: Sequence[str], columns: _Columns, places: dict[int, int]) -> int:
+    number = _frame_number(cells, columns)
+    place = places.get(number)
+    if place is None:
+        last = max(places, default=-1)
+        raise _FaultyRowError(
+            "beyond-video",
+            f"frame {number:.10g} is beyond the video, whose last is frame {last}"
+            if number > last
+            else f"frame {number} is not among the images of the clip",
+        )
+    return place
+
+
+def _frame_number(cells: Sequence[str], columns: _Columns) -> int:
+    text = _cell(cells, columns.frame)
     if columns.names_files:
         digits = re.findall(r"\d+", Path(text).stem, re.ASCII)
         if not digits:
@@ -313,16 +368,6 @@ def _frame_of(cells: Sequence[str], columns: _Columns, frames: int, places: dict
         raise _FaultyRowError("bad-number", f"the frame {shown(text)} is not a whole number")
     if number < 0:
         raise _FaultyRowError("negative-frame", f"the frame {number:.10g} is negative")
-    if places is not None:
-        place = places.get(f"{number:.0f}")
-        if place is None:
-            raise _FaultyRowError("beyond-video", f"frame {number:.10g} is not among the images of the clip")
-        return place
-    if number >= frames:
-        raise _FaultyRowError(
-            "beyond-video",
-            f"frame {number:.10g} is beyond the video, whose last is frame {frames - 1}",
-        )
     return int(number)
 
 
