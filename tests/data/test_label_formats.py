@@ -238,8 +238,28 @@ def test_lines_of_points(tmp_path):
     assert labels.labelled.tolist() == [True, True, False, False, False, False, True, False]
     assert labels.visible.tolist() == [True, False, False, False, False, False, True, False]
     assert labels.xy[[0, 6]].tolist() == [[10, 20.5], [8, 9]]
-    _, faults = read_point_lines(path, 6, SIZE)
-    assert ("beyond-video", 7) in told(faults)
+    labels, (fault,) = read_point_lines(path, 6, SIZE)
+    assert (fault.kind, fault.line) == ("beyond-video", None)
+    assert fault.message == "holds 7 lines for 6 frames: which belong together?"
+    assert not labels.labelled.any()
+
+
+def test_lines_of_points_follow_the_numbers_of_images(tmp_path):
+    path = tmp_path / "1.txt"
+    path.write_text("10 1\n20 2\n30 3\n40 4\n")
+    names = ["95.jpg", "96.jpg", "98.jpg"]
+    labels, faults = read_point_lines(path, 3, SIZE, names)
+    assert told(faults) == [("beyond-video", 3)]
+    assert faults[0].message == "is for 97, which is not among the images of the clip"
+    assert labels.xy[:, 0].tolist() == [10, 20, 40]
+    labels, faults = read_point_lines(path, 5, SIZE, [*names, "99.jpg", "100.jpg"])
+    assert [fault.message for fault in faults] == [
+        "holds 4 lines for 5 frames, numbered 95 to 100 with gaps: which belong together?"
+    ]
+    assert not labels.labelled.any()
+    labels, faults = read_point_lines(path, 5, SIZE, ["95.jpg", "96.jpg", "97.jpg", "98.jpg", "99.jpg"])
+    assert faults == []
+    assert labels.xy[:, 0].tolist() == [10, 20, 30, 40, 0]
 
 
 # All -------------------------------------------------------------------------------------------------

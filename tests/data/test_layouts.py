@@ -456,7 +456,14 @@ def test_faults_of_the_labels_are_told_with_their_place(miniatures, tmp_path):
     (lines,) = (tmp_path / "v/train").rglob("*.txt")
     lines.write_text(lines.read_text() + "3 3\n")
     report = check_dataset(tmp_path / "v")
-    assert [(fault.kind, fault.line) for fault in report.faults] == [("beyond-video", 13)]
+    assert [(fault.kind, fault.line) for fault in report.faults] == [("beyond-video", None)]
+    (tmp_path / "v/train/videos" / lines.parent.name / lines.stem / "5.jpg").unlink()
+    lines.write_text("\n".join(lines.read_text().splitlines()[:12]))
+    report = check_dataset(tmp_path / "v")
+    assert [(fault.kind, fault.line) for fault in report.faults] == [
+        ("missing-images", None),
+        ("beyond-video", 6),
+    ]
 
 
 def test_info_lists_are_the_named_split(miniatures):

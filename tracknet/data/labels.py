@@ -303,6 +303,16 @@ def _row_numbers(table: Sequence[tuple[int, list[str]]], columns: _Columns) -> s
     return found
 
 
+def image_numbers(images: Sequence[str]) -> list[int]:
+    """Numbers that are the names of images; none where a name is no number.
+
+    Args:
+        images: Names of the image files of a clip, in order.
+    """
+    stems = [Path(name).stem for name in images]
+    return [int(stem) for stem in stems] if all(stem.isdecimal() for stem in stems) else []
+
+
 def _match_numbers(
     path: Path, rows: set[int], frames: Sequence[int], images: Sequence[str]
 ) -> tuple[Sequence[int], list[Fault]]:
@@ -314,9 +324,7 @@ def _match_numbers(
         frames: Numbers of the frames, counted from 0.
         images: Names of the image files, in order.
     """
-    stems = [Path(name).stem for name in images]
-    numbers = [int(stem) for stem in stems] if all(stem.isdecimal() for stem in stems) else []
-    numbers = numbers or list(frames)
+    numbers = image_numbers(images) or list(frames)
     if rows <= set(numbers) or not numbers:
         return numbers, []
     if numbers[0] == 0 and 0 not in rows and max(rows) == numbers[-1] + 1:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tracknet.data.faults import Fault, shown
+from tracknet.data.faults import Fault, plural, shown
 from tracknet.data.label_formats.sheet import LabelSheet, number, read_text
-from tracknet.data.labels import Labels, write_text
+from tracknet.data.labels import Labels, image_numbers, write_text
 
 
-def read_point_lines(path: Path, frames: int, size: tuple[int, int]) -> tuple[Labels, list[Fault]]:
+def read_point_lines(
+    path: Path, frames: int, size: tuple[int, int], images: Sequence[str] | None = None
+) -> tuple[Labels, list[Fault]]:
     """Read ``X Y`` in pixels of the source, the n-th line for the n-th frame.
 
-    ``0 0`` says that the ball is not visible. Frames behind the last line are not labelled.
+    ``0 0`` says that the ball is not visible. Frames behind the last line are not labelled. Where images are
+    missing, there must be a line for each number from the first image to the last. More lines than frames are
+    a fault of the whole file: nothing tells which of them belong together.
 
     Args:
         path: The file.
         frames: Frames of the clip, N.
         size: Height and width of the clip.
+        images: Names of the image files of the clip, in order, when it is a folder of images.
 
     Returns:
         The labels, and the faults in the order of the lines.
@@ -30,14 +36,25 @@ def read_point_lines(path: Path, frames: int, size: tuple[int, int]) -> tuple[La
     text = read_text(path)
     if isinstance(text, Fault):
         return sheet.labels(), [text]
-    for frame, line in enumerate(text.rstrip().splitlines()):
-        cells = line.split()
-        numbers = [number(cell) for cell in cells]
-        if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
-            sheet.fault("bad-number", f"the line {shown(line)} is not x y", frame + 1, frame)
+    lines = text.rstrip().splitlines()
+    known = image_numbers(images or ()) or list(range(frames))
+    named = range(known[0], known[-1] + 1) if known else range(0)
+    if len(lines) > len(named) or (len(named) > frames and len(lines) < len(named)):
+        message = f"holds {plural(len(lines), 'line')} for {plural(frames, 'frame')}"
+        if len(named) > frames:
+            message += f", numbered {known[0]} to {known[-1]} with gaps"
+        return sheet.labels(), [Fault(path, "beyond-video", f"{message}: which belong together?")]
+    places = {name: frame for frame, name in enumerate(known)}
+    for line, (name, text) in enumerate(zip(named, lines, strict=False), start=1):
+        frame = places.get(name)
+        numbers = [number(cell) for cell in text.split()]
+        if frame is None:
+            sheet.fault("beyond-video", f"is for {name}, which is not among the images of the clip", line)
+        elif len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+            sheet.fault("bad-number", f"the line {shown(text)} is not x y", line, frame)
         else:
             ball = (numbers[0], numbers[1])
-            sheet.put(frame, None if ball == (0, 0) else ball, frame + 1)
+            sheet.put(frame, None if ball == (0, 0) else ball, line)
     return sheet.labels(), sheet.faults
 
 

@@ -68,7 +68,7 @@ class WasbVolleyball(Layout):
     ``videos/MATCH/CLIP/NUMBER.jpg``, in the order of the numbers, with
     ``volleyball_ball_annotation/MATCH/CLIP.txt``: ``x y`` in pixels, one line an image, ``0 0`` where the
     ball is not visible. As WASB counts them, all 41 images of each of the 4,830 clips have a line; where a
-    file is shorter, the images behind its last line are not labelled.
+    file is shorter, the images behind its last line are not labelled, unless images are missing.
     """
 
     name = "volleyball"
@@ -99,7 +99,7 @@ class WasbVolleyball(Layout):
         self, path: Path, frames: int, size: tuple[int, int], images: Sequence[str] | None = None
     ) -> tuple[Labels, list[Fault]]:
         """Read the lines of points, see `Layout.read_labels`."""
-        return read_point_lines(path, frames, size)
+        return read_point_lines(path, frames, size, images)
 
 
 class WasbBasketball(Layout):
