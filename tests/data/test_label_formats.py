@@ -232,7 +232,7 @@ def test_what_is_no_cvat(cvat, text, line, words):
 
 def test_lines_of_points(tmp_path):
     path = tmp_path / "1.txt"
-    path.write_text("10 20.5\r\n0 0\n\n5 5 5\n7 x\n201 3\n 8\t9 \n\n\n")
+    path.write_text("10 20.5\r\n0 0\n\n5 5 5\n7 1_0\n201 3\n 8\t9 \n\n\n")
     labels, faults = read_point_lines(path, 8, SIZE)
     assert told(faults) == [("bad-number", 3), ("bad-number", 4), ("bad-number", 5), ("outside-frame", 6)]
     assert labels.labelled.tolist() == [True, True, False, False, False, False, True, False]

@@ -381,10 +381,7 @@ def _frame_number(cells: Sequence[str], columns: _Columns) -> int:
 
 def _ball_of(cells: Sequence[str], columns: _Columns, delimiter: str) -> tuple[int, float, float]:
     text = _cell(cells, columns.visibility)
-    try:
-        code = float(text)
-    except ValueError:
-        code = math.nan
+    code = as_number(text)
     if code not in _VISIBILITY_CODES:
         raise _FaultyRowError("bad-visibility", f"the visibility is {shown(text)}; expected 0, 1, 2 or 3")
     coordinates = []
@@ -441,13 +438,25 @@ def _cell(cells: Sequence[str], column: int) -> str:
 def _number(text: str, name: str) -> float:
     if not text:
         raise _FaultyRowError("bad-number", f"the {name} is blank")
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = as_number(text)
     if not math.isfinite(number):
         raise _FaultyRowError("bad-number", f"the {name} {shown(text)} is not a number")
     return number
+
+
+def as_number(text: str) -> float:
+    """Read a number as data files have it; NaN when it is none.
+
+    Python's own way to read one takes the typing error ``1_0`` for 10.
+
+    Example:
+        >>> as_number("1.5e1"), as_number("1_0")
+        (15.0, nan)
+    """
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
 
 
 def _decimal(value: float, digits: int) -> str:

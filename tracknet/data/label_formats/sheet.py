@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from tracknet.data.faults import Fault, FaultKind
-from tracknet.data.labels import Labels
+from tracknet.data.labels import Labels, as_number
 from tracknet.errors import TrackNetError
 
 
@@ -113,8 +113,8 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
-    except (ValueError, OverflowError):
+        found = as_number(value) if isinstance(value, str) else float(value)
+    except OverflowError:
         return None
     return found if math.isfinite(found) else None
 
