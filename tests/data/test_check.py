@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -229,6 +230,13 @@ def test_every_kind_of_fault_has_a_remedy():
     assert set(REMEDIES) == set(get_args(FaultKind))
 
 
+@pytest.mark.parametrize("kind", ["unreadable", "not-text", "bad-markup", "bad-visibility", "outside-frame"])
+def test_the_first_remedy_fits_files_of_every_format(kind):
+    assert "DOCTYPE" not in REMEDIES[kind]
+    first = REMEDIES[kind].split(";")[0]
+    assert not {"ffmpeg", "CSV", "Visibility", "column", "row", "0"} & set(re.findall(r"\w+", first))
+
+
 def test_the_check_starts_without_torch():
     code = "import sys, tracknet.data.check, tracknet.data.splits; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -357,6 +365,13 @@ def test_frames_counted_from_1_are_not_masked(flat, capsys):
     assert summary(report) == [("b.csv", "counted-from-1", None, "error")]
     report.fail_if_errors(masked=True)
     assert capsys.readouterr().err == f"{flat}: training without 1 clip (b)\n"
+
+
+def test_an_image_that_cannot_be_read_is_named_once(images, tmp_path):
+    (images / "0.png").write_bytes(b"")
+    report = check_dataset(tmp_path)
+    assert summary(report) == [("a", "unreadable", None, "error")]
+    assert f"  {images}: 0.png: not a readable image" in report.render()
 
 
 def test_two_images_of_one_frame(images, tmp_path):

@@ -46,7 +46,7 @@ def kinds(faults: list[Fault]) -> list[tuple[str, int | None]]:
         '"Frame" , "Visibility" , "X" , "Y"\n"0" , "1" , "640" , "180"\n1, 0, ,\n 2 , 1.0 , 1280 , 720 ',
         "\r\nsep=;\r\nFrame;Visibility;X;Y\r\n0;1;640,0;180,0\r\n1;0;0;0\r\n2;1;1280;720\r\n",
         '"sep=,"\nFrame,Visibility,X,Y\n0,1,640,180\n1,0,0,0\n2,1,1280,720\n',
-        "frame\tvisibility\tx\ty\n2\t1\t1280\t720\n0.0\t1\t640\t180\n1\t0\tnan\t?\n",
+        "frame\tvisibility\tx\ty\n2\t1\t1280,0\t720\n0.0\t1\t640\t180\n1\t0\tnan\t?\n",
     ],
 )
 def test_every_style_gives_source_pixels(read, text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -269,7 +270,9 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
         source = open_source(clip.video)
         frames = count_frames(source)
     except TrackNetError as error:
-        return None, [Fault(clip.video, "unreadable", str(error).removeprefix(f"{clip.video}: "))]
+        # Of a folder of images, the message names one.
+        message = str(error).removeprefix(f"{clip.video}: ").removeprefix(f"{clip.video}{os.sep}")
+        return None, [Fault(clip.video, "unreadable", message)]
     info = source.info
     faults: list[Fault] = []
     if info.frames not in (None, frames):

@@ -42,14 +42,15 @@ FaultKind = Literal[
 
 REMEDIES: dict[FaultKind, str] = {
     "no-clips": "give the folder that holds the clips, or another layout",
-    "unreadable": "replace the video or encode it again (ffmpeg -i OLD -c:v libx264 NEW.mp4), or take it out",
+    "unreadable": "get the file again, or take the clip out; a video may be encoded again (ffmpeg -i OLD "
+    "-c:v libx264 NEW.mp4)",
     "no-video": "add the video under this name, or take the labels out",
     "no-labels": "label the video, or take it out of the data set",
     "no-clip": "nothing to do if only a part of the data set is there on purpose; if not, add the clip",
     "left-out": "nothing to do: published without labels; if not, add them",
     "duplicate-clip": "give each clip a name of its own, and one file of labels",
-    "not-text": "export the labels as CSV in UTF-8",
-    "bad-markup": "get the file again or export it again; take a document type (DOCTYPE) out of XML",
+    "not-text": "export the labels as text in UTF-8",
+    "bad-markup": "get the file again or export it again",
     "empty": "label the clip, or take it out of the data set",
     "missing-column": "name the columns in the first line of the file",
     "never-visible": "write 1 in the visibility column where the ball is seen",
@@ -59,11 +60,13 @@ REMEDIES: dict[FaultKind, str] = {
     "negative-frame": "count frames from 0",
     "duplicate-frame": "keep one row for each frame",
     "too-many-cells": "separate columns by semicolons where numbers have decimal commas, or name all columns",
-    "bad-number": "correct the number, or delete the row",
-    "bad-visibility": "write 0 for no ball, 1 for a visible one (2 partly hidden, 3 hidden)",
+    "bad-number": "correct the number, with a point for decimals; where rows name their frames, one may be "
+    "deleted",
+    "bad-visibility": "write one of the expected numbers; in a table, 0 is no ball, 1 a visible one, 2 "
+    "partly hidden, 3 hidden",
     "at-origin": "write where the ball is, or visibility 0 if there is none, or delete the row if unsure",
-    "outside-frame": "Ball and visible go with shares of the frame (0 to 1), Visibility with pixels of this "
-    "video: rename the column, or convert x and y",
+    "outside-frame": "convert x and y to pixels of this video, or write that no ball is seen; in a table, "
+    "Ball and visible go with shares of the frame (0 to 1), Visibility with pixels: rename the column",
     "frame-count": "nothing to do if the video plays to its end; if not, copy or download it again",
     "missing-frames": "nothing to do if only some frames are labelled on purpose; these frames are not used",
     "other-numbers": "nothing to do if they belong together in order; if not, number the rows as the images",

@@ -104,7 +104,7 @@ def read_labels(
 
     The style is known by the names of the columns, in any order, whatever their case; further columns are
     ignored. Byte-order marks, CRLF, semicolons or tabs between the columns, decimal commas (between
-    semicolons), spaces and quotes are accepted. Coordinates of frames without a visible ball are ignored.
+    these), spaces and quotes are accepted. Coordinates of frames without a visible ball are ignored.
     Visibility codes 2 (partly hidden) and 3 (hidden) count as visible. A faulty row leaves its frame
     unlabelled, as do two rows for one frame; faults of the whole file leave all frames unlabelled.
 
@@ -387,7 +387,7 @@ def _ball_of(cells: Sequence[str], columns: _Columns, delimiter: str) -> tuple[i
     coordinates = []
     for name, column in (("x", columns.x), ("y", columns.y)):
         cell = _cell(cells, column)
-        if delimiter == ";":
+        if delimiter != ",":
             cell = cell.replace(",", ".")
         try:
             coordinates.append(_number(cell, name))

@@ -57,7 +57,9 @@ def read_ball_markup(path: Path, frames: int, size: tuple[int, int]) -> tuple[La
         place = dict(value) if isinstance(value, _Pairs) else {}
         x, y = number(place.get("x")), number(place.get("y"))
         if x is None or y is None:
-            sheet.fault("bad-number", f"frame {frame} holds {shown(_plain(value))}; {_EXPECTED}", line, frame)
+            sheet.fault(
+                "bad-number", f"frame {frame} holds {shown(_written(value))}; {_EXPECTED}", line, frame
+            )
         else:
             sheet.put(frame, None if x == y == -1 else (x, y), line)
     return sheet.labels(), sheet.faults
@@ -96,5 +98,8 @@ def _lines(text: str, entries: _Pairs) -> list[int]:
     return lines
 
 
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, _Pairs) else value
+def _written(value: Any) -> str:
+    """Write a value as JSON again, without what is nested in it, which may be deep."""
+    if isinstance(value, _Pairs):
+        return json.dumps({name: "..." if isinstance(inside, list) else inside for name, inside in value})
+    return json.dumps("..." if isinstance(value, list) else value)
