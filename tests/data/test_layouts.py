@@ -177,7 +177,7 @@ def test_racketvision(tree):
     )
     info = root / "tennis" / "info"
     info.mkdir()
-    (info / "train.json").write_text('[["match2", "001"], ["../../../etc", "passwd"], ["match9", 4]]')
+    (info / "train.json").write_text('[["match2", "001"], ["../../../etc", "passwd"], ["match9", "4"]]')
     (info / "val.json").write_text('[["match10", "000"]]')
     (info / "test.json").write_text('[["match10", "000"]]')
     (root / "badminton" / "info").mkdir()
@@ -222,6 +222,42 @@ def test_racketvision(tree):
     assert {("no-labels", f"tennis/videos/{name}") for name in odd} < set(told(faults, root))
     assert [clip.name for clip in one] == ["match2/001", "match3/000", "match10/000"]
     assert isinstance(detect_layout(root / "tennis"), RacketVision)
+
+
+@pytest.fixture
+def sport(tree):
+    """RacketVision of one sport, with three clips and no lists of them yet."""
+    for match in ("match1", "match2", "match3"):
+        root = tree(f"videos/{match}_000.mp4", f"all/{match}/csv/000_ball.csv")
+    (root / "info").mkdir()
+    return root
+
+
+def test_racketvision_without_lists_of_its_split(sport):
+    clips, faults = RacketVision().find(sport)
+    assert told(faults, sport) == [("no-split", "info")]
+    assert faults[0].severity == "warning"
+    with pytest.raises(
+        UsageError, match=r"'val' matches none of the 3 clips; .* no list such as info/val\.json holds"
+    ):
+        choose_clips(clips, splits.RACKETVISION_SPLITS["racketvision"], 0.5)
+
+
+@pytest.mark.parametrize("text", ['[["match1", 0]]', '["ab"]', '{"match1": ["000"]}', "5", "[[", "[[[]]]"])
+def test_what_is_no_list_of_clips_is_told(sport, text):
+    (sport / "info" / "train.json").write_text(text)
+    assert told(RacketVision().find(sport)[1], sport) == [("bad-markup", "info/train.json")]
+
+
+def test_a_clip_listed_for_training_and_for_evaluation_is_told(sport):
+    for part, matches in {"train": (1, 2), "val": (2, 3), "test": (3,)}.items():
+        listed = [[f"match{match}", "000"] for match in matches]
+        (sport / "info" / f"{part}.json").write_text(json.dumps(listed))
+    clips, (fault,) = RacketVision().find(sport)
+    assert (fault.kind, fault.severity) == ("shared-clip", "error")
+    assert fault.message == "lists 1 clip of val.json or test.json, such as match2/000"
+    # Masked, it is validated on.
+    assert [clip.parts for clip in clips] == [("train",), ("val",), ("val", "test")]
 
 
 def test_blurball(tree):

@@ -162,6 +162,8 @@ def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
             known = sorted({name for clip_names in names for name in clip_names})
             shown = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
             hint = nearest(pattern, known) or f"; there are {shown or 'no clips at all'}"
+            if pattern in get_args(Part):
+                hint += f" (and no list such as info/{pattern}.json holds a clip)"
             raise UsageError(f"{origin}{pattern!r} matches none of the {len(clips)} clips{hint}")
         picked |= matches
     return [clip for place, clip in enumerate(clips) if place in picked]

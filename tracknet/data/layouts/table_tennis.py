@@ -79,7 +79,8 @@ class RacketVision(Layout):
     ``SPORT/videos/MATCH_RALLY.mp4`` (or images in ``SPORT/all/MATCH/frame/RALLY/``) with
     ``SPORT/all/MATCH/csv/RALLY_ball.csv`` (``Frame,X,Y,Visibility`` in pixels, frames from 0). The folder may
     be that of all sports or of one. ``SPORT/info/{train,val,test}.json``, lists of ``[MATCH, RALLY]``, are
-    the split of the data set; a clip may be in ``val`` and in ``test``. The labels of rackets are not read.
+    the split of the data set; a clip may be in ``val`` and in ``test``, not in ``train`` as well. The labels
+    of rackets are not read.
     """
 
     name = "racketvision"
@@ -152,18 +153,45 @@ class RacketVision(Layout):
             if not path.is_file():
                 continue
             try:
-                pairs = [(str(match), str(rally)) for match, rally in json.loads(path.read_bytes())]
-            except (OSError, ValueError, TypeError, RecursionError):
-                message = "is no list of clips in JSON; expected [[MATCH, RALLY], ...]"
+                clips = _clips_of(json.loads(path.read_bytes()))
+            except (OSError, ValueError, RecursionError):
+                message = 'is no list of clips in JSON; expected [["MATCH", "RALLY"], ...], both in quotes'
                 faults.append(Fault(path, "bad-markup", message))
                 continue
-            missing = ["/".join(pair) for pair in pairs if "/".join(pair) not in names]
-            for pair in pairs:
-                listed.setdefault("/".join(pair), []).append(part)
+            missing = [clip for clip in clips if clip not in names]
+            for clip in clips:
+                listed.setdefault(clip, []).append(part)
             if missing:
                 message = f"lists {plural(len(missing), 'clip')} that are not there, such as {missing[0]}"
                 faults.append(Fault(path, "no-clip", message, severity="warning"))
+        both = [clip for clip, found in listed.items() if "train" in found and len(set(found)) > 1]
+        if both:
+            message = f"lists {plural(len(both), 'clip')} of val.json or test.json, such as {both[0]}"
+            faults.append(Fault(sport / "info" / "train.json", "shared-clip", message))
+        for clip in both:
+            listed[clip] = [part for part in listed[clip] if part != "train"]
+        if not (listed or faults):
+            message = "has no train.json, val.json and test.json, which are the split of the data set"
+            faults.append(Fault(sport / "info", "no-split", message, severity="warning"))
         return listed, faults
+
+
+def _clips_of(entries: object) -> list[str]:
+    """Give the names of the clips in a list of the split.
+
+    Raises:
+        ValueError: It is no such list.
+    """
+    if not isinstance(entries, list):
+        raise ValueError
+    clips = []
+    for entry in entries:
+        match entry:
+            case [str(match), str(rally)]:
+                clips.append(f"{match}/{rally}")
+            case _:
+                raise ValueError
+    return clips
 
 
 class BlurBall(Layout):
