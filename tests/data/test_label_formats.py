@@ -260,6 +260,7 @@ def test_lines_of_points_follow_the_numbers_of_images(tmp_path):
         "holds 4 lines for 5 frames, numbered 95 to 100 with gaps: which belong together?"
     ]
     assert not labels.labelled.any()
+    assert read_point_lines(path, 2, SIZE, ["1.jpg", f"{'9' * 40}.jpg"])[1]
     labels, faults = read_point_lines(path, 5, SIZE, ["95.jpg", "96.jpg", "97.jpg", "98.jpg", "99.jpg"])
     assert faults == []
     assert labels.xy[:, 0].tolist() == [10, 20, 30, 40, 0]

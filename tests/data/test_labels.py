@@ -236,6 +236,15 @@ def test_frames_counted_from_1_are_a_fault_of_the_file(read, rows):
 def test_a_first_frame_alone_without_a_row_may_be_a_count_from_1(read):
     _, (fault,) = read("Frame,Visibility,X,Y\n1,1,5,5\n2,1,5,5\n")
     assert fault.message == "frame 0 alone has no row: are frames counted from 0?"
+    header = "file name,visibility,x-coordinate,y-coordinate,status\n"
+    _, (fault,) = read(f"{header}b.jpg,1,5,5,0\n", frames=2, images=["a.jpg", "b.jpg"])
+    assert fault.message == "1 of 2 frames have no row, the first of them is frame 0"
+
+
+def test_two_rows_for_one_image_are_told_by_its_number(read):
+    rows = "Frame,Visibility,X,Y\n4,1,5,5\n4,1,6,6\n"
+    _, (fault, _) = read(rows, frames=2, images=["4.png", "5.png"])
+    assert fault.message == "frame 4 has a row already, in line 2"
 
 
 @st.composite

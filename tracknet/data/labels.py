@@ -165,7 +165,8 @@ def read_labels(
             unsure.add(frame)
             if frame in first_lines:
                 raise _FaultyRowError(
-                    "duplicate-frame", f"frame {frame} has a row already, in line {first_lines[frame]}"
+                    "duplicate-frame",
+                    f"frame {numbers[frame]} has a row already, in line {first_lines[frame]}",
                 )
             first_lines[frame] = line
             if any(cells[len(header[1]) :]):
@@ -192,7 +193,7 @@ def read_labels(
     if missing:
         first = numbers[missing[0]]
         message = f"{len(missing)} of {frames} frames have no row, the first of them is frame {first}"
-        if missing == [first] == [0]:
+        if names is None and missing == [first] == [0]:
             message = "frame 0 alone has no row: are frames counted from 0?"
         faults.append(Fault(path, "missing-frames", message, severity="warning"))
     return _labels([row for row in rows.values() if row.frame not in unsure], frames, columns, size), faults
@@ -354,7 +355,7 @@ def _place(cells: Sequence[str], columns: _Columns, places: dict[int, int]) -> i
     number = _frame_number(cells, columns)
     place = places.get(number)
     if place is None:
-        last = max(places, default=-1)
+        last = next(reversed(places), -1)
         raise _FaultyRowError(
             "beyond-video",
             f"frame {number:.10g} is beyond the video, whose last is frame {last}"

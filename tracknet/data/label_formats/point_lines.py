@@ -38,14 +38,15 @@ def read_point_lines(
         return sheet.labels(), [text]
     lines = text.rstrip().splitlines()
     known = image_numbers(images or ()) or list(range(frames))
-    named = range(known[0], known[-1] + 1) if known else range(0)
-    if len(lines) > len(named) or (len(named) > frames and len(lines) < len(named)):
+    span = known[-1] - known[0] + 1 if known else 0
+    if len(lines) > span or len(lines) < span > frames:
         message = f"holds {plural(len(lines), 'line')} for {plural(frames, 'frame')}"
-        if len(named) > frames:
+        if span > frames:
             message += f", numbered {known[0]} to {known[-1]} with gaps"
         return sheet.labels(), [Fault(path, "beyond-video", f"{message}: which belong together?")]
     places = {name: frame for frame, name in enumerate(known)}
-    for line, (name, text) in enumerate(zip(named, lines, strict=False), start=1):
+    for line, text in enumerate(lines, start=1):
+        name = known[0] + line - 1
         frame = places.get(name)
         numbers = [number(cell) for cell in text.split()]
         if frame is None:
