@@ -62,19 +62,15 @@ class _ByShape:
                 "such as g++, on GPUs Triton; the network runs without it, too"
             ) from error
         seconds = time.monotonic() - began
-        graphs, *breaks = (now - then for now, then in zip(_counted(), before, strict=True))
+        graphs, reasons = (now - then for now, then in zip(_counted(), before, strict=True))
         shape = "x".join(map(str, x.shape))
-        parts = f"{graphs} graph{'s' * (graphs != 1)}, {breaks[0]} break{'s' * (breaks[0] != 1)}"
-        reasons = f": {'; '.join(_reasons())}" if breaks[0] else ""
-        self._tell(f"compiled for {shape} in {seconds:.0f} s: {parts}{reasons}")
+        parts = f"{graphs} graph{'s' * (graphs != 1)}, {graphs - 1} break{'s' * (graphs != 2)}"
+        why = "; ".join(sorted(reason.splitlines()[0] for reason in reasons))
+        self._tell(f"compiled for {shape} in {seconds:.0f} s: {parts}{': ' * bool(why)}{why}")
         return found
 
 
-def _counted() -> tuple[int, int]:
-    """Give how many graphs and breaks this process has seen."""
+def _counted() -> tuple[Any, Any]:
+    """Give how many graphs this process has made, and the reasons of breaks between them."""
     counters = torch._dynamo.utils.counters
-    return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
-
-
-def _reasons() -> list[str]:
-    return [reason.strip().splitlines()[0] for reason in torch._dynamo.utils.counters["graph_break"]]
+    return counters["stats"]["unique_graphs"], {*counters["graph_break"], *counters["unimplemented"]}
