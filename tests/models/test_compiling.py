@@ -14,7 +14,10 @@ from tracknet.errors import TrackNetError
 from tracknet.models import CompactTrackNet
 from tracknet.models.compiling import compile_network, run_as_written
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +70,10 @@ def test_without_a_compiler(monkeypatch):
 
     monkeypatch.setattr(torch._inductor.cpp_builder, "cpp_compiler_search", none)
     monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
-    network = nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU())
+    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+    network = CompactTrackNet(frames=2, stem=4, widths=(8, 8, 8))
     compile_network(network, print, after=1)
     with pytest.raises(
         TrackNetError, match=r"cannot compile this network here .* C\+\+ compiler such as g\+\+"
     ):
-        network(torch.rand(1, 3, 8, 8))
+        network(network.stack(torch.rand(1, 2, 3, 32, 48), torch.rand(1, 3, 32, 48)))

@@ -64,7 +64,8 @@ class _ByShape:
         seconds = time.monotonic() - began
         graphs, reasons = (now - then for now, then in zip(_counted(), before, strict=True))
         shape = "x".join(map(str, x.shape))
-        parts = f"{graphs} graph{'s' * (graphs != 1)}, {graphs - 1} break{'s' * (graphs != 2)}"
+        breaks = max(graphs - 1, 0)
+        parts = f"{graphs} graph{'s' * (graphs != 1)}, {breaks} break{'s' * (breaks != 1)}"
         why = "; ".join(sorted(reason.splitlines()[0] for reason in reasons))
         self._tell(f"compiled for {shape} in {seconds:.0f} s: {parts}{': ' * bool(why)}{why}")
         return found
