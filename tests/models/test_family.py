@@ -31,6 +31,8 @@ from tracknet.tracking.export import export_tracker
 from tracknet.training.checkpoints import load_tracker
 from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.losses import GreyLevelLoss
+from tracknet.training.targets import GaussianTarget
 
 NARROW = {
     TrackNetV1: {"width": 4},
@@ -215,6 +217,45 @@ class TestV1:
         expected = (levels.softmax(dim=1) * torch.arange(256)[:, None, None]).sum(dim=1, keepdim=True) / 255
         found = narrow(TrackNetV1).logit(levels).sigmoid()
         assert torch.allclose(found, expected, atol=1e-6)
+
+    def test_the_likeliest_intensity(self):
+        net = TrackNetV1(width=1, reading="likeliest")
+        levels = torch.zeros(1, 256, 1, 4)
+        for column, level in enumerate((0, 127, 128, 255)):
+            levels[0, level, 0, column] = 1.0
+        found = net.logit(levels).sigmoid()
+        assert found.flatten().tolist() == pytest.approx([0.5 / 255, 127 / 255, 128 / 255, 254.5 / 255])
+        assert (found >= 0.5).flatten().tolist() == [False, False, True, True]
+
+    def test_only_grey_levels_are_learnt_by_what_reads_the_likeliest(self):
+        net, x = TrackNetV1(width=1, reading="likeliest"), torch.rand(1, 9, 16, 16)
+        with pytest.raises(UsageError, match="has no gradient; train with GreyLevelLoss"):
+            net(x)
+        with torch.no_grad():
+            assert net(x).shape == (1, 1, 16, 16)
+        assert net.eval()(x).shape == (1, 1, 16, 16)
+
+    @pytest.mark.parametrize("reading", ["expected", "likeliest"])
+    def test_grey_levels_are_learnt(self, reading):
+        torch.manual_seed(0)
+        net = TrackNetV1(width=2, reading=reading)
+        tracker = HeatmapTracker(net, GreyLevelLoss(), GaussianTarget(1.6), input_size=(16, 32))
+        tracker.log = lambda *args, **kwargs: None
+        batch = {
+            "frames": torch.randint(0, 256, (2, 3, 3, 16, 32), dtype=torch.uint8),
+            "xy": torch.tensor([20.0, 5.0]).expand(2, 3, 2),
+            "visible": torch.ones(2, 3, dtype=torch.bool),
+            "labelled": torch.ones(2, 3, dtype=torch.bool),
+        }
+        optimizer = torch.optim.Adadelta(tracker.parameters(), rho=0.95)
+        losses = []
+        for _ in range(30):
+            loss = tracker.training_step(batch, 0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.8 * losses[0]
 
     def test_certainty_stays_finite(self):
         levels = torch.zeros(1, 256, 1, 2)

@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 
+from tracknet.errors import UsageError
+from tracknet.models import CompactTrackNet, TrackNetV1
 from tracknet.training.losses import (
     ComboLoss,
     FocalLoss,
+    GreyLevelLoss,
     HeatmapLoss,
     MaskedFocalLoss,
     MSELoss,
@@ -199,3 +202,26 @@ def test_a_small_sum_of_weights_is_divided_by_too():
 def test_the_base_class_cannot_be_built():
     with pytest.raises(TypeError, match="abstract"):
         HeatmapLoss()
+
+
+def test_grey_levels_are_classes_by_hand():
+    levels = torch.randn(1, 256, 1, 3, dtype=torch.float64)
+    target = torch.tensor([0.0, 128.4 / 255, 1.0], dtype=torch.float64).reshape(1, 1, 1, 3)
+    expected = [-levels[0, :, 0, i].log_softmax(dim=0)[k].item() for i, k in enumerate((0, 128, 255))]
+    loss = GreyLevelLoss()
+    assert loss.cell_loss(levels, target).flatten().tolist() == pytest.approx(expected)
+    assert loss(levels, target).item() == pytest.approx(sum(expected) / 3)
+    assert GreyLevelLoss("ball")(levels, target).item() == pytest.approx(sum(expected))
+
+
+def test_what_a_loss_asks_for():
+    network, x = TrackNetV1(width=1).eval(), torch.rand(1, 9, 8, 8)
+    for loss, expected in ((WBCELoss(), network(x)), (GreyLevelLoss(), network.intensities(x))):
+        answer = loss.ask(network, x)
+        assert torch.equal(answer, expected)
+        assert torch.equal(loss.heatmap_logits(network, answer), network(x))
+
+
+def test_other_networks_have_no_grey_levels():
+    with pytest.raises(UsageError, match="grey levels of TrackNetV1, found CompactTrackNet"):
+        GreyLevelLoss().ask(CompactTrackNet(), torch.rand(1, 27, 16, 16))

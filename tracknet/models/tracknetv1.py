@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
+from tracknet.errors import UsageError
 from tracknet.models.network import BackgroundMode, HeatmapNetwork
 
 LEVELS = 256
@@ -19,11 +22,17 @@ class TrackNetV1(HeatmapNetwork):
     Applications", AVSS 2019. The encoder is that of VGG16, the decoder has no skips, and the last layer names
     one of 256 intensities at each pixel: 10,708,032 parameters, 183.8 GMAC a forward at 360x640.
 
-    The published network is trained as a classifier of intensities and its heatmap is their argmax. Here the
-    heatmap is the *expected* intensity ``E = sum_i softmax(z)_i i / 255``, so that it is differentiable and
-    every loss and target of this package can train it. The logit of E has a closed form, without a rounded
-    probability in between: ``logsumexp_i(z_i + log i) - logsumexp_i(z_i + log(255 - i))``. The 256 channels
-    and their weights are the published ones.
+    The published network is trained as a classifier of intensities (`GreyLevelLoss`) and its heatmap is the
+    likeliest of them at each pixel, ``argmax_i z_i / 255``. That has no gradient; the *expected* intensity
+    ``E = sum_i softmax(z)_i i / 255`` has one, so that every loss and target of this package can train it.
+    The logit of E has a closed form, without a rounded probability in between:
+    ``logsumexp_i(z_i + log i) - logsumexp_i(z_i + log(255 - i))``. The 256 channels and their weights are
+    the published ones either way.
+
+    The published ball is the only Hough circle of radius 2 to 7 px among the pixels from level 128 on, at
+    the size of the video. Here a decoder takes that place: `ComponentDecoder` with ``select: box`` and
+    ``centre: box`` gives the middle of the largest component of those pixels, also where there are several
+    or none is round.
 
     Published weights see the newest frame first and blue before red; here the oldest is first and red before
     blue. One is the other backwards: flip the first convolution's weight along its input channels.
@@ -32,6 +41,7 @@ class TrackNetV1(HeatmapNetwork):
         frames: Frames per window, L; the heatmap is that of the last one.
         background: What the network sees of the median background; published without.
         width: Channels at full resolution, doubled with each level; published with 64.
+        reading: Which intensity the heatmap shows, the ``expected`` or (published) the ``likeliest``.
     """
 
     stride = 8
@@ -40,10 +50,15 @@ class TrackNetV1(HeatmapNetwork):
     log_dark: Tensor
 
     def __init__(
-        self, frames: PositiveInt = 3, background: BackgroundMode = "none", width: PositiveInt = 64
+        self,
+        frames: PositiveInt = 3,
+        background: BackgroundMode = "none",
+        width: PositiveInt = 64,
+        reading: Literal["expected", "likeliest"] = "expected",
     ) -> None:
         super().__init__(frames, background, outputs=1)
         self.width = width
+        self.reading: Literal["expected", "likeliest"] = reading
         c = width
         self.down1 = _block(self.in_channels, c, 2)  # [B, C, H, W]
         self.down2 = _block(c, 2 * c, 2)  # [B, 2C, H/2, W/2]
@@ -64,7 +79,16 @@ class TrackNetV1(HeatmapNetwork):
             last.bias[0] = 10.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the heatmap of the last frame: ``[B, C_in, H, W] -> [B, 1, H, W]``; sides divisible by 8."""
+        """Give the heatmap of the last frame: ``[B, C_in, H, W] -> [B, 1, H, W]``; sides divisible by 8.
+
+        Raises:
+            UsageError: It is to learn from its likeliest intensity, which has no gradient.
+        """
+        if self.reading == "likeliest" and self.training and torch.is_grad_enabled():
+            raise UsageError(
+                "TrackNetV1: reading is 'likeliest', which has no gradient; train with GreyLevelLoss, or set "
+                "reading to 'expected'"
+            )
         return self.logit(self.intensities(x))
 
     def intensities(self, x: Tensor) -> Tensor:
@@ -79,7 +103,13 @@ class TrackNetV1(HeatmapNetwork):
         return levels
 
     def logit(self, levels: Tensor) -> Tensor:
-        """Give the logit of the expected intensity: ``[B, 256, H, W] -> [B, 1, H, W]``."""
+        """Give the logit of the intensity that is read: ``[B, 256, H, W] -> [B, 1, H, W]``.
+
+        Logits of the likeliest are those of half a level inside 0..1 at both ends, so that all are finite.
+        """
+        if self.reading == "likeliest":
+            level = levels.argmax(dim=1, keepdim=True).to(levels.dtype)
+            return (level / (LEVELS - 1)).logit(eps=0.5 / (LEVELS - 1))
         light = torch.logsumexp(levels + self.log_light, dim=1, keepdim=True)
         return light - torch.logsumexp(levels + self.log_dark, dim=1, keepdim=True)
 

@@ -182,7 +182,7 @@ class HeatmapTracker(LightningModule):
             return drawn if mix is None else mix.blend(drawn)
 
         loss_of = BatchLoss(self.loss, targets, weight)
-        loss = self.batches.loss(self, len(x), lambda part: loss_of(_full(self.network(x[part])), part)[0])
+        loss = self.batches.loss(self, len(x), lambda part: loss_of(self._answer(x[part]), part)[0])
         self.log(
             "train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(x)
         )
@@ -269,8 +269,8 @@ class HeatmapTracker(LightningModule):
         loss_of = BatchLoss(self.loss, lambda logits: self._targets(batch, logits), counted.float())
 
         def judge(part: slice) -> tuple[Tensor, Tensor, Tensor]:
-            logits = self._part_logits(batch, part)
-            return logits, *loss_of(logits, part)
+            answer = self._answer(self._input(batch, part))
+            return self.loss.heatmap_logits(self.network, answer), *loss_of(answer, part)
 
         parts = self.batches.results(phase, self, len(counted), judge)
         logits = torch.cat([logits for logits, _, _ in parts])
@@ -289,15 +289,19 @@ class HeatmapTracker(LightningModule):
         )
         return found
 
-    def _logits(self, phase: Phase, batch: Batch) -> Tensor:
-        parts = self.batches.results(
-            phase, self, len(batch["frames"]), lambda part: self._part_logits(batch, part)
-        )
-        return torch.cat(parts)
+    def _answer(self, x: Tensor) -> Tensor:
+        """Ask the network for what the loss judges: heatmap logits, for nearly all losses."""
+        return _full(self.loss.ask(self.network, x))
 
-    def _part_logits(self, batch: Batch, part: slice) -> Tensor:
+    def _logits(self, phase: Phase, batch: Batch) -> Tensor:
+        def ask(part: slice) -> Tensor:
+            return _full(self.network(self._input(batch, part)))
+
+        return torch.cat(self.batches.results(phase, self, len(batch["frames"]), ask))
+
+    def _input(self, batch: Batch, part: slice) -> Tensor:
         background = batch.get("background")
-        return _full(self(batch["frames"][part], None if background is None else background[part]))
+        return self.network.stack(batch["frames"][part], None if background is None else background[part])
 
     def _log_figures(self, stage: Stage, metrics: BallMetrics, losses: MeanMetric) -> None:
         # Every process has computed the same figures of the whole set: their mean is themselves.

@@ -13,7 +13,11 @@ from typing import Literal
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
+
+from tracknet.errors import UsageError
+from tracknet.models.network import HeatmapNetwork
+from tracknet.models.tracknetv1 import LEVELS, TrackNetV1
 
 Reduction = Literal["pixel", "ball"]
 """Over what a loss is averaged: pixels, as the papers do, or frames."""
@@ -56,6 +60,23 @@ class HeatmapLoss(nn.Module, ABC):
         if self.reduction == "pixel":
             loss = loss / (logits.shape[-2] * logits.shape[-1])
         return loss
+
+    def ask(self, network: HeatmapNetwork, x: Tensor) -> Tensor:
+        """Ask the network for what this loss judges: its heatmap logits, unless a loss overrides it.
+
+        Args:
+            network: The network.
+            x: What its `forward` takes.
+
+        Returns:
+            The answer, which this loss takes as its logits.
+        """
+        logits: Tensor = network(x)
+        return logits
+
+    def heatmap_logits(self, network: HeatmapNetwork, answer: Tensor) -> Tensor:
+        """Give the heatmap logits ``[B, L, h, w]`` that an answer of `ask` stands for."""
+        return answer
 
     def frame_weights(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Give what each frame weighs; a loss that leaves frames out by itself says so here.
@@ -209,6 +230,53 @@ class MSELoss(HeatmapLoss):
     def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
         return (logits.sigmoid() - target).square()
+
+
+class GreyLevelLoss(HeatmapLoss):
+    """Cross-entropy over the 256 grey levels that `TrackNetV1` tells apart (Huang et al., 2019).
+
+    ``-log softmax(z)_k`` with the level ``k = floor(255 y)`` of the target. It judges the levels themselves,
+    not the heatmap that the network makes of them, and so no other network can be trained with it.
+
+    Args:
+        reduction: ``pixel`` (published) or ``ball``, see `HeatmapLoss`.
+
+    Example:
+        >>> loss = GreyLevelLoss()
+        >>> loss(torch.zeros(1, 256, 2, 2), torch.ones(1, 1, 2, 2))  # log 256
+        tensor(5.5452)
+    """
+
+    def ask(self, network: HeatmapNetwork, x: Tensor) -> Tensor:
+        """Ask for the logits of the levels, ``[B, 256, h, w]``; arguments as in `HeatmapLoss.ask`.
+
+        Raises:
+            UsageError: The network has no levels.
+        """
+        return _with_levels(network).intensities(x)
+
+    def heatmap_logits(self, network: HeatmapNetwork, answer: Tensor) -> Tensor:
+        """Give the network's reading of the levels, ``[B, 1, h, w]``."""
+        return _with_levels(network).logit(answer)
+
+    def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each cell, ``[B, 1, h, w]``.
+
+        Args:
+            logits: Logits of the levels, ``[B, 256, h, w]``.
+            target: Target heatmap in 0..1, ``[B, 1, h, w]``.
+        """
+        level = (target * (LEVELS - 1)).long().squeeze(1)
+        return cross_entropy(logits, level, reduction="none").unsqueeze(1)
+
+
+def _with_levels(network: HeatmapNetwork) -> TrackNetV1:
+    if not isinstance(network, TrackNetV1):
+        raise UsageError(
+            "model.loss: GreyLevelLoss judges the grey levels of TrackNetV1, found "
+            f"{type(network).__name__}; take another loss, such as WBCELoss"
+        )
+    return network
 
 
 class _VisibleFrames(HeatmapLoss):
