@@ -128,6 +128,34 @@ def test_the_longer_training_changes_what_it_extends_and_adds_nothing(parsed, he
     assert long.model == short.model
 
 
+@pytest.mark.parametrize(
+    ("name", "optimizer", "lr", "batch", "epochs", "falls", "loss", "preset"),
+    [
+        ("tracknetv1", "Adadelta", 1.0, 2, 500, None, "GreyLevelLoss", "tracknetv1"),
+        ("tracknetv2", "Adadelta", 1.0, 3, 30, None, "WBCELoss", "tracknetv2"),
+        ("tracknetv3", "Adam", 0.001, 10, 30, None, "WBCELoss", "tracknetv2"),
+        ("tracknetv4", "Adadelta", 1.0, 3, 30, None, "WBCELoss", "tracknetv2"),
+        ("tracknetv5", "AdamW", 0.0001, 2, 30, [20, 25], "WBCELoss", "v5"),
+        ("monotrack", "Adadelta", 1.0, 32, 100, None, "WBCELoss", "tracknetv2"),
+        ("wasb", "Adam", 0.001, 8, 30, [10, 20], "QualityFocalLoss", "wasb"),
+    ],
+)
+def test_trainings_as_published(name, optimizer, lr, batch, epochs, falls, loss, preset, parsed, here):
+    config = parsed(f"+experiment={name}", "--data.root=elsewhere")
+    model, data = config.model.init_args, config.data.init_args
+    assert model.network.class_path.rpartition(".")[2].lower() == name
+    assert (config.optimizer.class_path.rpartition(".")[2], config.optimizer.init_args.lr) == (optimizer, lr)
+    assert (data.batch_size, data.step, str(data.root)) == (batch, 1, "elsewhere")
+    assert (config.trainer.max_epochs, config.trainer.gradient_clip_val) == (epochs, None)
+    assert model.loss.class_path.rpartition(".")[2] == loss
+    assert model.metrics.init_args.preset == preset
+    assert model.mixup == (0.5 if name == "tracknetv3" else 0.0)
+    assert list(model.input_size) == ([360, 640] if name == "tracknetv1" else [288, 512])
+    schedule = config.lr_scheduler.init_args
+    assert schedule.get("milestones") == falls
+    assert schedule.get("gamma" if falls else "factor") == (0.1 if falls else 1.0)
+
+
 def test_ones_own_file_comes_before_the_packaged_one(here):
     packaged = library() / "base.yaml"
     assert find_config("configs/base.yaml") == packaged
