@@ -522,6 +522,13 @@ class TestFailures:
         assert capsys.readouterr().err.splitlines()[-1] == f"tracknet fit: {said}"
         assert not (tmp_path / "runs").exists()
 
+    def test_a_loss_of_another_network(self, config, tmp_path, capsys):
+        assert main(["fit", "--config", config, "--model.loss=GreyLevelLoss"]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        wrong = "GreyLevelLoss judges what only TrackNetV1 tells, found CompactTrackNet"
+        assert said == f"tracknet fit: model.loss: {wrong}"
+        assert not (tmp_path / "runs").exists()
+
     def test_what_a_class_says_to_its_own_arguments(self, config, capsys):
         assert main(["fit", "--config", config, "--model.decoder.window=2"]) == 2
         said = capsys.readouterr().err

@@ -8,9 +8,11 @@ be clamped and a confident mistake keeps its gradient.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
@@ -18,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from tracknet.errors import UsageError
 from tracknet.models.network import HeatmapNetwork
 from tracknet.models.tracknetv1 import LEVELS, TrackNetV1
+from tracknet.training.settings import check_network
 
 Reduction = Literal["pixel", "ball"]
 """Over what a loss is averaged: pixels, as the papers do, or frames."""
@@ -246,6 +249,11 @@ class GreyLevelLoss(HeatmapLoss):
         >>> loss(torch.zeros(1, 256, 2, 2), torch.ones(1, 1, 2, 2))  # log 256
         tensor(5.5452)
     """
+
+    @classmethod
+    def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
+        """Say that the network has no levels."""
+        yield from check_network(key, config, TrackNetV1)
 
     def ask(self, network: HeatmapNetwork, x: Tensor) -> Tensor:
         """Ask for the logits of the levels, ``[B, 256, h, w]``; arguments as in `HeatmapLoss.ask`.

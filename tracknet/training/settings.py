@@ -125,6 +125,22 @@ def check_data(config: Namespace, refused: type, model: str, fitting: str) -> Fa
         yield "data.class_path", f"{model} cannot learn from {data.__name__}, but from {fitting}"
 
 
+def check_network(key: str, config: Namespace, needed: type) -> Faults:
+    """A loss that judges what only one network tells, and another network.
+
+    Args:
+        key: Where the loss is chosen, beside the network.
+        config: The whole configuration.
+        needed: Class of the network that it judges.
+
+    Yields:
+        The key of the loss and what is wrong.
+    """
+    loss, network = (_class_at(config, f"{key.rpartition('.')[0]}.{name}") for name in ("loss", "network"))
+    if isinstance(network, type) and not issubclass(network, needed):
+        yield key, f"{loss.__name__} judges what only {needed.__name__} tells, found {network.__name__}"
+
+
 def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
     """Callbacks and schedules that watch a figure that nobody logs.
 
