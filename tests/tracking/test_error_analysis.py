@@ -125,7 +125,7 @@ def test_bars_by_visibility_and_clip():
     ]
     drawn = {}
     for recall in ("detected", "visible"):
-        figure = draw_errors(results, BallMetrics(recall=recall), 0.5, ["easy", "hard"])
+        figure = draw_errors(results, results, BallMetrics(recall=recall), 0.5, ["easy", "hard"])
         hidden, clip = figure.axes[4:]
         assert [bar.get_text() for bar in hidden.get_xticklabels()] == ["visible\n2", "partly hidden\n2"]
         # Found, wrong place, missed; the bars of both groups after one another.

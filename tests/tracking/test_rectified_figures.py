@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+
+import av
 import numpy as np
 import pytest
 from lightning.pytorch import Trainer
@@ -9,15 +12,18 @@ from lightning.pytorch import Trainer
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.labels import Labels, write_labels
 from tracknet.errors import TrackNetError
+from tracknet.evaluation.frame_pictures import FOUND, SCALE
+from tracknet.tracking.error_analysis import ErrorAnalysis
 from tracknet.tracking.rectification import CubicFill, LinearFill
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.loggers import RunLogger
 from tracknet.training.rectifier import TrajectoryRectifier
 
 SIZE = (64, 96)
 
 
-def figures(root, tracker, callback, folder):
+def figures(root, tracker, folder, *callbacks, logger=False):
     data = FlatVideoDataModule(
         root,
         test=["a"],
@@ -30,8 +36,8 @@ def figures(root, tracker, callback, folder):
     trainer = Trainer(
         default_root_dir=folder,
         accelerator="cpu",
-        logger=False,
-        callbacks=[callback],
+        logger=logger,
+        callbacks=list(callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -54,7 +60,7 @@ def rallies(tmp_path_factory, write_rally):
 @pytest.mark.parametrize(("frames", "outputs"), [(3, 3), (3, 1)])
 def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, outputs, capsys):
     tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
-    found = figures(rallies, tracker, RectifiedFigures(CubicFill(), max_gap=3), tmp_path)
+    found = figures(rallies, tracker, tmp_path, RectifiedFigures(CubicFill(), max_gap=3))
     # 15 of 21 balls are found; a short gap of 2 is filled within the tolerance, the gap of 4 is too long.
     assert found["test/recall"] == pytest.approx(15 / 21)
     assert found["test/precision"] == 1
@@ -69,11 +75,48 @@ def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, ou
 
 def test_frames_filled_without_a_ball_are_counted_against(tiny_rallies, tmp_path, bright_network):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
-    found = figures(tiny_rallies, tracker, RectifiedFigures(LinearFill()), tmp_path)
+    found = figures(tiny_rallies, tracker, tmp_path, RectifiedFigures(LinearFill()))
     # Rally a: 19 balls, all found, and frames 4 and 5 without one.
     assert found["test/f1"] == 1
     assert found["test/rectified_precision"] == pytest.approx(19 / 21)
     assert found["test/rectified_recall"] == 1
+
+
+def near(picture, x, y, colour):
+    """How many pixels of a picture near a place, in its pixels, are about of a colour."""
+    around = picture[max(y - 14, 0) : y + 15, max(x - 14, 0) : x + 15].astype(int)
+    return int((np.abs(around - np.array(colour)).max(axis=-1) < 90).sum())
+
+
+@pytest.mark.parametrize(("frames", "outputs"), [(3, 3), (3, 1)])
+def test_the_analysis_of_errors_shows_what_is_filled(
+    rallies, tmp_path, bright_network, frames, outputs, capsys
+):
+    tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
+    callbacks = ErrorAnalysis(worst=1, frames=21), RectifiedFigures(CubicFill(), max_gap=3)
+    logger = RunLogger(tmp_path, name="", version="run")
+    told = figures(rallies, tracker, tmp_path, *callbacks, logger=logger)
+    with (tmp_path / "run" / "test_frames.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["frame"] for row in rows if row["filled"] == "1"] == ["4", "5"]
+    assert {row["filled"] for row in rows} == {"0", "1"}
+    hits = sum(row["type"] == "tp" for row in rows)
+    assert hits == round(told["test/rectified_recall"] * 21) == told["test/tp"] + 2
+    for row in rows[4:6]:
+        assert row["type"] == "tp"
+        assert 0 < float(row["distance"]) < 4
+        assert float(row["confidence"]) < tracker.threshold
+    said = capsys.readouterr().out
+    assert "before filling" in said
+    assert "frame by frame (2 filled): " in said
+    [video] = (tmp_path / "run" / "worst").glob("*.mp4")
+    with av.open(str(video)) as opened:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+    for k, filled in ((3, False), (4, True), (12, None)):
+        x, y = (round(float(rows[k][c]) * SCALE) for c in "xy")
+        ring = near(pictures[k], x, y, FOUND)
+        assert (ring > 60) == (filled is False)
+        assert (ring > 10) == (filled is not None)
 
 
 def test_only_trackers_have_trajectories():

@@ -28,6 +28,7 @@ class FrameResult(NamedTuple):
         label_x: Column of the labelled ball, in pixels of the network's input; NaN without one.
         label_y: Its row.
         visibility: As labelled: 0 no ball, 1 visible, 2 partly hidden, 3 hidden.
+        filled: Whether the position comes from the frames around it, see `with_filled`.
     """
 
     clip: int
@@ -40,6 +41,7 @@ class FrameResult(NamedTuple):
     label_x: float
     label_y: float
     visibility: int = 1
+    filled: bool = False
 
     @property
     def wrong(self) -> bool:
@@ -89,6 +91,46 @@ def frame_results(
     wanted = (batch["counted"] & known)[:, last]
     rows = zip(*(column[wanted].tolist() for column in columns), strict=True)
     return [FrameResult(clip, frame, KINDS[kind], *numbers) for clip, frame, kind, *numbers in rows]
+
+
+def with_filled(
+    results: Sequence[FrameResult],
+    filled: Mapping[tuple[int, int], tuple[float, float]],
+    metrics: BallMetrics,
+    input_size: tuple[int, int],
+    source_sizes: Sequence[tuple[int, int]],
+) -> list[FrameResult]:
+    """Judge frames without a find that were filled by the positions that they were filled with.
+
+    Args:
+        results: Frames as they were found.
+        filled: Positions in pixels of the network's input, by clip and frame; others may be among them.
+        metrics: How a position is judged.
+        input_size: Height and width of the network's input.
+        source_sizes: Height and width of each clip's source.
+
+    Returns:
+        The same frames in the same order, those filled marked so; confidences stay as they were.
+    """
+    judged = list(results)
+    places = [place for place, one in enumerate(results) if (one.clip, one.frame) in filled]
+    if not places:
+        return judged
+    wanted = [results[place] for place in places]
+    xy = torch.tensor([[filled[one.clip, one.frame]] for one in wanted])
+    label = torch.tensor([[(one.label_x, one.label_y)] for one in wanted])
+    sources = torch.tensor([source_sizes[one.clip] for one in wanted])
+    square = metrics.square_distances(xy, label, input_size, sources)
+    kinds = metrics.kinds(square, torch.ones_like(square, dtype=torch.bool), label[..., 0].isfinite())
+    for place, kind, distance, (x, y) in zip(
+        places,
+        kinds[:, 0].int().argmax(dim=-1).tolist(),
+        square[:, 0].sqrt().tolist(),
+        xy[:, 0].tolist(),
+        strict=True,
+    ):
+        judged[place] = results[place]._replace(kind=KINDS[kind], distance=distance, x=x, y=y, filled=True)
+    return judged
 
 
 class Stretch(NamedTuple):

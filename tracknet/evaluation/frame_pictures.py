@@ -23,6 +23,8 @@ WORDS = {
     "fn": "missed",
 }
 
+_DASHES = 8
+
 FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 """The font that matplotlib carries: there whatever the system and the version of Pillow."""
 
@@ -44,12 +46,17 @@ def drawn_frame(frame: np.ndarray, result: FrameResult | None, threshold: float)
     words = "not labelled"
     if result is not None:
         draw_rings(pen, result, threshold, SCALE, (0.0, 0.0))
-        words = f"frame {result.frame}: {WORDS[result.kind]}, confidence {result.confidence:.2f}"
+        words = f"frame {result.frame}: {words_for(result)}, confidence {result.confidence:.2f}"
     font = ImageFont.truetype(FONT, 16)
     pen.rectangle((6, 6, 14 + pen.textlength(words, font), 30), fill=(0, 0, 0))
     wrong = result is not None and result.wrong
     pen.text((10, 8), words, font=font, fill=(255, 190, 90) if wrong else (255, 255, 255))
     return np.asarray(picture)
+
+
+def words_for(result: FrameResult) -> str:
+    """Say what became of a frame, and whether it was filled."""
+    return WORDS[result.kind] + (", filled" if result.filled else "")
 
 
 def enlarged(frame: np.ndarray, factor: int) -> Image.Image:
@@ -61,7 +68,7 @@ def enlarged(frame: np.ndarray, factor: int) -> Image.Image:
 def draw_rings(
     pen: ImageDraw.ImageDraw, result: FrameResult, threshold: float, scale: int, corner: tuple[float, float]
 ) -> None:
-    """Draw rings at the labelled ball and at the found one.
+    """Draw rings at the labelled ball and at the found one; that of a filled position is dashed.
 
     Args:
         pen: Pen of the picture.
@@ -70,12 +77,17 @@ def draw_rings(
         scale: Enlargement of the picture.
         corner: Where the picture begins in the frame, ``(x, y)`` in pixels of the frame.
     """
-    marks = [(result.label_x, result.label_y, LABELLED, 7.0)]
-    if result.confidence >= threshold:
-        marks.append((result.x, result.y, FOUND, 5.0))
-    for x, y, colour, radius in marks:
+    marks = [(result.label_x, result.label_y, LABELLED, 7.0, False)]
+    if result.filled or result.confidence >= threshold:
+        marks.append((result.x, result.y, FOUND, 5.0, result.filled))
+    for x, y, colour, radius, dashed in marks:
         if not np.isnan(x):
             # The centre of pixel k is k: half a pixel in from its enlarged edge.
             across, down = (x - corner[0] + 0.5) * scale, (y - corner[1] + 0.5) * scale
             r = radius * scale
-            pen.ellipse((across - r, down - r, across + r, down + r), outline=colour, width=2)
+            box = (across - r, down - r, across + r, down + r)
+            if dashed:
+                for degrees in np.arange(_DASHES) * 360 / _DASHES:
+                    pen.arc(box, degrees - 10, degrees + 10, fill=colour, width=2)
+            else:
+                pen.ellipse(box, outline=colour, width=2)

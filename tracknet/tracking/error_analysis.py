@@ -21,6 +21,7 @@ from tracknet.evaluation.errors import (
     frame_results,
     speeds,
     threshold_curve,
+    with_filled,
     worst_stretches,
 )
 from tracknet.evaluation.frame_pictures import SCALE, drawn_frame
@@ -28,6 +29,7 @@ from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_pictures import contact_sheet
 from tracknet.tracking.error_plots import draw_errors
 from tracknet.tracking.processes import of_all_processes
+from tracknet.tracking.rectified_figures import RectifiedFigures
 
 COLUMNS = (
     "clip",
@@ -41,6 +43,7 @@ COLUMNS = (
     "label_y",
     "speed",
     "visibility",
+    "filled",
 )
 """Columns of ``test_frames.csv``; positions, distance and speed in pixels, see `ErrorAnalysis`."""
 
@@ -52,10 +55,13 @@ class ErrorAnalysis(Callback):
 
     Into the run's folder go ``test_frames.csv`` (one row a frame: type, distance in the metric's space,
     confidence, found and labelled position and speed in pixels of the network's input, visibility as
-    labelled), ``test_errors.png`` (precision over recall, F1 over the threshold, distances, recall by speed
-    and by visibility, F1 by clip) and ``worst/``: the stretches
+    labelled, 1 where the position was filled), ``test_errors.png`` (precision over recall, F1 over the
+    threshold, distances, recall by speed and by visibility, F1 by clip) and ``worst/``: the stretches
     with the most errors as short videos, the worst first, and a contact sheet of single errors. Lightning and
     torchmetrics keep figures, not frames.
+
+    Beside `RectifiedFigures` all of it is of the trajectories with their gaps filled, but for what is drawn
+    over the threshold, before which nothing is filled; rings at filled positions are dashed.
 
     Args:
         worst: Number of stretches; 0 for none.
@@ -103,22 +109,42 @@ class ErrorAnalysis(Callback):
         run = trainer.log_dir
         if not trainer.is_global_zero or run is None or not results:
             return
-        results = sorted(results)
+        found = sorted(results)
         folder = Path(run)
         clips: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
+        results = _with_gaps_filled(trainer, pl_module, found, metrics, clips)
         write_results(folder / "test_frames.csv", results, [clip.name for clip in clips])
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
         names = [clip.name for clip in clips]
         with whole_file(folder / "test_errors.png") as part:
-            draw_errors(results, metrics, threshold, names).savefig(part, dpi=120)
-        curve = threshold_curve(results, metrics)
+            draw_errors(found, results, metrics, threshold, names).savefig(part, dpi=120)
+        curve = threshold_curve(found, metrics)
         at, f1 = curve.best
-        print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}")
-        print(f"  frame by frame: {folder / 'test_frames.csv'}, {folder / 'test_errors.png'}")
+        filled = sum(result.filled for result in results)
+        before, after = (" before filling", f" ({filled} filled)") if filled else ("", "")
+        print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}{before}")
+        print(f"  frame by frame{after}: {folder / 'test_frames.csv'}, {folder / 'test_errors.png'}")
         stretches = worst_stretches(results, self.frames, self.worst)
         if stretches:
             write_worst(folder / "worst", stretches, results, clips, threshold)
             print(f"  worst moments: {folder / 'worst'}")
+
+
+def _with_gaps_filled(
+    trainer: Trainer,
+    pl_module: LightningModule,
+    found: Sequence[FrameResult],
+    metrics: BallMetrics,
+    clips: Sequence[LabelledClip],
+) -> list[FrameResult]:
+    """Give the frames as filled by the `RectifiedFigures` of a test, which is done with its epoch."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    filled: dict[tuple[int, int], tuple[float, float]] = {}
+    for one in callbacks:
+        if isinstance(one, RectifiedFigures):
+            filled |= one.filled
+    size: tuple[int, int] = pl_module.input_size  # type: ignore[assignment]
+    return with_filled(found, filled, metrics, size, [clip.source_size for clip in clips])
 
 
 def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[str]) -> None:
@@ -135,7 +161,8 @@ def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[st
         for result, speed in zip(results, speeds(results), strict=True):
             numbers = (*result[3:9], float(speed))
             shown = ["" if np.isnan(number) else f"{number:.3f}" for number in numbers]
-            writer.writerow([names[result.clip], result.frame, result.kind, *shown, result.visibility])
+            row = [names[result.clip], result.frame, result.kind, *shown, result.visibility]
+            writer.writerow([*row, int(result.filled)])
 
 
 def write_worst(

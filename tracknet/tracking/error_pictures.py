@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tracknet.data.cached_clip import LabelledClip
 from tracknet.evaluation.errors import FrameResult, Stretch
-from tracknet.evaluation.frame_pictures import FONT, WORDS, draw_rings, enlarged
+from tracknet.evaluation.frame_pictures import FONT, draw_rings, enlarged, words_for
 
 _TILE, _ZOOM, _COLUMNS, _ROWS = 72, 3, 5, 4
 
@@ -46,7 +46,7 @@ def contact_sheet(
         sheet.paste(_tile(cached.frames[cached.row(result.frame)], result, threshold), (left, top))
         away = "" if np.isnan(result.distance) else f", {result.distance:.0f} px off"
         pen.text((left, top + side + 2), f"{clips[result.clip].name}, frame {result.frame}", font=font)
-        words = f"{WORDS[result.kind]}{away}, {result.confidence:.2f}"
+        words = f"{words_for(result)}{away}, {result.confidence:.2f}"
         pen.text((left, top + side + 17), words, font=font, fill=(255, 190, 90))
     return sheet
 

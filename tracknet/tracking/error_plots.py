@@ -22,12 +22,17 @@ _LONGEST_NAME = 40
 
 
 def draw_errors(
-    results: Sequence[FrameResult], metrics: BallMetrics, threshold: float, names: Sequence[str]
+    found: Sequence[FrameResult],
+    results: Sequence[FrameResult],
+    metrics: BallMetrics,
+    threshold: float,
+    names: Sequence[str],
 ) -> Figure:
     """Draw the errors over the threshold, and by distance, speed, visibility and clip.
 
     Args:
-        results: All frames that count, in order.
+        found: All frames that count, in order, as they were found: what a threshold makes of them.
+        results: The same frames with gaps filled, where that is asked for: all else is drawn of these.
         metrics: The metric, for its conventions and its name.
         threshold: The threshold in use.
         names: Names of the clips.
@@ -35,9 +40,11 @@ def draw_errors(
     Returns:
         The figure.
     """
-    curve = threshold_curve(results, metrics)
+    curve = threshold_curve(found, metrics)
+    filled = sum(result.filled for result in results)
+    more = f"; gaps filled: {filled} frames, but not in the two plots on top" if filled else ""
     figure = Figure(figsize=(12, 12), layout="constrained")
-    figure.suptitle(f"errors of the test ({metrics.label})", fontsize=10)
+    figure.suptitle(f"errors of the test ({metrics.label}{more})", fontsize=10)
     (pr, f1), (far, fast), (hidden, clip) = figure.subplots(3, 2)
     pr.plot(curve.recall, curve.precision)
     pr.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall of all balls", ylabel="precision")

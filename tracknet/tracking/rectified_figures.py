@@ -42,11 +42,16 @@ class RectifiedFigures(Callback):
     Args:
         method: How a gap is filled.
         max_gap: Longest gap that is filled, in frames.
+
+    Attributes:
+        filled: Positions of the frames filled, in pixels of the network's input, by clip and frame; for
+            `ErrorAnalysis`.
     """
 
     def __init__(self, method: GapFill, max_gap: PositiveInt = MAX_GAP) -> None:
         self.method = method
         self.max_gap = max_gap
+        self.filled: dict[tuple[int, int], tuple[float, float]] = {}
         self._clips: dict[int, dict[int, _Frame]] = defaultdict(dict)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,6 +59,7 @@ class RectifiedFigures(Callback):
         if not isinstance(getattr(pl_module, "test_metrics", None), BallMetrics):
             raise TrackNetError("--rectifier fills the gaps of a tracker's trajectories; this is no tracker")
         self._clips.clear()
+        self.filled = {}
 
     def on_test_batch_end(
         self,
@@ -100,19 +106,21 @@ class RectifiedFigures(Callback):
         before.sync_on_compute = False
         before.reset()
         after = deepcopy(before)
-        filled = sum(self._judge(frames, size, before, after) for _, frames in sorted(clips.items()))
+        for clip, frames in sorted(clips.items()):
+            positions = self._judge(frames, size, before, after)
+            self.filled |= {(clip, frame): xy for frame, xy in positions.items()}
         old, new = before.compute(), after.compute()
         for name in SHOWN:
             pl_module.log(f"test/rectified_{name}", new[name].float(), sync_dist=True)
-        pl_module.log("test/rectified_filled", float(filled), sync_dist=True)
+        pl_module.log("test/rectified_filled", float(len(self.filled)), sync_dist=True)
         if trainer.is_global_zero:
             told = ", ".join(f"{name} {float(old[name]):.4f} -> {float(new[name]):.4f}" for name in SHOWN)
-            print(f"\nrectified: {filled} frames filled; {told} ({after.label})")
+            print(f"\nrectified: {len(self.filled)} frames filled; {told} ({after.label})")
 
     def _judge(
         self, frames: dict[int, _Frame], size: tuple[int, int], before: BallMetrics, after: BallMetrics
-    ) -> int:
-        """Count the frames of one clip as they are and as filled; give how many were filled."""
+    ) -> dict[int, tuple[float, float]]:
+        """Count the frames of one clip as they are and as filled; give the positions of those filled."""
         numbers = sorted(frames)
         judged = [frames[number] for number in numbers]
         visible = np.array([one.visible for one in judged])
@@ -127,4 +135,4 @@ class RectifiedFigures(Callback):
         )
         for metrics, found, seen in ((before, xy, visible), (after, positions, visible | filled)):
             metrics.update(torch.from_numpy(found).float()[None], torch.from_numpy(seen)[None], *target)
-        return int(filled.sum())
+        return {numbers[k]: (float(x), float(y)) for k, (x, y) in enumerate(positions) if filled[k]}
