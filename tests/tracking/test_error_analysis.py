@@ -11,11 +11,12 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from tracknet.data.datamodules import FlatVideoDataModule
+from tracknet.evaluation.error_groups import error_groups
 from tracknet.evaluation.errors import FrameResult
 from tracknet.evaluation.frame_pictures import FOUND, LABELLED, SCALE, drawn_frame
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_analysis import ErrorAnalysis
-from tracknet.tracking.error_plots import draw_errors
+from tracknet.tracking.error_plots import draw_errors, draw_groups
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.loggers import RunLogger
 
@@ -72,8 +73,19 @@ def test_each_frame_is_told(tiny_rallies, tmp_path, bright_network, capsys, outp
             ]
             assert float(row["distance"]) == pytest.approx(np.hypot(*away), abs=0.02)
             assert (row["type"] == "tp") == (float(row["distance"]) <= 0.11)
-    with Image.open(run / "test_errors.png") as picture:
-        assert picture.format == "PNG"
+    for name in ("test_errors.png", "test_groups.png"):
+        with Image.open(run / name) as picture:
+            assert picture.format == "PNG"
+    with (run / "test_groups.csv").open(newline="") as file:
+        groups = list(csv.DictReader(file))
+    assert list(dict.fromkeys(group["by"] for group in groups)) == ["visibility", "speed", "clip"]
+    assert [group["group"] for group in groups if group["by"] == "clip"] == [clip.name for clip in clips]
+    for by in ("visibility", "clip"):
+        for kind in ("tp", "fp1", "fp2", "tn", "fn"):
+            found = sum(int(group[kind]) for group in groups if group["by"] == by)
+            assert found == figures[f"test/{kind}"]
+    none = groups[0]
+    assert (none["group"], none["recall"], none["median_distance"]) == ("no ball", "", "")
     videos = sorted((run / "worst").glob("*.mp4"))
     assert [video.name[:3] for video in videos] == ["01_", "02_"]
     with av.open(str(videos[0])) as video:
@@ -85,6 +97,7 @@ def test_each_frame_is_told(tiny_rallies, tmp_path, bright_network, capsys, outp
     out = capsys.readouterr().out
     assert "highest F1" in out
     assert str(run / "worst") in out
+    assert f"by visibility, speed and clip: {run / 'test_groups.csv'}, {run / 'test_groups.png'}" in out
 
 
 def test_nothing_wrong_and_nothing_wished(tiny_rallies, tmp_path, bright_network):
@@ -125,7 +138,8 @@ def test_bars_by_visibility_and_clip():
     ]
     drawn = {}
     for recall in ("detected", "visible"):
-        figure = draw_errors(results, results, BallMetrics(recall=recall), 0.5, ["easy", "hard"])
+        metrics = BallMetrics(recall=recall)
+        figure = draw_errors(results, results, metrics, 0.5, error_groups(results, ["easy", "hard"], metrics))
         hidden, clip = figure.axes[4:]
         assert [bar.get_text() for bar in hidden.get_xticklabels()] == ["visible\n2", "partly hidden\n2"]
         # Found, wrong place, missed; the bars of both groups after one another.
@@ -134,3 +148,27 @@ def test_bars_by_visibility_and_clip():
         drawn[recall] = dict(zip(names, (bar.get_width() for bar in clip.patches), strict=True))
     assert drawn["detected"] == pytest.approx({"easy": 4 / 5, "hard": 2 / 3})
     assert drawn["visible"] == pytest.approx({"easy": 4 / 6, "hard": 2 / 3})
+
+
+def test_lines_of_each_group():
+    nowhere = FrameResult(0, 0, "fp2", np.nan, 0.6, 0, 0, np.nan, np.nan, 0)
+    results = [
+        nowhere,
+        *(FrameResult(0, k, "tp", 2.0, 0.9, 0, 0, 3.0 * k, 1, 1) for k in (1, 2)),
+        FrameResult(0, 3, "fp1", 10.0, 0.8, 0, 0, 9.0, 1, 2),
+        FrameResult(0, 4, "fn", 1.0, 0.1, 0, 0, 12.0, 1, 2),
+        nowhere._replace(clip=1),
+    ]
+    metrics = BallMetrics()
+    figure = draw_groups(results, results, metrics, error_groups(results, ["_a_$b$", "empty"], metrics))
+    drawn = [{line.get_label(): line for line in axis.get_lines()} for axis in figure.axes]
+    # A name that begins with _ is there, and a clip without a ball has no line.
+    assert [list(lines) for lines in drawn[::2]] == [
+        ["AP 1.000, 2 balls: visible", "AP 0.250, 2 balls: partly hidden"],
+        ["AP 0.556, 3 balls: 2 to 4"],
+        ["AP 0.650, 4 balls: _a_$b$"],
+    ]
+    hidden = figure.axes[1].get_lines()[1]
+    # Of two balls one is found, 10 px off; the other is within no distance.
+    assert hidden.get_xdata()[1] == 10.0
+    assert hidden.get_ydata().tolist() == [0.0, 0.5, 0.5]

@@ -15,6 +15,7 @@ from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.video_writer import VideoWriter
 from tracknet.data.whole_file import whole_file
+from tracknet.evaluation.error_groups import Group, GroupFigures, error_groups
 from tracknet.evaluation.errors import (
     FrameResult,
     Stretch,
@@ -27,7 +28,7 @@ from tracknet.evaluation.errors import (
 from tracknet.evaluation.frame_pictures import SCALE, drawn_frame
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_pictures import contact_sheet
-from tracknet.tracking.error_plots import draw_errors
+from tracknet.tracking.error_plots import draw_errors, draw_groups
 from tracknet.tracking.processes import of_all_processes
 from tracknet.tracking.rectified_figures import RectifiedFigures
 
@@ -47,6 +48,9 @@ COLUMNS = (
 )
 """Columns of ``test_frames.csv``; positions, distance and speed in pixels, see `ErrorAnalysis`."""
 
+GROUP_COLUMNS = ("by", "group", *GroupFigures._fields)
+"""Columns of ``test_groups.csv``, see `GroupFigures`."""
+
 _LONGEST_NAME = 40  # characters of a clip in the name of a video; file systems allow 255 bytes in all
 
 
@@ -56,9 +60,10 @@ class ErrorAnalysis(Callback):
     Into the run's folder go ``test_frames.csv`` (one row a frame: type, distance in the metric's space,
     confidence, found and labelled position and speed in pixels of the network's input, visibility as
     labelled, 1 where the position was filled), ``test_errors.png`` (precision over recall, F1 over the
-    threshold, distances, recall by speed and by visibility, F1 by clip) and ``worst/``: the stretches
-    with the most errors as short videos, the worst first, and a contact sheet of single errors. Lightning and
-    torchmetrics keep figures, not frames.
+    threshold, distances, recall by speed and by visibility, F1 by clip), ``test_groups.csv`` and
+    ``test_groups.png`` (figures, precision over recall and distances by visibility, speed and clip) and
+    ``worst/``: the stretches with the most errors as short videos, the worst first, and a contact sheet of
+    single errors. Lightning and torchmetrics keep figures, not frames.
 
     Beside `RectifiedFigures` all of it is of the trajectories with their gaps filled, but for what is drawn
     over the threshold, before which nothing is filled; rings at filled positions are dashed.
@@ -113,17 +118,22 @@ class ErrorAnalysis(Callback):
         folder = Path(run)
         clips: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
         results = _with_gaps_filled(trainer, pl_module, found, metrics, clips)
-        write_results(folder / "test_frames.csv", results, [clip.name for clip in clips])
-        threshold = float(pl_module.threshold)  # type: ignore[arg-type]
         names = [clip.name for clip in clips]
+        write_results(folder / "test_frames.csv", results, names)
+        groups = error_groups(results, names, metrics)
+        write_groups(folder / "test_groups.csv", groups)
+        threshold = float(pl_module.threshold)  # type: ignore[arg-type]
         with whole_file(folder / "test_errors.png") as part:
-            draw_errors(found, results, metrics, threshold, names).savefig(part, dpi=120)
+            draw_errors(found, results, metrics, threshold, groups).savefig(part, dpi=120)
+        with whole_file(folder / "test_groups.png") as part:
+            draw_groups(found, results, metrics, groups).savefig(part, dpi=120)
         curve = threshold_curve(found, metrics)
         at, f1 = curve.best
         filled = sum(result.filled for result in results)
         before, after = (" before filling", f" ({filled} filled)") if filled else ("", "")
         print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}{before}")
         print(f"  frame by frame{after}: {folder / 'test_frames.csv'}, {folder / 'test_errors.png'}")
+        print(f"  by visibility, speed and clip: {folder / 'test_groups.csv'}, {folder / 'test_groups.png'}")
         stretches = worst_stretches(results, self.frames, self.worst)
         if stretches:
             write_worst(folder / "worst", stretches, results, clips, threshold)
@@ -163,6 +173,22 @@ def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[st
             shown = ["" if np.isnan(number) else f"{number:.3f}" for number in numbers]
             row = [names[result.clip], result.frame, result.kind, *shown, result.visibility]
             writer.writerow([*row, int(result.filled)])
+
+
+def write_groups(path: Path, groups: Sequence[Group]) -> None:
+    """Write one row a group.
+
+    Args:
+        path: The CSV, columns `GROUP_COLUMNS`; empty where there is nothing to divide by.
+        groups: The groups.
+    """
+    with whole_file(path) as part, part.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(GROUP_COLUMNS)
+        for group in groups:
+            counts, numbers = group.figures[:7], group.figures[7:]
+            shown = ["" if np.isnan(number) else f"{number:.4f}" for number in numbers]
+            writer.writerow([group.by, group.name, *counts, *shown])
 
 
 def write_worst(

@@ -1,24 +1,26 @@
-"""Plots of what a tracker got wrong: over the threshold, by distance, speed, visibility and clip."""
+"""Plots of what a tracker got wrong: over the threshold, by distance, visibility, speed and clip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from tracknet.evaluation.errors import FrameResult, speeds, threshold_curve
-from tracknet.evaluation.metrics import KINDS, BallMetrics
-
-VISIBILITY = ("no ball", "visible", "partly hidden", "hidden")
-"""What the codes of the labels mean."""
+from tracknet.evaluation.error_groups import VISIBILITY, Group
+from tracknet.evaluation.errors import FrameResult, threshold_curve
+from tracknet.evaluation.metrics import BallMetrics
 
 MOST_CLIPS = 20
-"""Clips that are drawn: the worst."""
+"""Clips whose F1 is drawn: the worst."""
+
+MOST_LINES = 6
+"""Clips that have lines of their own: the worst."""
 
 _LONGEST_NAME = 40
+_NEAREST, _FARTHEST = 0.05, 1000.0  # distances between which lines are drawn, in pixels
 
 
 def draw_errors(
@@ -26,7 +28,7 @@ def draw_errors(
     results: Sequence[FrameResult],
     metrics: BallMetrics,
     threshold: float,
-    names: Sequence[str],
+    groups: Sequence[Group],
 ) -> Figure:
     """Draw the errors over the threshold, and by distance, speed, visibility and clip.
 
@@ -35,7 +37,7 @@ def draw_errors(
         results: The same frames with gaps filled, where that is asked for: all else is drawn of these.
         metrics: The metric, for its conventions and its name.
         threshold: The threshold in use.
-        names: Names of the clips.
+        groups: Their groups, see `error_groups`.
 
     Returns:
         The figure.
@@ -61,41 +63,84 @@ def draw_errors(
     far.axvline(metrics.tolerance, color="grey", linestyle=":", label=f"tolerance {metrics.tolerance:g} px")
     far.set(xscale="log", xlabel="distance of found balls, px", ylabel="frames")
     far.legend(fontsize=8)
-    _draw_by_speed(fast, results)
-    _draw_by_visibility(hidden, results)
-    _draw_by_clip(clip, results, names, 2 if metrics.recall == "visible" else 1)
+    _draw_shares(fast, [group for group in groups if group.by == "speed"])
+    fast.set(xlabel="speed of the ball, input px a frame, and frames")
+    _draw_shares(hidden, [one for one in groups if one.by == "visibility" and one.name != VISIBILITY[0]])
+    hidden.set(xlabel="the ball as labelled, and frames")
+    _draw_by_clip(clip, _worst(groups, MOST_CLIPS), sum(group.by == "clip" for group in groups))
     for axis in (pr, f1, far, fast, hidden, clip):
         axis.grid(alpha=0.3)
     return figure
 
 
-def _draw_by_speed(axis: Any, results: Sequence[FrameResult]) -> None:
-    speed = speeds(results)
-    edges = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, np.inf)
-    groups = {
-        f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} up": [
-            r for r, v in zip(results, speed, strict=True) if low <= v < high
-        ]
-        for low, high in pairwise(edges)
+def draw_groups(
+    found: Sequence[FrameResult],
+    results: Sequence[FrameResult],
+    metrics: BallMetrics,
+    groups: Sequence[Group],
+) -> Figure:
+    """Draw precision over recall, and how far off balls are found, a line for each group.
+
+    Groups without a ball have no lines; of the clips the worst are drawn. A ball that is not found is within
+    no distance: a line ends at the share found, and at the tolerance it is at the recall of all balls.
+
+    Args:
+        found: All frames that count, in order, as they were found: precision over recall is of these.
+        results: The same frames with gaps filled, where that is asked for: distances are of these.
+        metrics: The metric, for its conventions and its name.
+        groups: Their groups, see `error_groups`.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(12, 13), layout="constrained")
+    more = "; gaps filled, but not on the left" if any(result.filled for result in results) else ""
+    figure.suptitle(f"by visibility, speed and clip ({metrics.label}{more})", fontsize=10)
+    clips = [group for group in groups if group.by == "clip"]
+    worst = _worst(groups, MOST_LINES)
+    ball = "precision, of frames with such a ball"
+    shown = {
+        "visibility": ("the ball as labelled", ball, groups, "tab10"),
+        "speed": ("speed, input px a frame", ball, groups, "viridis_r"),
+        "clip": (
+            "clips" if len(worst) == len(clips) else f"the worst {len(worst)} of {len(clips)} clips",
+            "precision",
+            worst,
+            "tab10",
+        ),
     }
-    _draw_shares(axis, groups)
-    axis.set(xlabel="speed of the ball, input px a frame, and frames")
+    for (pr, far), (by, (title, precision, of, palette)) in zip(
+        figure.subplots(3, 2), shown.items(), strict=True
+    ):
+        lines = [group for group in of if group.by == by and _balls(group)]
+        colours = colormaps[palette].resampled(len(lines)) if by == "speed" else colormaps[palette]
+        for place, group in enumerate(lines):
+            curve = threshold_curve([found[k] for k in group.places], metrics)
+            told = f"AP {curve.average_precision:.3f}, {_balls(group)} balls: {_shortened(group.name)}"
+            pr.plot(curve.recall, curve.precision, color=colours(place), label=told)
+            distances = [results[k].distance for k in group.places if results[k].kind in ("tp", "fp1")]
+            edges = [_NEAREST, *np.sort(distances).clip(_NEAREST), _FARTHEST]
+            shares = np.arange(len(edges)).clip(max=len(distances)) / _balls(group)
+            far.step(edges, shares, where="post", color=colours(place))
+        pr.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall of all balls", ylabel=precision)
+        if lines:
+            legend = pr.legend(fontsize=7, title=title, title_fontsize=8, loc="lower left")
+            for text in legend.get_texts():
+                text.set_parse_math(False)
+        far.axvline(metrics.tolerance, color="grey", linestyle=":")
+        far.set(xscale="log", xlim=(_NEAREST, _FARTHEST), ylim=(0, 1.02))
+        far.set(xlabel="distance, px; dotted: the tolerance", ylabel="share of balls found within")
+        for axis in (pr, far):
+            axis.grid(alpha=0.3)
+    return figure
 
 
-def _draw_by_visibility(axis: Any, results: Sequence[FrameResult]) -> None:
-    groups = {
-        name: [r for r in results if r.visibility == code] for code, name in enumerate(VISIBILITY) if code
-    }
-    _draw_shares(axis, {name: inside for name, inside in groups.items() if inside})
-    axis.set(xlabel="the ball as labelled, and frames")
-
-
-def _draw_shares(axis: Any, groups: Mapping[str, Sequence[FrameResult]]) -> None:
+def _draw_shares(axis: Any, groups: Sequence[Group]) -> None:
     """Draw what became of the balls of each group, one bar a group."""
-    labels = [f"{name}\n{len(inside)}" for name, inside in groups.items()]
+    labels = [f"{group.name}\n{group.figures.frames}" for group in groups]
+    counts = [(group.figures.tp, group.figures.fp1, group.figures.fn) for group in groups]
     shares = [
-        [sum(r.kind == kind for r in inside) / max(len(inside), 1) for kind in ("tp", "fp1", "fn")]
-        for inside in groups.values()
+        [count / group.figures.frames for count in found] for group, found in zip(groups, counts, strict=True)
     ]
     bottom = np.zeros(len(labels))
     colours = {"found": "#2a9d50", "wrong place": "#e07b39", "missed": "#8a8a8a"}
@@ -106,26 +151,28 @@ def _draw_shares(axis: Any, groups: Mapping[str, Sequence[FrameResult]]) -> None
     axis.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 
 
-def _draw_by_clip(axis: Any, results: Sequence[FrameResult], names: Sequence[str], weight: int) -> None:
-    """Draw the F1 of the clips, the worst on top; with many clips the worst ones only.
-
-    A ball in the wrong place is one error of precision, and one of recall too where the metric says so.
-    """
-    counts: dict[int, dict[str, int]] = {}
-    for result in results:
-        kinds = counts.setdefault(result.clip, dict.fromkeys(KINDS, 0))
-        kinds[result.kind] += 1
-    scores = {
-        clip: 2 * n["tp"] / max(2 * n["tp"] + weight * n["fp1"] + n["fp2"] + n["fn"], 1)
-        for clip, n in counts.items()
-    }
-    worst = sorted(scores, key=lambda clip: scores[clip])[:MOST_CLIPS][::-1]
-    axis.barh(range(len(worst)), [scores[clip] for clip in worst], color="#3b75af")
+def _draw_by_clip(axis: Any, worst: Sequence[Group], clips: int) -> None:
+    """Draw the F1 of clips, the worst on top."""
+    upwards = worst[::-1]
+    axis.barh(range(len(upwards)), [_f1(group) for group in upwards], color="#3b75af")
     # As they are written: a name with two $ is no formula.
-    axis.set_yticks(range(len(worst)), [_shortened(names[clip]) for clip in worst], parse_math=False)
-    shown = "clips" if len(worst) == len(scores) else f"the worst {len(worst)} of {len(scores)} clips"
+    axis.set_yticks(range(len(upwards)), [_shortened(group.name) for group in upwards], parse_math=False)
+    shown = "clips" if len(worst) == clips else f"the worst {len(worst)} of {clips} clips"
     axis.set(xlim=(0, 1), xlabel=f"F1 of {shown}")
     axis.tick_params(axis="y", labelsize=7)
+
+
+def _worst(groups: Sequence[Group], most: int) -> list[Group]:
+    """Give the clips of the lowest F1, the worst first."""
+    return sorted((group for group in groups if group.by == "clip"), key=_f1)[:most]
+
+
+def _f1(group: Group) -> float:
+    return float(np.nan_to_num(group.figures.f1))
+
+
+def _balls(group: Group) -> int:
+    return group.figures.tp + group.figures.fp1 + group.figures.fn
 
 
 def _shortened(name: str) -> str:
