@@ -72,6 +72,27 @@ def test_the_imported_checkpoint_can_be_tested(here, tiny_rallies, capsys):
     assert "test figures (tracknetv2: d <= 4 px at 288x512)" in done.stdout
 
 
+def test_an_imported_rectifier_can_be_tested_by_its_configuration(here, capsys):
+    torch.save(InpaintNet().state_dict(), "inpaint.pt")
+    assert tracknet(["checkpoint", "import", "inpaint.pt"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[1:3] == [
+        "checkpoint: inpaint.ckpt",
+        "to track:   tracknet track VIDEO --ckpt TRACKER.ckpt --rectifier inpaint.ckpt",
+    ]
+    words = "tracknet test --config configs/experiment/rectifier.yaml --config inpaint.yaml"
+    words += " --ckpt_path inpaint.ckpt"
+    assert told[3] == f"to test:    {words}"
+    (here / "labels").mkdir()
+    for name in ("a", "b", "c"):
+        rows = [f"{k},1,{100 + 8 * k},{200 + 3 * k}" for k in range(60)]
+        (here / "labels" / f"{name}.csv").write_text("\n".join(["Frame,Visibility,X,Y", *rows]) + "\n")
+    words += " --data.root labels --data.test [a]"
+    done = subprocess.run([sys.executable, "-m", *words.split()], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "test/cubic_error" in done.stdout
+
+
 def test_nothing_is_written_over(here, capsys):
     (here / "old.yaml").write_text("mine")
     assert tracknet(["checkpoint", "import", "TrackNet_best.pt", "--output", "old.ckpt"]) == 2

@@ -175,8 +175,8 @@ def test_settings_are_those_of_the_publication():
 
 def test_what_is_written_says_where_it_comes_from(tmp_path):
     torch.save(published(), tmp_path / "TrackNet_best.pt")
-    told = import_checkpoint(tmp_path / "TrackNet_best.pt", tmp_path / "new" / "ours.ckpt")
-    assert told == "imported:   TrackNet: 4 frames of 288x512, background concat"
+    imported = import_checkpoint(tmp_path / "TrackNet_best.pt", tmp_path / "new" / "ours.ckpt")
+    assert imported.told == "imported:   TrackNet: 4 frames of 288x512, background concat"
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["ours.ckpt", "ours.yaml"]
     model = yaml.safe_load((tmp_path / "new" / "ours.yaml").read_text())["model"]
     network = model["init_args"]["network"]["init_args"]
@@ -191,9 +191,8 @@ def test_what_is_written_says_where_it_comes_from(tmp_path):
 
 def test_overflowing_differences_are_spoken_of(tmp_path):
     torch.save(published("subtract"), tmp_path / "a.pt")
-    assert "the published code lets them overflow" in import_checkpoint(
-        tmp_path / "a.pt", tmp_path / "a.ckpt"
-    )
+    imported = import_checkpoint(tmp_path / "a.pt", tmp_path / "a.ckpt")
+    assert "the published code lets them overflow" in imported.told
 
 
 def test_the_report_of_a_published_file(tmp_path):
@@ -455,8 +454,8 @@ def published_hrnet(w, x):
 def test_wasb_gives_what_the_published_formula_gives(tmp_path):
     weights = random_hrnet()
     torch.save({"model_state_dict": weights, "epoch": 30, "test_f1": None}, tmp_path / "wasb.pth.tar")
-    told = import_checkpoint(tmp_path / "wasb.pth.tar", tmp_path / "ours.ckpt")
-    assert told == "imported:   WASB: 3 frames of 288x512"
+    imported = import_checkpoint(tmp_path / "wasb.pth.tar", tmp_path / "ours.ckpt")
+    assert imported.told == "imported:   WASB: 3 frames of 288x512"
     tracker = load_tracker(tmp_path / "ours.ckpt")
     frames, _ = some_pictures(3)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -511,9 +510,18 @@ def test_inpaintnet_gives_what_the_published_formula_gives(tmp_path):
     weights = random_inpaintnet()
     content = {"epoch": 99, "max_val_acc": np.float64(0.9), "model": weights, "param_dict": {"seq_len": 16}}
     torch.save(content, tmp_path / "InpaintNet_best.pt")
-    told = import_checkpoint(tmp_path / "InpaintNet_best.pt", tmp_path / "ours.ckpt")
-    assert told == "imported:   InpaintNet, which fills gaps of a trajectory"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["InpaintNet_best.pt", "ours.ckpt"]
+    imported = import_checkpoint(tmp_path / "InpaintNet_best.pt", tmp_path / "ours.ckpt")
+    assert imported == ("imported:   InpaintNet, which fills gaps of a trajectory", True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "InpaintNet_best.pt",
+        "ours.ckpt",
+        "ours.yaml",
+    ]
+    written = yaml.safe_load((tmp_path / "ours.yaml").read_text())
+    assert written.pop("shared") is True
+    network = {"class_path": "tracknet.models.inpaintnet.InpaintNet", "init_args": {}}
+    settings = {"network": network, "loss": "mse"}
+    assert written == {"model": {"class_path": "TrajectoryRectifier", "init_args": settings}}
     network = load_rectifier(tmp_path / "ours.ckpt")
     xy = torch.rand(2, 16, 2, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(2, 16, dtype=torch.bool)

@@ -68,13 +68,13 @@ def import_file(file: Path, output: Path | None = None, background: Background =
 
     from tracknet.training.public_checkpoints import import_checkpoint
 
-    print(import_checkpoint(file, target, None if background == "auto" else background))
+    imported = import_checkpoint(file, target, None if background == "auto" else background)
+    taken = f"TRACKER.ckpt --rectifier {target}" if imported.fills_gaps else str(target)
+    base = "experiment/rectifier" if imported.fills_gaps else "base"
+    print(imported.told)
     print(f"checkpoint: {target}")
-    if config.exists():
-        print(f"to track:   tracknet track VIDEO --ckpt {target}")
-        print(f"to test:    tracknet test --config configs/base.yaml --config {config} --ckpt_path {target}")
-    else:
-        print(f"to use it:  tracknet track VIDEO --ckpt TRACKER.ckpt --rectifier {target}")
+    print(f"to track:   tracknet track VIDEO --ckpt {taken}")
+    print(f"to test:    tracknet test --config configs/{base}.yaml --config {config} --ckpt_path {target}")
     return 0
 
 

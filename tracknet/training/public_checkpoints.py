@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from tracknet.models.tracknetv3 import TrackNetV3
 from tracknet.models.wasb import WASB
 from tracknet.training.checkpoint_format import write_checkpoint
 from tracknet.training.checkpoints import mismatches, read_checkpoint, refuse_not_finite
+from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import QualityFocalLoss, WBCELoss
 from tracknet.training.rectifier import TrajectoryRectifier
@@ -182,7 +183,19 @@ def state_dict_of(content: Any) -> dict[str, Tensor]:
     return {}
 
 
-def import_checkpoint(path: Path, output: Path, background: BackgroundMode | None = None) -> str:
+class Imported(NamedTuple):
+    """What was imported.
+
+    Attributes:
+        told: What it is, and where it differs from the published code; a line each.
+        fills_gaps: Whether it is a rectifier, and no tracker.
+    """
+
+    told: str
+    fills_gaps: bool
+
+
+def import_checkpoint(path: Path, output: Path, background: BackgroundMode | None = None) -> Imported:
     """Make a checkpoint of published code into one of ours.
 
     Beside it goes ``OUTPUT.yaml`` with its configuration, for ``tracknet test`` and for training on.
@@ -194,7 +207,7 @@ def import_checkpoint(path: Path, output: Path, background: BackgroundMode | Non
             the number of channels tell.
 
     Returns:
-        What was imported, and where it differs from the published code; a line each.
+        What was imported.
 
     Raises:
         UsageError: `background` is needed, or contradicts the checkpoint.
@@ -216,7 +229,7 @@ def import_checkpoint(path: Path, output: Path, background: BackgroundMode | Non
         raise type(error)(f"{path}: {error}") from error
     if isinstance(module, TrajectoryRectifier):
         save_rectifier(module, output, found, path.name)
-        return "imported:   InpaintNet, which fills gaps of a trajectory"
+        return Imported("imported:   InpaintNet, which fills gaps of a trajectory", True)
     save_tracker(module, output, found, path.name)
     network = module.network
     height, width = module.input_size
@@ -224,7 +237,7 @@ def import_checkpoint(path: Path, output: Path, background: BackgroundMode | Non
     told = f"imported:   {found.family}: {network.frames} frames of {height}x{width}{seen}"
     if network.background.startswith("subtract"):
         told += "\nnote:       differences above 255 are kept at 255; the published code lets them overflow"
-    return told
+    return Imported(told, False)
 
 
 def build_tracker(found: PublicCheckpoint, background: BackgroundMode | None = None) -> HeatmapTracker:
@@ -298,28 +311,34 @@ def save_tracker(tracker: HeatmapTracker, output: Path, found: PublicCheckpoint,
     """
     recipe = dict(tracker.hparams)
     _save(tracker, output, found, source, {"hparams_name": "kwargs", "hyper_parameters": recipe})
-    with whole_file(output.with_suffix(".yaml")) as part:
-        told = f"# The network of {output.name}, made from a file of others.\nshared: true\n"
-        part.write_text(told + model_yaml(recipe), encoding="utf-8")
+    _write_yaml(recipe, output)
 
 
 def save_rectifier(
     rectifier: TrajectoryRectifier, output: Path, found: PublicCheckpoint, source: str
 ) -> None:
-    """Write a rectifier as ``tracknet fit`` would have.
+    """Write a rectifier as ``tracknet fit`` would have, and its configuration beside.
 
     Args:
         rectifier: The rectifier.
-        output: Checkpoint to write.
+        output: Checkpoint to write; the configuration gets the ending ``.yaml``.
         found: What it was imported from.
         source: Name of the file that it was imported from.
 
     Raises:
-        TrackNetError: The file cannot be written.
+        TrackNetError: A file cannot be written.
     """
     content: dict[str, Any] = {}
     rectifier.on_save_checkpoint(content)
     _save(rectifier, output, found, source, content)
+    _write_yaml(
+        {
+            "_class_path": TrajectoryRectifier.__name__,
+            "network": describe(rectifier.network),
+            "loss": rectifier.loss,
+        },
+        output,
+    )
 
 
 def _save(
@@ -339,6 +358,12 @@ def _save(
         },
     }
     write_checkpoint(content | dict(more), output)
+
+
+def _write_yaml(recipe: Mapping[str, Any], checkpoint: Path) -> None:
+    with whole_file(checkpoint.with_suffix(".yaml")) as part:
+        told = f"# The network of {checkpoint.name}, made from a file of others.\nshared: true\n"
+        part.write_text(told + model_yaml(recipe), encoding="utf-8")
 
 
 def model_yaml(recipe: Mapping[str, Any]) -> str:
