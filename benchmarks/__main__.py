@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="rounds of each measurement at most")
     parser.add_argument("--threads", type=int, help="threads of PyTorch; default its own choice")
     parser.add_argument("--out", type=Path, help="Markdown file of the table")
-    parser.add_argument("--compare", type=Path, help="JSON of an earlier run")
+    parser.add_argument(
+        "--compare", type=Path, help="JSON of an earlier run on such a machine, as full or as quick"
+    )
     options = parser.parse_args(argv)
     try:
         return _measure(options)
@@ -61,21 +63,25 @@ def _measure(options: argparse.Namespace) -> int:
     import torch
 
     from benchmarks.material import Bench
-    from benchmarks.record import Part, Record, kind, load, markdown, now, this_machine
+    from benchmarks.record import Part, Record, kind, load, markdown, now, refuse_unlike, this_machine
     from tracknet.cli.memory import keep_freed_memory
 
     keep_freed_memory()  # as every command does; the references gain by it too
     if options.threads:
         torch.set_num_threads(options.threads)
-    earlier = load(options.compare) if options.compare else None
     record = Record(this_machine(torch.get_num_threads()))
+    parts = options.parts or PARTS
+    earlier = None
+    if options.compare:
+        earlier = load(options.compare)
+        refuse_unlike(earlier, options.compare, record.machine, parts, options.quick)
     table, figures = _places(options, kind(record.machine))
     if figures is not None and figures.exists() and not options.quick:
         record.parts |= load(figures).parts
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.quick, options.data, options.clips, options.rounds)
         measured = []
-        for name in options.parts or PARTS:
+        for name in parts:
             module = import_module(f"benchmarks.{name}")
             part = Part(module.TITLE, *now(), options.quick, [], "stopped before the end")
             measured.append(part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -65,6 +65,35 @@ def kind(machine: Mapping[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
+def refuse_unlike(
+    earlier: Record, path: Path, machine: Mapping[str, Any], parts: Sequence[str], quick: bool
+) -> None:
+    """Refuse an earlier record that says nothing about what is going to be measured.
+
+    Args:
+        earlier: The earlier record.
+        path: Its file.
+        machine: What is measured on now.
+        parts: Parts that are going to be measured.
+        quick: Whether they are only tried out.
+
+    Raises:
+        UsageError: It is of another kind of machine or number of threads, or has none of the parts, as full
+            or as quick.
+    """
+    then, here = (f"{kind(one)} with {one['threads']} threads" for one in (earlier.machine, machine))
+    if then != here:
+        raise UsageError(f"{path}: is of {then}, and this is {here}; ratios of unlike machines say nothing")
+    if not any(name in earlier.parts and earlier.parts[name].quick == quick for name in parts):
+        held = ", ".join(f"{name} ({_how(part.quick)})" for name, part in earlier.parts.items())
+        wanted = f"{', '.join(parts)} ({_how(quick)})"
+        raise UsageError(f"{path}: nothing to compare with: it holds {held or 'no part'}, wanted is {wanted}")
+
+
+def _how(quick: bool) -> str:
+    return "tried out with --quick" if quick else "in full"
+
+
 def now() -> tuple[str, float]:
     """Give the minute, and the load of the machine."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M"), os.getloadavg()[0]
@@ -99,7 +128,7 @@ def _rows(found: list[dict[str, Any]]) -> list[Row]:
 
 
 def markdown(record: Record, earlier: Record | None = None) -> str:
-    """Write the tables; with an earlier record, each ratio beside what it was then."""
+    """Write the tables; beside each ratio what it was then, where that was as full or as quick."""
     machine = record.machine
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     gpus = ", ".join(card["name"] for card in machine["gpus"]) or "none"
@@ -121,8 +150,15 @@ def markdown(record: Record, earlier: Record | None = None) -> str:
         + "".join(f" {one.name}: {one.ratio:.3g}, {one.target}, {one.verdict}." for one in missed),
     ]
     for name, part in record.parts.items():
-        before = {} if earlier is None or name not in earlier.parts else _ratios(earlier.parts[name])
-        lines += ["", f"## {part.title}", "", _told(name, part, machine), "", *_table(part, before)]
+        told = _told(name, part, machine)
+        then = None if earlier is None else earlier.parts.get(name)
+        if then is not None and then.quick == part.quick:
+            told += f" Then: {then.when} UTC, load {then.load:.1f}."
+        elif then is not None:
+            told += f" Not compared with that of {then.when} UTC, which is {_how(then.quick)}."
+            then = None
+        before = {} if then is None else _ratios(then)
+        lines += ["", f"## {part.title}", "", told, "", *_table(part, before)]
         if part.failure:
             lines += ["", f"Not all of it: {part.failure}"]
     return "\n".join(lines) + "\n"

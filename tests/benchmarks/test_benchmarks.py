@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -87,12 +88,12 @@ def test_cpu_time_counts_processes_that_have_ended():
 # The record ------------------------------------------------------------------------------------------
 
 
-def a_record(ratio: float):
+def a_record(ratio: float, name: str = "tracking", quick: bool = False, threads: int = 2):
     from benchmarks.measuring import Target, row
     from benchmarks.record import Part, Record, this_machine
 
     rows = [row("track / forward", "frames/s", [(ratio * 10, 10.0)], Target("at least", 0.9))]
-    return Record(this_machine(2), {"tracking": Part("Tracking", "2026-01-02 03:04", 1.5, False, rows)})
+    return Record(this_machine(threads), {name: Part("Tracking", "2026-01-02 03:04", 1.5, quick, rows)})
 
 
 def test_a_record_is_read_back_as_it_was_and_compared(tmp_path):
@@ -109,6 +110,10 @@ def test_a_record_is_read_back_as_it_was_and_compared(tmp_path):
     assert "other work ran beside it" in alone
     assert "| track / forward | 9.6 | 10 | frames/s | 1 | 0.960 |  | at least 0.9 | hit |" in alone
     assert beside.splitlines()[-1].endswith("| 0.800 | 1.200 |")
+    assert " Then: 2026-01-02 03:04 UTC, load 1.5." in beside
+    tried_out = markdown(now, a_record(0.8, quick=True))
+    assert "Not compared with that of 2026-01-02 03:04 UTC, which is tried out with --quick." in tried_out
+    assert tried_out.splitlines()[-1] == alone.splitlines()[-1]
     assert (
         "0 of 1 targets are hit by the clock and in CPU time. track / forward: 0.8, at least 0.9, MISS."
         in markdown(then)
@@ -132,7 +137,7 @@ def test_a_part_is_measured_on_ones_own_clips_and_joins_the_record(tiny_rallies,
     from benchmarks.__main__ import main
     from benchmarks.record import load, save
 
-    save(a_record(0.5), tmp_path / "table.json")
+    save(a_record(0.5, "cache", True, torch.get_num_threads()), tmp_path / "table.json")
     words = ["cache", "--data", str(tiny_rallies), "--clips", "2", "--out", str(tmp_path / "table.md")]
     assert main([*words, "--quick", "--compare", str(tmp_path / "table.json")]) == 0
     parts = load(tmp_path / "table.json").parts
@@ -143,6 +148,26 @@ def test_a_part_is_measured_on_ones_own_clips_and_joins_the_record(tiny_rallies,
     text = (tmp_path / "table.md").read_text()
     assert text == capsys.readouterr().out[:-1]
     assert "tried out only" in text
+    assert "Then: 2026-01-02 03:04 UTC" in text
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"threads": 99}, r"with 99 threads, and this is .* ratios of unlike machines say nothing"),
+        ({}, r"it holds tracking \(in full\), wanted is cache \(tried out with --quick\)"),
+        ({"name": "cache"}, r"it holds cache \(in full\), wanted is cache \(tried out with --quick\)"),
+    ],
+)
+def test_a_record_that_cannot_be_compared_is_refused_before_anything_is_measured(
+    tmp_path, capsys, record, told
+):
+    from benchmarks.__main__ import main
+    from benchmarks.record import save
+
+    save(a_record(0.5, **{"threads": torch.get_num_threads()} | record), tmp_path / "then.json")
+    assert main(["cache", "--quick", "--compare", str(tmp_path / "then.json")]) == 2
+    assert re.search(rf"then\.json: .*{told}", capsys.readouterr().err)
 
 
 def test_a_part_that_fails_is_told_and_the_others_are_measured(tmp_path, monkeypatch, capsys):
