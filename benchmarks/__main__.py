@@ -4,7 +4,8 @@
 
 Each part measures ours and a reference in turns in one run. Without ``--quick`` the table goes to
 ``benchmarks/results/TABLE.md`` and the figures to ``benchmarks/results/MACHINE.json``, where they replace
-those of the same parts; with ``--out`` both go there. ``--quick`` tries the parts out on tiny rallies.
+those of the same parts; with ``--out`` both go there. ``--quick`` tries the parts out on tiny rallies. The
+parts ``step`` and ``memory`` train on a GPU where there is one, which ``CUDA_VISIBLE_DEVICES=`` hides.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def _measure(options: argparse.Namespace) -> int:
             try:
                 for one in module.measure(bench):
                     part.rows.append(one)
-                    told = f"  {one.name}: {one.ratio:.3f} {one.target or ''} {one.verdict}"
-                    print(told.rstrip(), file=sys.stderr, flush=True)
+                    told = f"{one.ratio:.3f} {one.target or ''} {one.verdict}" if one.rounds else one.note
+                    print(f"  {one.name}: {told}".rstrip(), file=sys.stderr, flush=True)
                     _write(table, figures, record, earlier)
                 part.failure = ""
             except (TrackNetError, OSError, RuntimeError) as error:

@@ -109,6 +109,17 @@ class Bench:
         return data
 
 
+def device() -> torch.device:
+    """Say what is trained on: a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def finished() -> None:
+    """Wait until all that was begun on the device is done."""
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+
+
 class PlainTracker(HeatmapTracker):
     """A tracker that brings its own optimizer, as the command line would choose it."""
 
@@ -151,9 +162,9 @@ def standard_callbacks() -> list[Callback]:
 
 
 def a_trainer(folder: Path, callbacks: list[Callback], **settings: Any) -> Trainer:
-    """Make a trainer with the settings of `configs/base.yaml` on CPU cores, without bars and summaries."""
+    """Make a trainer with the settings of `configs/base.yaml` on `device`, without bars and summaries."""
     return Trainer(
-        accelerator="cpu",
+        accelerator="gpu" if device().type == "cuda" else "cpu",
         devices=1,
         gradient_clip_val=1.0,
         logger=RunLogger(folder),
@@ -185,9 +196,10 @@ class Steps:
         self._wait()
 
     def step(self) -> None:
-        """Take one step: from the moment a batch is there to the moment the next one is asked for."""
+        """Take one step: from the moment a batch is there until it is done and the next one is asked for."""
         self._go.release()
         self._wait()
+        finished()
 
     def close(self) -> None:
         self._over = True

@@ -51,7 +51,7 @@ class Row:
         reference: Median of the reference.
         ratio: Median of the ratios of the rounds.
         spread: The smallest and the largest of them.
-        rounds: Their number.
+        rounds: Their number; 0 where nothing could be measured.
         cpu: The same median in CPU time, where that can be told.
         target: What the ratio should be; None where nothing is demanded.
         note: What else is to be known.
@@ -95,6 +95,11 @@ def row(
     median = statistics.median(cpu) if cpu else None
     ratio = statistics.median(ratios)
     return Row(name, unit, ours, reference, ratio, spread, len(pairs), median, target, note)
+
+
+def unmeasured(name: str, unit: str, why: str) -> Row:
+    """Make the row of what cannot be measured here."""
+    return Row(name, unit, 0.0, 0.0, 0.0, (0.0, 0.0), 0, note=f"not measured: {why}")
 
 
 def _clock(figure: Took | float) -> float:

@@ -1,6 +1,7 @@
-"""Peak memory and time of training steps, by the size of their parts and the memory format.
+"""Peak memory and time of training steps, by the size of their parts, memory format and precision.
 
-Each figure is that of a process of its own, so that its peak of memory is its own (Linux).
+Each figure is that of a process of its own, so that its peak of memory is its own (Linux). On a GPU it is the
+peak of what PyTorch holds there.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import torch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
 
-from benchmarks.material import Bench, a_batch, a_tracker, a_trainer
-from benchmarks.measuring import Row, Target, paired, row
+from benchmarks.material import Bench, a_batch, a_tracker, a_trainer, device, finished
+from benchmarks.measuring import Row, Target, paired, row, unmeasured
 from tracknet.cli.memory import keep_freed_memory
 from tracknet.training.callbacks import ActivationCheckpointing, AdaptiveMicroBatch
 
@@ -37,17 +38,19 @@ class Way(NamedTuple):
         part: Windows that go through the network at once; None for all.
         channels_last: Whether the colours of a pixel lie side by side, as we do.
         again: Whether activations are computed again in the backward pass.
+        mixed: Whether bfloat16 is mixed in.
     """
 
     windows: int = WINDOWS
     part: int | None = None
     channels_last: bool = True
     again: bool = False
+    mixed: bool = False
 
 
 def measure(bench: Bench) -> Iterator[Row]:
     """Compare a batch in parts, smaller batches and other ways with a whole one of 8 windows; 4 and 2 too."""
-    told = f"compact network, {WINDOWS} windows of {bench.crop[0]}x{bench.crop[1]}"
+    told = f"compact network, {WINDOWS} windows of {bench.crop[0]}x{bench.crop[1]}, {device().type}"
     for part in (4, 2, 1):
         pairs = _pairs(bench, Way(part=part), Way())
         yield row(f"Memory in parts of {part} / whole", "MB", _of(pairs, 0), Target("at most", 1), told)
@@ -65,6 +68,14 @@ def measure(bench: Bench) -> Iterator[Row]:
     pairs = _pairs(bench, Way(), Way(channels_last=False))
     yield row("Memory, channels_last / contiguous", "MB", _of(pairs, 0), None, "channels_last is what we do")
     yield row("Time, channels_last / contiguous", "s a step", _of(pairs, 1), Target("at most", 1), told)
+    names = "Memory, bf16-mixed / float32", "Time, bf16-mixed / float32"
+    if device().type == "cuda":
+        pairs = _pairs(bench, Way(mixed=True), Way())
+        yield row(names[0], "MB", _of(pairs, 0), Target("at most", 1), told)
+        yield row(names[1], "s a step", _of(pairs, 1), None, told)
+    else:
+        yield unmeasured(names[0], "MB", "no GPU")
+        yield unmeasured(names[1], "s a step", "no GPU")
     for windows in SMALLER:
         yield from _smaller(bench, Way(windows))
 
@@ -121,12 +132,15 @@ def _train(tell: Connection, bench: Bench, way: Way, threads: int) -> None:
     clock = _Clock()
     callbacks: list[Callback] = [clock] if way.part is None else [clock, AdaptiveMicroBatch(way.part)]
     callbacks += [ActivationCheckpointing()] if way.again else []
-    trainer = a_trainer(bench.folder / "memory", callbacks, max_steps=steps)
+    precision = "bf16-mixed" if way.mixed else "32-true"
+    trainer = a_trainer(bench.folder / "memory", callbacks, max_steps=steps, precision=precision)
     batches = [a_batch(tracker, way.windows, bench.crop)] * steps
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     trainer.fit(tracker, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    tell.send(((peak - before) / 1e6, min(clock.seconds[1:])))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    if device().type == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+    tell.send((peak / 1e6, min(clock.seconds[1:])))
 
 
 class _Clock(Callback):
@@ -140,4 +154,5 @@ class _Clock(Callback):
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, *_: object) -> None:
+        finished()
         self.seconds.append(time.perf_counter() - self._start)

@@ -165,7 +165,7 @@ def markdown(record: Record, earlier: Record | None = None) -> str:
 
 
 def _ratios(part: Part) -> dict[str, float]:
-    return {one.name: one.ratio for one in part.rows}
+    return {one.name: one.ratio for one in part.rows if one.rounds}
 
 
 def _told(name: str, part: Part, machine: Mapping[str, Any]) -> str:
@@ -180,6 +180,10 @@ def _table(part: Part, before: Mapping[str, float]) -> list[str]:
     columns += ["then", "now / then"] if before else []
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for one in part.rows:
+        if not one.rounds:
+            cells = [one.name, "", "", one.unit, "0", "", "", "", "", one.note, *([""] * 2 if before else [])]
+            lines.append(f"| {' | '.join(cells)} |")
+            continue
         low, high = one.spread
         cells = [one.name, f"{one.ours:.4g}", f"{one.reference:.4g}", one.unit]
         cells += [str(one.rounds)]

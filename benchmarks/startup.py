@@ -42,23 +42,32 @@ LIGHT = {
     "tracknet config list": ("config", "list"),
     "tracknet config diff": ("config", "diff", "configs/model/compact.yaml", "configs/model/wasb.yaml"),
     "tracknet runs list": ("runs", "list"),
+    "tracknet data --help": ("data", "--help"),
+    "tracknet checkpoint --help": ("checkpoint", "--help"),
+    "tracknet export --help": ("export", "--help"),
+    "tracknet profile --help": ("profile", "--help"),
+    "tracknet demo --help": ("demo", "--help"),
 }
 """Shown name -> words of a command whose floor is the interpreter."""
 
 TYPED = {
-    "tracknet fit --print_config": (
-        "fit",
-        "+model=compact",
-        "--data",
-        "FlatVideoDataModule",
-        "--data.root",
-        ".",
-        "--print_config",
-    ),
+    **{
+        f"tracknet {command} --print_config": (
+            command,
+            "+model=compact",
+            "--data",
+            "FlatVideoDataModule",
+            "--data.root",
+            ".",
+            "--print_config",
+        )
+        for command in ("fit", "validate", "test", "predict")
+    },
     "tracknet config explain": ("config", "explain", "+experiment=compact_cpu"),
     "tracknet config check": ("config", "check", "+experiment=compact_cpu"),
     "tracknet list networks": ("list", "networks"),
     "tracknet track --help": ("track", "--help"),
+    "tracknet sweep --help": ("sweep", "--help"),
 }
 """Shown name -> words of a command whose floor is a bare LightningCLI."""
 

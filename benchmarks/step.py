@@ -19,6 +19,7 @@ from benchmarks.material import (
     a_batch,
     a_tracker,
     a_trainer,
+    device,
     standard_callbacks,
     stream,
 )
@@ -47,7 +48,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     tiny.close()
     usual.close()
     height, width = bench.crop
-    step = f"a step on {WINDOWS} windows of {height}x{width}"
+    step = f"a step on {WINDOWS} windows of {height}x{width}, {device().type}"
     for name, ours, reference in (
         ("Trainer, module and standard callbacks / plain loop", 0, 2),
         ("Standard callbacks / none", 0, 1),
@@ -96,9 +97,10 @@ def plain(tracker: PlainTracker) -> Loop:
     """Give a loop as one writes it by hand."""
 
     def loop(batches: Iterator[Batch]) -> None:
-        tracker.train()
+        tracker.to(device()).train()
         optimizer = tracker.configure_optimizers()
-        for batch in batches:
+        for given in batches:
+            batch = {name: value.to(device()) for name, value in given.items()}
             x = tracker.network.stack(batch["frames"], batch["background"])
             logits = tracker.network(x)
             sizes = [(images.shape[-2], images.shape[-1]) for images in (x, logits)]

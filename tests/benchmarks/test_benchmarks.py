@@ -130,6 +130,26 @@ def test_what_is_no_record_is_refused(tmp_path):
             load(path)
 
 
+def test_what_could_not_be_measured_is_told_and_not_compared():
+    from benchmarks.measuring import unmeasured
+    from benchmarks.record import markdown
+
+    now, then = a_record(0.96), a_record(0.8)
+    for record in (now, then):
+        record.parts["tracking"].rows.append(unmeasured("half / whole", "MB", "no GPU"))
+    told = "| half / whole |  |  | MB | 0 |  |  |  |  | not measured: no GPU |"
+    assert markdown(now).splitlines()[-1] == told
+    assert markdown(now, then).splitlines()[-1] == f"{told}  |  |"
+    assert "1 of 1 targets are hit" in markdown(now)
+
+
+def test_every_command_has_its_start_measured():
+    from benchmarks.startup import LIGHT, TYPED
+    from tracknet.cli.main import COMMANDS
+
+    assert set(COMMANDS) <= {words[0] for words in (*LIGHT.values(), *TYPED.values())}
+
+
 # The command -----------------------------------------------------------------------------------------
 
 
@@ -238,8 +258,9 @@ def test_loops_of_the_trainer_and_by_hand_take_the_same_steps_in_turns(tmp_path)
     for loop in loops:
         loop.close()
     for name, weight in hand.network.state_dict().items():
-        torch.testing.assert_close(trained.network.state_dict()[name], weight, rtol=0, atol=1e-6, msg=name)
-    assert not torch.equal(hand.network.stem[0][0].weight, first.network.stem[0][0].weight)
+        found = trained.network.state_dict()[name].cpu()
+        torch.testing.assert_close(found, weight.cpu(), rtol=0, atol=1e-6, msg=name)
+    assert not torch.equal(hand.network.stem[0][0].weight.cpu(), first.network.stem[0][0].weight)
     assert list(tmp_path.rglob("metrics.csv")), "the standard callbacks and the logger were there"
 
 
