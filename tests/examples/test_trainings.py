@@ -6,11 +6,13 @@ import csv
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tracknet.cli.main import main as tracknet
 
@@ -151,3 +153,59 @@ def test_the_cluster_job_trains_and_goes_on(examples, tiny_rallies, here):
     run = here / "runs" / "cluster_job" / "version_0"
     assert {"best.ckpt", "last.ckpt"} <= set(saved(run))
     assert any((here / "node" / "tracknet-frames").iterdir())
+
+
+FAILS_ONCE = """
+import os
+
+from lightning.pytorch import Callback
+
+
+class FailsOnce(Callback):
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        begun = trainer.global_step == 2 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+        if begun and trainer.global_rank == 1:
+            os._exit(1)
+"""
+
+
+def test_what_torchrun_starts_goes_on_after_a_process_has_failed(examples, tiny_rallies, here):
+    """In two processes here, of which one ends at the first step of the second epoch."""
+    (here / "fails_once.py").write_text(FAILS_ONCE)
+    (here / "bin").mkdir()
+    (here / "bin" / "torchrun").write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m torch.distributed.run "$@"\n'
+    )
+    (here / "bin" / "torchrun").chmod(0o755)
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    told = subprocess.run(
+        [
+            str(examples / "torchrun.sh"),
+            *SHORT,
+            f"--data.root={tiny_rallies}",
+            "--trainer.devices=2",
+            "--trainer.max_epochs=2",
+            "--trainer.precision=32-true",
+            "--trainer.sync_batchnorm=false",
+            "--trainer.callbacks+=fails_once.FailsOnce",
+        ],
+        env={
+            **os.environ,
+            "PATH": f"{here / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
+            "TRACKNET_CONFIG": str(examples / "cluster_job.yaml"),
+            "PROCESSES": "2",
+            "PORT": str(port),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    runs = here / "runs" / "cluster_job"
+    # Started again once, and not again for addresses of the first start.
+    again = f"--ckpt_path last: {runs.relative_to(here) / 'version_0'}"
+    assert (told.stdout + told.stderr).count(again) == 1
+    [last] = runs.glob("version_1/checkpoints/last.ckpt")
+    assert torch.load(last, weights_only=True)["global_step"] == 4
