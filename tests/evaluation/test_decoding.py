@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import (
@@ -298,6 +299,23 @@ def test_settings_are_kept_as_attributes():
     assert (PeakDecoder(0.3, 7).threshold, PeakDecoder(0.3, 7).window) == (0.3, 7)
     decoder = ComponentDecoder(0.4, "score", "box")
     assert (decoder.threshold, decoder.select, decoder.centre) == (0.4, "score", "box")
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations of PyTorch."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.number += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_peak_takes_few_operations():
+    with Counted() as counted:
+        PeakDecoder()(torch.rand(2, 20, 30), (40, 60))
+    # Each is a kernel to start, and a node of an exported graph: the more, the longer its making takes.
+    assert counted.number <= 480
 
 
 def test_the_base_class_cannot_be_built():

@@ -326,33 +326,26 @@ def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor, widest: float 
     widest = float(half.max()) if widest is None else min(widest, _LARGEST_WINDOW / 2)
     reach = 2 * ceil(widest) + 1
     offsets = torch.arange(-reach, reach + 1, device=heatmaps.device)
-    columns = start[:, 0, None].round().long() + offsets
-    rows = start[:, 1, None].round().long() + offsets
+    cells = start.round().long()[:, :, None] + offsets  # columns and rows, [N, 2, K]
+    columns, rows = cells[:, 0].clamp(0, width - 1), cells[:, 1].clamp(0, height - 1)
     n = torch.arange(count, device=heatmaps.device)[:, None, None]
-    patch = heatmaps[
-        n, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]
-    ].float()
+    patch = heatmaps[n, rows[:, :, None], columns[:, None, :]].float()
     last = start.new_tensor([width - 0.5, height - 0.5])
-    xy = start
+    inner, lowest, highest = last - 0.5, start - half, start + half
+    left, right = (cells - 0.5).clamp(min=-0.5), torch.minimum(cells + 0.5, last[:, None])
+    xy, nothing = start, torch.zeros_like(start)
+    # Both axes at once: every operation of a step is a kernel to start, and ten nodes of an exported graph.
     for _ in range(_STEPS):
         room = torch.minimum(half, torch.minimum(xy + 0.5, last - xy)).clamp(min=_LEAST_ROOM)
-        share_x, middle_x = _covered(columns, xy[:, 0, None], room[:, 0, None], last[0])
-        share_y, middle_y = _covered(rows, xy[:, 1, None], room[:, 1, None], last[1])
-        along_x = (patch * share_y[:, :, None]).sum(dim=1)
-        along_y = (patch * share_x[:, None, :]).sum(dim=2)
-        mass = (along_x * share_x).sum(dim=1)
-        moments = torch.stack(
-            [(along_x * share_x * middle_x).sum(dim=1), (along_y * share_y * middle_y).sum(dim=1)], dim=1
-        )
-        step = (moments / mass[:, None] - xy) * _OVERSHOOT
-        moved = xy + torch.where(step.isfinite(), step, torch.zeros_like(step))
-        moved = torch.maximum(torch.minimum(moved, start + half), start - half)
-        xy = torch.maximum(torch.minimum(moved, last - 0.5), torch.zeros_like(moved))
+        low = torch.maximum(left, (xy - room)[:, :, None])
+        high = torch.minimum(right, (xy + room)[:, :, None])
+        share = (high - low).clamp(min=0.0)
+        along_x = (patch * share[:, 1, :, None]).sum(dim=1)
+        along_y = (patch * share[:, 0, None, :]).sum(dim=2)
+        weight = torch.stack([along_x, along_y], dim=1) * share
+        moments = (weight * ((low + high) / 2)).sum(dim=2)
+        step = (moments / weight[:, :1].sum(dim=2) - xy) * _OVERSHOOT
+        moved = xy + torch.where(step.isfinite(), step, nothing)
+        moved = torch.maximum(torch.minimum(moved, highest), lowest)
+        xy = torch.maximum(torch.minimum(moved, inner), nothing)
     return xy
-
-
-def _covered(cells: Tensor, point: Tensor, room: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """Length of each cell within ``point +- room``, and the middle of that piece, along one axis."""
-    low = torch.maximum(cells - 0.5, point - room).clamp(min=-0.5)
-    high = torch.minimum(torch.minimum(cells + 0.5, point + room), end)
-    return (high - low).clamp(min=0.0), (low + high) / 2
