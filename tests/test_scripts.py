@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import shlex
 import sys
 from copy import deepcopy
 from dataclasses import replace
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 
 from tracknet.cli.main import main as tracknet
@@ -159,7 +162,11 @@ def old_kinds(trained):
     torch.save({"model_state": plain, "epoch": 1}, trained / "best_old.pt")
     lightning = {f"model.{name}": value for name, value in plain.items()}
     torch.save({"state_dict": lightning, "epoch": 1}, trained / "old.ckpt")
-    return [today, trained / "best_old.pt", trained / "old.ckpt"]
+    extras = {"best": np.float64(0.1), "config": OmegaConf.create({"lr": 1e-3, "names": ["a", 1]})}
+    extras |= {"hyper_parameters": OmegaConf.create({"x": None}), "folder": Path("a/b")}
+    version = {"pytorch-lightning_version": "2.5.0"}
+    torch.save({"state_dict": lightning, **extras, **version}, trained / "extras.ckpt")
+    return [today, *(trained / name for name in ("best_old.pt", "old.ckpt", "extras.ckpt"))]
 
 
 def test_eval_takes_all_kinds_of_checkpoints(trained, capsys):
@@ -169,13 +176,68 @@ def test_eval_takes_all_kinds_of_checkpoints(trained, capsys):
         assert evaluation.main([*NAMES, "--checkpoint", str(path)]) == 0
         out, err = capsys.readouterr()
         told.append(out.splitlines()[-3:])
-        assert "tracknet validate --config new.yaml" in err
+        assert "tracknet validate --config new.yaml --ckpt_path " in err
         assert set(trained.rglob("*")) == before
     assert [line.partition(":")[0] for line in told[0]] == ["eval_loss", "l2", "pck@3"]
-    assert told[0] == told[1] == told[2]
+    assert told[1:] == told[:1] * 3
     best = [row[2:] for row in curve(run_of(trained)) if row[2]][-1]
     figures = [float(line.partition(":")[2]) for line in told[0]]
     assert figures[:2] == pytest.approx([float(one) for one in best], rel=1e-3, abs=1e-6)
+
+
+def test_the_commands_of_the_notice_work_one_after_another(trained, tmp_path, monkeypatch, capfd):
+    for path in old_kinds(trained):
+        assert evaluation.main([*NAMES, "--checkpoint", str(path)]) == 0
+        out, err = capfd.readouterr()
+        notice = err.splitlines()[0].partition("new form is: ")[2]
+        for name in ("configs", "games"):
+            (tmp_path / name).exists() or (tmp_path / name).symlink_to(trained / name)
+        with monkeypatch.context() as inside:
+            inside.chdir(tmp_path)
+            for command in notice.split(" && "):
+                assert tracknet(shlex.split(command)[1:]) == 0, command
+        printed = capfd.readouterr().out
+        assert ("checkpoint import" in notice) == (path.suffix == ".pt" or not path.name.startswith("best"))
+        loss = float(out.splitlines()[-3].partition(":")[2])
+        assert re.search(rf"val/loss \W+{loss:.4f}", printed), printed
+        for made in ("new.yaml", "weights.ckpt"):
+            (tmp_path / made).unlink(missing_ok=True)
+
+
+def test_weights_that_name_no_network_are_sent_to_the_import(trained, capsys):
+    words = [f"configs/{section}/tiny.yaml" for section in FILES]
+    assert tracknet(["config", "migrate", *words, "--out", "import.yaml"]) == 0
+    _, plain, _, extras = old_kinds(trained)
+    lightning = torch.load(trained / "old.ckpt", weights_only=True)
+    torch.save(lightning | {"pytorch-lightning_version": "2.5.0"}, trained / "light.ckpt")
+    torch.save(torch.load(plain, weights_only=True)["model_state"], trained / "bare.pt")
+    for name, told in (
+        ("best_old.pt", "is no checkpoint of `tracknet fit`: found model_state, epoch (weights of others: "),
+        ("extras.ckpt", "it holds a NumPy number, or settings of OmegaConf"),
+        ("light.ckpt", "(there is no network.stem.0.0.weight; model.stem.0.0.weight is unknown)"),
+    ):
+        assert tracknet(["validate", "--config", "import.yaml", "--ckpt_path", name]) != 0
+        err = capsys.readouterr().err
+        assert told in err
+        assert "tracknet checkpoint import" in err
+        assert "Traceback" not in err
+    words = ["checkpoint", "import", "bare.pt", "--config", "import.yaml"]
+    assert tracknet([*words, "--output", "bare.ckpt"]) == 0
+    assert "imported:   CompactTrackNet of import.yaml: 1 frames of 32x64" in capsys.readouterr().out
+    assert tracknet(["checkpoint", "inspect", "bare.ckpt"]) == 0
+    assert "imported:   from bare.pt: CompactTrackNet" in capsys.readouterr().out
+    assert tracknet(["checkpoint", "verify", "bare.ckpt"]) == 0
+    assert tracknet(["checkpoint", "inspect", "bare.pt"]) == 1
+    assert "tracknet checkpoint import bare.pt --config YAML" in capsys.readouterr().err
+    for more, told in (
+        (["--output", "bare.ckpt"], "bare.ckpt: exists"),
+        (["--output", "x.ckpt", "--background", "none"], "--background none: --config import.yaml says it"),
+    ):
+        assert tracknet([*words, *more]) == 2
+        assert told in capsys.readouterr().err
+    words = ["checkpoint", "import", str(extras), "--output", "x.ckpt", "--config"]
+    assert tracknet([*words, "configs/logging/none.yaml"]) == 2
+    assert "names no model" in capsys.readouterr().err
 
 
 def test_predict_writes_two_pictures(trained, capsys):
@@ -194,13 +256,18 @@ def test_predict_writes_two_pictures(trained, capsys):
     [
         (["--checkpoint", "nothing.ckpt"], "--checkpoint: no file 'nothing.ckpt'"),
         (["--checkpoint", "other.pt"], "holds the weights of another network than CompactTrackNet"),
-        (["--checkpoint", "strange.pt"], "expected the key model_state or state_dict, found colour"),
+        (["--checkpoint", "strange.pt"], "the key model_state or state_dict, found colour"),
+        (["--checkpoint", "shapes.pt"], "stem.0.0.weight is [1], expected ["),
+        (["--checkpoint", "nan.pt"], "nan.pt: weights that are not finite: predictor.bias"),
         (["training.ckpt_dir=games"], "games: no best_*.ckpt or best_*.pt"),
     ],
 )
 def test_wrong_checkpoints_are_told(words, told, trained, capsys):
     torch.save({"model_state": {"a.weight": torch.ones(1)}}, "other.pt")
     torch.save({"colour": 1}, "strange.pt")
+    weights = torch.load(old_kinds(trained)[1], weights_only=True)["model_state"]
+    torch.save({"model_state": weights | {"stem.0.0.weight": torch.ones(1)}}, "shapes.pt")
+    torch.save({"model_state": weights | {"predictor.bias": weights["predictor.bias"] * np.nan}}, "nan.pt")
     assert evaluation.main([*NAMES, *words]) == 1
     assert told in capsys.readouterr().err
 

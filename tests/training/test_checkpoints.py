@@ -435,13 +435,19 @@ def test_torch_files_of_other_kinds(tmp_path, content, found):
     torch.save(content, tmp_path / "x.ckpt")
     message = refused(tmp_path / "x.ckpt")
     assert message.startswith("not a checkpoint of `tracknet fit`: expected the keys state_dict and")
-    assert message.endswith(f"{found} (published weights: tracknet checkpoint import {tmp_path / 'x.ckpt'})")
+    assert f"{found} (weights of others: tracknet checkpoint import {tmp_path / 'x.ckpt'}, with" in message
 
 
 def test_a_number_of_numpy_as_in_published_files_names_the_command_that_reads_them(tmp_path):
     torch.save({"max_val_acc": np.float64(0.9), "model": {}}, tmp_path / "x.ckpt")
-    told = "it holds a NumPy number, as published trackers do; first: tracknet checkpoint import "
-    assert refused(tmp_path / "x.ckpt") == f"not a readable checkpoint: {told}{tmp_path / 'x.ckpt'}"
+    told = "it holds a NumPy number, or settings of OmegaConf, as files of other trackers do; first: "
+    command = f"tracknet checkpoint import {tmp_path / 'x.ckpt'}, with --config YAML"
+    assert f"not a readable checkpoint: {told}{command}" in refused(tmp_path / "x.ckpt")
+
+
+def test_the_keys_that_are_told_are_those_of_the_file(tmp_path):
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.5.0"}, tmp_path / "x.ckpt")
+    assert "found state_dict, pytorch-lightning_version (weights of" in refused(tmp_path / "x.ckpt")
 
 
 @pytest.mark.parametrize(

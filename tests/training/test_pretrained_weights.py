@@ -59,6 +59,18 @@ def test_all_of_it_where_the_network_is_the_same(trained, caplog):
     assert f"{path}: {count} of {count} weights taken (100.0% of the numbers)" in caplog.text
 
 
+@pytest.mark.parametrize("prefix", ["", "model.", "module.", "model._orig_mod."])
+def test_files_that_hold_the_network_alone(trained, prefix, caplog):
+    path, before = trained
+    state = before.network.state_dict()
+    weights = {f"{prefix}{name}": one for name, one in state.items()} | {"criterion.weight": torch.ones(1)}
+    torch.save({"state_dict": weights, "pytorch-lightning_version": "2.5.0"}, path)
+    module = tracker()
+    load(PretrainedWeights(str(path)), module)
+    for name, value in state.items():
+        assert torch.equal(module.network.state_dict()[name], value), name
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_averages_begin_with_them_in_whatever_order(trained, order):
     path, before = trained

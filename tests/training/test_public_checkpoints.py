@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from tracknet.errors import TrackNetError, UsageError
@@ -337,10 +339,27 @@ def test_other_names_of_numpy_stay_shut(tmp_path):
         load_tracker(tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize("opened", ["numpy", "omegaconf", "pathlib"])
+def test_what_is_left_out_is_neither_imported_nor_called(opened, tmp_path):
+    torch.save({"value": Touch(tmp_path / "trap"), "folder": Path("a")}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as old, zipfile.ZipFile(tmp_path / "b.pt", "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            assert entry.filename[-8:] != "data.pkl" or b"cio\nopen\n" in data
+            new.writestr(entry.filename, data.replace(b"cio\nopen\n", f"c{opened}\nopen\n".encode()))
+    with pytest.raises(TrackNetError, match="not a readable checkpoint: it holds "):
+        read_file(tmp_path / "b.pt")
+    torch.save({"folder": Path("a"), "settings": OmegaConf.create({"a": [1, None, "b"]})}, tmp_path / "c.pt")
+    assert read_file(tmp_path / "c.pt") == {"folder": {}, "settings": {}}
+    assert not (tmp_path / "trap").exists()
+
+
 def test_weights_are_found_wherever_they_lie():
     weights = {"a": torch.ones(2)}
-    for content in ({"model": weights}, {"model_state_dict": weights}, {"state_dict": weights}, weights):
-        assert state_dict_of(content) == weights
+    for key in ("model", "model_state_dict", "model_state", "state_dict"):
+        assert state_dict_of({key: weights}) == weights
+    for name in ("a", "model.a", "model._orig_mod.a", "module.model.a"):
+        assert state_dict_of({name: weights["a"]}) == weights
     assert state_dict_of({"module.a": weights["a"], "b": weights["a"]}).keys() == {"module.a", "b"}
     assert state_dict_of(None) == {}
 

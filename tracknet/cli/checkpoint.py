@@ -13,7 +13,7 @@ from tracknet.cli.subcommands import commands_parser, run_subcommand
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.compression import DEFAULT_LEVEL, ZstdLevel
 
-ABOUT = "Import checkpoints of published trackers; inspect, verify, convert, prune, compare, average ours."
+ABOUT = "Import checkpoints of other trackers; inspect, verify, convert, prune, compare, average ours."
 Background = Literal["auto", "none", "subtract", "subtract_concat", "concat"]
 Kept = Literal["keep", "none", "zstd"]
 
@@ -40,29 +40,47 @@ def make_parser() -> ArgumentParser:
     return commands_parser("checkpoint", ABOUT, COMMANDS)
 
 
-def import_file(file: Path, output: Path | None = None, background: Background = "auto") -> int:
-    """Make a checkpoint of TrackNetV3 or of WASB's collection into one of ours.
+def import_file(
+    file: Path,
+    output: Path | None = None,
+    background: Background = "auto",
+    config: Path | None = None,
+) -> int:
+    """Make a checkpoint of TrackNetV3, WASB's collection or the older tracknet into one of ours.
 
     Args:
-        file: Published checkpoint.
+        file: Checkpoint of others, or weights alone.
         output: Checkpoint to write, or a folder for it; default the name of FILE with .ckpt, here.
         background: What the network sees of the background; needed where the file does not tell.
+        config: Configuration that names the network of FILE, where FILE is not of a published tracker.
 
     Returns:
         Exit code 0.
 
     Raises:
-        UsageError: The output is there already, or `background` does not fit.
-        TrackNetError: FILE is not recognised, or the result cannot be written.
+        UsageError: The output is there already, or `background` or `config` does not fit.
+        TrackNetError: FILE is not recognised, or its network is another, or the result cannot be written.
     """
     name = f"{file.stem}.ckpt"
     target = Path(name) if output is None else output / name if output.is_dir() else output
     if target.suffix != ".ckpt":
         raise UsageError(f"--output {target}: expected a name in .ckpt, or a folder that exists")
     if file.suffix.lower() in (".yaml", ".yml"):
-        raise UsageError(f"{file}: is a configuration; expected a published checkpoint")
-    config = target.with_suffix(".yaml")
-    for path in (target, config):
+        raise UsageError(f"{file}: is a configuration; expected a checkpoint (see --config)")
+    if config is not None:
+        if background != "auto":
+            raise UsageError(f"--background {background}: --config {config} says it")
+        _refuse_existing(target)
+
+        from tracknet.cli.bare_weights import import_weights
+
+        print(import_weights(file, target, config))
+        print(f"checkpoint: {target}")
+        print(f"to track:   tracknet track VIDEO --ckpt {target}")
+        print(f"to judge:   tracknet validate --config {config} --ckpt_path {target}")
+        return 0
+    beside = target.with_suffix(".yaml")
+    for path in (target, beside):
         if path.exists():
             raise UsageError(f"{path}: exists and is left alone; choose another --output")
 
@@ -74,7 +92,7 @@ def import_file(file: Path, output: Path | None = None, background: Background =
     print(imported.told)
     print(f"checkpoint: {target}")
     print(f"to track:   tracknet track VIDEO --ckpt {taken}")
-    print(f"to test:    tracknet test --config configs/{base}.yaml --config {config} --ckpt_path {target}")
+    print(f"to test:    tracknet test --config configs/{base}.yaml --config {beside} --ckpt_path {target}")
     return 0
 
 

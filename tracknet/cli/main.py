@@ -21,7 +21,7 @@ COMMANDS = {
     "config": ("config", "Explain, check, compare and write configurations."),
     "list": ("list", "List networks, losses, callbacks and other classes, those of plugins included."),
     "data": ("data", "Check a data set, generate rallies, fill the frame cache."),
-    "checkpoint": ("checkpoint", "Import checkpoints of published trackers; say what a checkpoint is."),
+    "checkpoint": ("checkpoint", "Import checkpoints of other trackers; say what a checkpoint is."),
     "export": ("export", "Write a checkpoint as an ONNX, TorchScript or torch.export graph, and check it."),
     "profile": ("profile", "Say what bounds the speed of a training, and what to change; compare two."),
     "runs": ("runs", "List, show, compare, repeat and tidy runs by the records they keep."),

@@ -51,7 +51,12 @@ from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
-from tracknet.training.checkpoints import read_checkpoint, with_checkpoints_of_ours
+from tracknet.training.checkpoints import (
+    importing,
+    keys_of,
+    read_checkpoint,
+    with_checkpoints_of_ours,
+)
 from tracknet.training.logger_guard import guard, start
 from tracknet.training.loggers import go_on
 from tracknet.training.records.redaction import Redactor
@@ -90,6 +95,7 @@ _TITLES = {
 }
 """How groups of options are called in the help, by what Lightning's titles begin with."""
 
+_OF_LIGHTNING = {"state_dict", "pytorch-lightning_version"}
 _NEEDS_CHECKPOINT = "needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt"
 
 
@@ -246,7 +252,12 @@ class TrackNetCLI(LightningCLI):
             raise UsageError(f"{command} {_NEEDS_CHECKPOINT}")
         if path is not None and Path(path).is_file():
             content = read_checkpoint(Path(path))
-            if command != "fit" or not isinstance(content, dict):
+            if not isinstance(content, dict) or not content.keys() >= _OF_LIGHTNING:
+                raise UsageError(
+                    f"--ckpt_path: {path} is no checkpoint of `tracknet fit`: found {keys_of(content)} "
+                    f"(weights of others: {importing(Path(path))})"
+                )
+            if command != "fit":
                 return
             if "optimizer_states" not in content:
                 raise UsageError(
@@ -449,7 +460,8 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
         raise UsageError(
             "--ckpt_path: the checkpoint holds another network than the configuration names"
             f"{_mismatch(str(error))}; "
-            "without --config, that of the checkpoint's own run is taken"
+            "without --config, that of the checkpoint's own run is taken; where only names differ, as in "
+            "files of the older tracknet, `tracknet checkpoint import FILE --config YAML` makes it ours"
         ) from error
     return 0
 
@@ -484,14 +496,18 @@ def _lost_worker(error: BaseException) -> str:
 
 
 def _mismatch(message: str) -> str:
-    """Name the first weight of another shape in a message of PyTorch, and how many there are."""
+    """Name the first weights in a message of PyTorch that have another shape, or another name."""
     shapes = r"size mismatch for (\S+): .*?Size\((\[.*?\])\) from checkpoint.*?Size\((\[.*?\])\)"
-    found = re.findall(shapes, message)
-    if not found:
-        return ""
-    name, given, expected = found[0]
-    more = f" and {len(found) - 1} more" if found[1:] else ""
-    return f" ({name} is {given}, expected {expected}{more})"
+    if found := re.findall(shapes, message):
+        name, given, expected = found[0]
+        more = f" and {len(found) - 1} more" if found[1:] else ""
+        return f" ({name} is {given}, expected {expected}{more})"
+    missing, unknown = (
+        re.search(rf'{kind} key\(s\) in state_dict: "(.*?)"', message) for kind in ("Missing", "Unexpected")
+    )
+    faults = [f"there is no {missing[1]}"] if missing else []
+    faults += [f"{unknown[1]} is unknown"] if unknown else []
+    return f" ({'; '.join(faults)})" if faults else ""
 
 
 def _silence_known_noise() -> None:

@@ -32,15 +32,19 @@ def _run(words: list[str]) -> int:
     made.add_argument("--checkpoint", type=Path, metavar="FILE", help="default the newest best_* of ckpt_dir")
     options, overrides = made.parse_known_args(words)
     prepared = prepare(options, overrides)
-    tell(prepared, options, "eval", "tracknet validate --config new.yaml --ckpt_path CHECKPOINT")
+    from tracknet.cli.bare_weights import load_weights, save_weights
     from tracknet.cli.main import main as tracknet
-    from tracknet.scripts.weights import load, newest_best, save
+    from tracknet.scripts.weights import new_form, newest_best, read
 
     checkpoint = options.checkpoint or newest_best(Path(prepared.runtime["ckpt_dir"]))
+    content = read(checkpoint)
+    command = new_form(checkpoint, content, "tracknet validate --config new.yaml --ckpt_path")
+    tell(prepared, options, "eval", command)
+    tracker = load_weights(prepared.migration.draft.values["model"], content, checkpoint)
     with TemporaryDirectory() as name:
         folder = Path(name)
         config = prepared.write(folder / "eval.yaml")
-        weights = save(load(prepared, checkpoint), folder / "weights.ckpt")
+        weights = save_weights(tracker, folder / "weights.ckpt")
         code = tracknet(
             [
                 *("validate", "--config", str(config), "--ckpt_path", str(weights)),

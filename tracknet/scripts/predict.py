@@ -36,12 +36,16 @@ def _run(words: list[str]) -> int:
     made.add_argument("--checkpoint", type=Path, metavar="FILE", help="default the newest best_* of ckpt_dir")
     options, overrides = made.parse_known_args(words)
     prepared = prepare(options, overrides)
-    tell(prepared, options, "predict", "tracknet track VIDEO --ckpt CHECKPOINT --overlay OVERLAY.mp4")
-    from tracknet.scripts.weights import load, newest_best
+    from tracknet.cli.bare_weights import load_weights
+    from tracknet.scripts.weights import new_form, newest_best, read
 
     picture = _read(options.image)
     checkpoint = options.checkpoint or newest_best(Path(prepared.runtime["ckpt_dir"]))
-    heatmap, (x, y), confidence = find_ball(load(prepared, checkpoint), picture)
+    content = read(checkpoint)
+    command = new_form(checkpoint, content, "tracknet track VIDEO --overlay OVERLAY.mp4 --ckpt")
+    tell(prepared, options, "predict", command)
+    tracker = load_weights(prepared.migration.draft.values["model"], content, checkpoint)
+    heatmap, (x, y), confidence = find_ball(tracker, picture)
     folder = Path(prepared.runtime["output_root"]) / "predictions"
     stem = options.image.stem
     grey = (np.clip(heatmap, 0, 1) * 255).round().astype(np.uint8)

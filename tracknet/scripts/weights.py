@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningModule
-
-# Not for its names: short class names are looked up among the classes that it imports.
-import tracknet.cli.train  # noqa: F401
 from tracknet.errors import TrackNetError, nearest
-from tracknet.scripts.common import Prepared
-from tracknet.training.checkpoint_format import write_checkpoint
-from tracknet.training.checkpoints import read_checkpoint
-from tracknet.training.lightning_module import HeatmapTracker
-
-_PREFIXES = ("model.", "network.", "module.")
+from tracknet.training.public_checkpoints import is_ours, read_file
 
 
 def newest_best(folder: Path) -> Path:
@@ -38,74 +28,37 @@ def newest_best(folder: Path) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
-def load(prepared: Prepared, path: Path) -> HeatmapTracker:
-    """Build the tracker of a run and give it the weights of a checkpoint.
+def read(path: Path) -> Any:
+    """Read a checkpoint.
 
     Args:
-        prepared: The run.
-        path: A checkpoint of today; a Lightning checkpoint whose weights begin with ``model.``; or a file
-            with the key ``model_state``.
+        path: The file.
 
     Returns:
-        The tracker, in evaluation mode.
+        Its content.
 
     Raises:
-        TrackNetError: There is no such file, it holds no weights, or those of another network.
+        TrackNetError: There is no such file, or it cannot be read.
     """
     if not path.is_file():
         near = [str(one) for one in path.parent.glob("*")] if path.parent.is_dir() else []
         raise TrackNetError(f"--checkpoint: no file {str(path)!r}{nearest(str(path), near)}")
-    weights = _weights(read_checkpoint(path), path)
-    made = ArgumentParser(exit_on_error=False)
-    made.add_subclass_arguments(LightningModule, "model")
-    built = made.instantiate_classes(made.parse_object({"model": prepared.migration.draft.values["model"]}))
-    tracker: HeatmapTracker = built.model
-    missing, unexpected = tracker.network.load_state_dict(weights, strict=False)
-    if missing or unexpected:
-        cls = type(tracker.network).__name__
-        raise TrackNetError(
-            f"{path}: holds the weights of another network than {cls}: {len(missing)} of its "
-            f"{len(tracker.network.state_dict())} tensors are missing ({', '.join(missing[:2])}), "
-            f"{len(unexpected)} are of no use ({', '.join(unexpected[:2])}); "
-            "networks that were built otherwise have to be trained anew"
-        )
-    return tracker.eval()
+    return read_file(path)
 
 
-def save(tracker: HeatmapTracker, path: Path) -> Path:
-    """Write weights as a checkpoint that the commands take.
+def new_form(path: Path, content: Any, command: str) -> str:
+    """Give the commands that take the place of an old one, for the file ``new.yaml``.
 
     Args:
-        tracker: The tracker.
-        path: Where.
+        path: A checkpoint.
+        content: Its content.
+        command: The new command, which the checkpoint is put behind.
 
     Returns:
-        The same path.
+        The command, after the one that makes the checkpoint one of ours where it is none.
     """
-    from lightning import __version__ as version
-
-    content = {"state_dict": tracker.state_dict(), "hyper_parameters": dict(tracker.hparams)}
-    write_checkpoint({**content, "epoch": 0, "global_step": 0, "pytorch-lightning_version": version}, path)
-    return path
-
-
-def _weights(content: Any, path: Path) -> dict[str, Any]:
-    """Give the weights of the network, named as the network names them."""
-    state = content if isinstance(content, Mapping) else {}
-    for key in ("model_state", "state_dict"):
-        if isinstance(state.get(key), Mapping):
-            weights = dict(state[key])
-            while prefix := next((one for one in _PREFIXES if _has_prefix(weights, one)), ""):
-                weights = {
-                    name.removeprefix(prefix): value
-                    for name, value in weights.items()
-                    if name.startswith(prefix)
-                }
-            return weights
-    known = ", ".join(map(str, list(state)[:5])) or type(content).__name__
-    raise TrackNetError(f"{path}: no checkpoint: expected the key model_state or state_dict, found {known}")
-
-
-def _has_prefix(weights: Mapping[str, Any], prefix: str) -> bool:
-    """Say whether names begin so, all but a few, such as those of a loss beside the network."""
-    return sum(name.startswith(prefix) for name in weights) > 0.9 * len(weights)
+    if is_ours(content):
+        return f"{command} {shlex.quote(str(path))}"
+    made = "weights.ckpt"
+    first = ["tracknet", "checkpoint", "import", str(path), "--config", "new.yaml", "--output", made]
+    return f"{shlex.join(first)} && {command} {made}"

@@ -40,6 +40,9 @@ from tracknet.training.compression import (
 FORMAT = 2
 """Number of the format that is written."""
 
+FORMAT_KEY = "tracknet_format"
+"""Where it is in the content; what is read has it always."""
+
 Seal = Literal["whole", "damaged", "none"]
 
 _RECORD = "tracknet.json"
@@ -47,7 +50,6 @@ _COMPRESSED = "checkpoint/archive.zst"
 _MARK = b"tracknet sha256 "
 _HEX = 64
 _TAIL = 1 << 20
-_FORMAT_KEY = "tracknet_format"
 _METADATA_LIMIT = 1 << 24
 _PARTS = ("state_dict", "hyper_parameters", "rectifier", "callbacks")
 
@@ -88,7 +90,7 @@ class Metadata(TypedDict):
 
 def _from_1(content: dict[str, Any]) -> dict[str, Any]:
     """Format 1 is Lightning's own: nothing has another name, only the number is new."""
-    return content | {_FORMAT_KEY: 2}
+    return content | {FORMAT_KEY: 2}
 
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
@@ -110,7 +112,7 @@ def migrate(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     """
     if fault := _misshapen(content):
         raise TrackNetError(f"{path}: not a readable checkpoint: {fault}; get it again, or take another one")
-    found = content.get(_FORMAT_KEY, 1)
+    found = content.get(FORMAT_KEY, 1)
     if not isinstance(found, int) or not 1 <= found <= FORMAT:
         raise TrackNetError(
             f"{path}: its format is {found!r}; this tracknet reads the formats 1 to {FORMAT}; "
@@ -160,7 +162,7 @@ def write_checkpoint(
             could not be read back; or the package that compresses is missing.
     """
     remove_leftovers(path)
-    content = dict(content) | {_FORMAT_KEY: FORMAT}
+    content = dict(content) | {FORMAT_KEY: FORMAT}
     with whole_file(path) as part:
         if compression == "none":
             worth = None

@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from tracknet.errors import TrackNetError, nearest
 from tracknet.training.checkpoint_format import (
+    FORMAT_KEY,
     check_seal,
     damaged_records,
     is_sealed,
@@ -48,6 +49,8 @@ _KEYS_SHOWN = 5
 _NAMED = 3
 _MOST_VALUES = 10_000_000
 _OTHER_NETWORK = "its state_dict is of another network than the one it names"
+_IMPORTED = ("multiarray.scalar", "GLOBAL omegaconf.", "GLOBAL pathlib.")
+"""What PyTorch says of objects that are refused here, and that an import leaves out or reads."""
 _OURS = {"pytorch-lightning_version", "hyper_parameters", "rectifier"}
 
 
@@ -260,7 +263,7 @@ def load_tracker(path: Path | str, device: torch.device | str = "cpu", trust: bo
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
         raise TrackNetError(
             f"{path}: not a checkpoint of `tracknet fit`: expected the keys state_dict and hyper_parameters, "
-            f"found {_found(content)} (published weights: tracknet checkpoint import {path})"
+            f"found {keys_of(content)} (weights of others: {importing(path)})"
         )
     more = check_recipe(path, content["hyper_parameters"], trust)
     try:
@@ -364,6 +367,15 @@ def mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> str:
     return "; ".join(faults[:_KEYS_SHOWN]) + more
 
 
+def importing(path: Path) -> str:
+    """Give the command that makes a checkpoint of ours of one of others.
+
+    Args:
+        path: The file.
+    """
+    return f"tracknet checkpoint import {path}, with --config YAML where it does not tell its network"
+
+
 def refuse_not_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Refuse weights among which there is a NaN or an infinity.
 
@@ -395,9 +407,10 @@ def _fault(path: Path, error: Exception) -> str:
     if head == b"PK" and not zipfile.is_zipfile(path):
         return "it is cut short"
     if head == b"PK" and isinstance(error, pickle.UnpicklingError):
-        if "multiarray.scalar" in str(error):  # the best accuracy in files of TrackNetV3
+        if any(name in str(error) for name in _IMPORTED):
             return (
-                f"it holds a NumPy number, as published trackers do; first: tracknet checkpoint import {path}"
+                "it holds a NumPy number, or settings of OmegaConf, as files of other trackers do; first: "
+                f"{importing(path)}"
             )
         return "it holds more than tensors and plain values, which could be code and is not opened"
     if head == b"PK":
@@ -442,10 +455,15 @@ def _build(recipe: dict[str, Any]) -> HeatmapTracker:
     return tracker
 
 
-def _found(content: Any) -> str:
+def keys_of(content: Any) -> str:
+    """Say what is in a file that is no checkpoint of ours: its keys, the first few of them.
+
+    Args:
+        content: Its content.
+    """
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
-    keys = [str(key) for key in content]
+    keys = [str(key) for key in content if key != FORMAT_KEY]
     more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
     return f"{', '.join(keys[:_KEYS_SHOWN]) or 'nothing'}{more}"
 

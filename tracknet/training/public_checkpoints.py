@@ -8,7 +8,7 @@ same names, and networks of WASB's collection (Tarashima et al., 2023). Their or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -37,6 +37,7 @@ from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import QualityFocalLoss, WBCELoss
 from tracknet.training.rectifier import TrajectoryRectifier
+from tracknet.training.stand_ins import ALLOWED
 from tracknet.training.targets import DiscTarget, PeakTarget
 
 Family = Literal["TrackNet", "InpaintNet", "WASB", "MonoTrack", "ResTrackNetV2"]
@@ -77,7 +78,9 @@ _OF_WASB: dict[Family, Callable[[int, BackgroundMode], HeatmapNetwork]] = {
     "MonoTrack": MonoTrack,
     "ResTrackNetV2": ResTrackNetV2,
 }
-_WEIGHTS_AT = ("model", "model_state_dict", "state_dict")
+_WEIGHTS_AT = ("model", "model_state_dict", "model_state", "state_dict")
+_WRAPPERS = ("model.", "module.", "_orig_mod.")
+"""What a trainer, `torch.nn.DataParallel` and `torch.compile` put before names."""
 _BACKGROUND: dict[Any, BackgroundMode] = {
     "": "none",
     "subtract": "subtract",
@@ -86,16 +89,10 @@ _BACKGROUND: dict[Any, BackgroundMode] = {
 }
 _FIGURES = ("max_val_acc", "f1", "prec", "recall", "accuracy", "loss")
 _COUNTER = ".num_batches_tracked"
+_NETWORK = "network."
+_NEARLY_ALL = 0.9
+_TELLS_NETWORK = {"_class_path", "network"}
 _KEYS_SHOWN = 5
-
-_scalar = np.float64(0).__reduce__()[0]
-# The names under which NumPy 1 and NumPy 2 pickle a scalar such as max_val_acc; nothing else that they name.
-_NUMPY_SCALARS: list[Any] = [
-    (_scalar, "numpy.core.multiarray.scalar"),
-    (_scalar, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
-]
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,9 @@ class PublicCheckpoint:
 
 
 def read_file(path: Path) -> Any:
-    """Read a checkpoint, ours or published: tensors, plain values and NumPy scalars, never pickled code.
+    """Read a checkpoint, ours or of others: tensors, plain values and NumPy scalars, never pickled code.
+
+    Objects of OmegaConf and of ``pathlib`` are left out: in their place is `LeftOut`.
 
     Args:
         path: Checkpoint file.
@@ -129,7 +128,7 @@ def read_file(path: Path) -> Any:
     Raises:
         TrackNetError: There is no such file, or it is damaged or holds more than that.
     """
-    with torch.serialization.safe_globals(_NUMPY_SCALARS):
+    with torch.serialization.safe_globals(ALLOWED):
         return read_checkpoint(path)
 
 
@@ -168,7 +167,7 @@ def state_dict_of(content: Any) -> dict[str, Tensor]:
         content: What `read_file` gives.
 
     Returns:
-        Tensors by name, without the ``module.`` of `torch.nn.DataParallel`; empty if there are none.
+        Tensors by name, without what trainers and wrappers put before names; empty if there are none.
     """
     if not isinstance(content, Mapping):
         return {}
@@ -176,11 +175,29 @@ def state_dict_of(content: Any) -> dict[str, Tensor]:
     for place in (*places, content):
         found = {str(name): value for name, value in place.items() if isinstance(value, Tensor)}
         if found:
-            parallel = all(name.startswith("module.") for name in found)
-            return (
-                {name.removeprefix("module."): value for name, value in found.items()} if parallel else found
-            )
+            return _unwrapped(found, _WRAPPERS)
     return {}
+
+
+def network_weights(content: Any) -> dict[str, Tensor]:
+    """Find the weights of the network in the content of a checkpoint, ours or of others.
+
+    Args:
+        content: What `read_file` gives.
+
+    Returns:
+        Tensors, named as the network names them; empty if there are none.
+    """
+    return _unwrapped(state_dict_of(content), (*_WRAPPERS, _NETWORK))
+
+
+def _unwrapped(weights: dict[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+    """Take off what all names begin with, but for a few, such as those of a loss beside the network."""
+    for prefix in prefixes:
+        begun = {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)}
+        if len(begun) > _NEARLY_ALL * len(weights):
+            return _unwrapped(begun, prefixes)
+    return weights
 
 
 class Imported(NamedTuple):
@@ -386,11 +403,11 @@ def is_ours(content: Any) -> bool:
     Args:
         content: What `read_file` gives.
     """
-    return (
-        isinstance(content, Mapping)
-        and "state_dict" in content
-        and ("hyper_parameters" in content or "rectifier" in content)
-    )
+    if not isinstance(content, Mapping) or "state_dict" not in content:
+        return False
+    recipe = content.get("hyper_parameters")
+    told = isinstance(recipe, Mapping) and not _TELLS_NETWORK.isdisjoint(recipe)
+    return told or "rectifier" in content
 
 
 def _window(found: PublicCheckpoint, background: BackgroundMode | None) -> tuple[int, BackgroundMode]:
@@ -463,7 +480,10 @@ def unknown(path: Path, content: Any) -> str:
         what = f"no weights, but the keys {_first([str(key) for key in content]) or 'nothing'}"
     else:
         what = f"a {type(content).__name__}"
-    return f"{path}: of no tracker that is recognised: found {what}; expected {RECOGNISED}"
+    told = f"{path}: of no tracker that is recognised: found {what}; expected {RECOGNISED}"
+    if not weights:
+        return told
+    return f"{told}; with the configuration of its network: tracknet checkpoint import {path} --config YAML"
 
 
 def _first(names: list[str]) -> str:

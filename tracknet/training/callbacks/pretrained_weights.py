@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from tracknet.errors import UsageError
-from tracknet.training.public_checkpoints import read_file, state_dict_of
+from tracknet.training.public_checkpoints import network_weights, read_file, state_dict_of
 
 _SHOWN = 5
 
@@ -63,7 +63,8 @@ class PretrainedWeights(Callback):
     that is resumed keeps its own weights.
 
     Args:
-        checkpoint: Checkpoint of ``tracknet fit``, or one that ``tracknet checkpoint import`` made.
+        checkpoint: Checkpoint of ``tracknet fit``, of the older tracknet or of published code, or weights
+            alone.
         leave_out: Beginnings of names that start anew, such as ``network.head``.
     """
 
@@ -86,14 +87,14 @@ class PretrainedWeights(Callback):
         if stage != "fit" or trainer.ckpt_path is not None:
             return
         path = Path(self.checkpoint).expanduser()
-        given = state_dict_of(read_file(path))
+        content = read_file(path)
+        given = state_dict_of(content)
         own = pl_module.state_dict()
+        if own.keys().isdisjoint(given):  # others save the network, not what is around it
+            given = {f"network.{name}": one for name, one in network_weights(content).items()}
         match = matching(own, given, self.leave_out)
         if not match.taken:
-            raise UsageError(
-                f"{path}: nothing of it fits this {type(pl_module).__name__}: {match.report()}; weights of "
-                "published code have other names: `tracknet checkpoint import` makes them ours"
-            )
+            raise UsageError(f"{path}: nothing of it fits this {type(pl_module).__name__}: {match.report()}")
         for name in match.taken:
             own[name].copy_(given[name])
         begin_averages(trainer, pl_module)

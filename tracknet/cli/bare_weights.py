@@ -1,0 +1,117 @@
+"""Checkpoints that do not say of which network they are, such as those of the older tracknet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning.pytorch import LightningModule
+
+# Not for its names: short class names are looked up among the classes that it imports.
+import tracknet.cli.train  # noqa: F401
+from tracknet.configs import compose
+from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.checkpoint_format import write_checkpoint
+from tracknet.training.checkpoints import keys_of, mismatches, refuse_not_finite
+from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.public_checkpoints import is_ours, network_weights, read_file
+from tracknet.trust import limited
+
+
+def import_weights(path: Path, output: Path, config: Path) -> str:
+    """Make a checkpoint of ours of weights and a configuration that names their network.
+
+    Args:
+        path: The checkpoint; see `load_weights`.
+        output: Checkpoint to write.
+        config: The configuration.
+
+    Returns:
+        What was imported.
+
+    Raises:
+        UsageError: The configuration cannot be used.
+        TrackNetError: There is no such checkpoint, or see `load_weights`.
+    """
+    content = read_file(path)
+    if is_ours(content):
+        raise TrackNetError(f"{path}: is a checkpoint of `tracknet fit` already; nothing to import")
+    composed = compose(["--config", str(config)], "fit")
+    if "model" not in composed.values:
+        raise UsageError(f"{config}: names no model")
+    try:
+        with limited(composed.trusted_only):
+            tracker = load_weights(composed.values["model"], content, path)
+    except ArgumentError as error:
+        raise UsageError(f"{config}: {error} (see `tracknet config check {config}`)") from error
+    save_weights(tracker, output, yaml.safe_dump(composed.values, sort_keys=False), path.name)
+    height, width = tracker.input_size
+    network = tracker.network
+    return f"imported:   {type(network).__name__} of {config}: {network.frames} frames of {height}x{width}"
+
+
+def load_weights(model: Mapping[str, Any], content: Any, path: Path) -> HeatmapTracker:
+    """Build a tracker and give it the weights of a checkpoint.
+
+    Args:
+        model: The ``model`` of a configuration.
+        content: Content of the checkpoint: one of today; one of Lightning whose weights begin with
+            ``model.``; one with the key ``model_state``; or weights alone.
+        path: Its file, for messages.
+
+    Returns:
+        The tracker, in evaluation mode.
+
+    Raises:
+        TrackNetError: It holds no weights, those of another network, or such that are not finite.
+    """
+    weights = network_weights(content)
+    if not weights:
+        raise TrackNetError(
+            f"{path}: no checkpoint: expected tensors by name, or the key model_state or state_dict, found "
+            f"{keys_of(content)}"
+        )
+    made = ArgumentParser(exit_on_error=False)
+    made.add_subclass_arguments(LightningModule, "model")
+    built = made.instantiate_classes(made.parse_object({"model": dict(model)}))
+    tracker: HeatmapTracker = built.model
+    if faults := mismatches(tracker.network.state_dict(), weights):
+        cls = type(tracker.network).__name__
+        raise TrackNetError(
+            f"{path}: holds the weights of another network than {cls}: {faults}; networks that were built "
+            "otherwise have to be trained anew"
+        )
+    refuse_not_finite(path, weights)
+    tracker.network.load_state_dict(weights)
+    return tracker.eval()
+
+
+def save_weights(
+    tracker: HeatmapTracker, output: Path, config: str | None = None, source: str | None = None
+) -> Path:
+    """Write weights as a checkpoint that the commands take.
+
+    Args:
+        tracker: The tracker.
+        output: Where.
+        config: Configuration of the run as YAML.
+        source: Name of the file that they are from.
+
+    Returns:
+        The same path.
+    """
+    content = {
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": version("lightning"),
+        "state_dict": tracker.state_dict(),
+        "hparams_name": "kwargs",
+        "hyper_parameters": dict(tracker.hparams),
+        "imported": {"file": source, "family": type(tracker.network).__name__},
+    }
+    write_checkpoint(content, output, config)
+    return output
