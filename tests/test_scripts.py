@@ -335,6 +335,7 @@ def test_packaged_files_stand_in(tmp_path, monkeypatch, capsys):
     [
         (["training.optimizer.lrr=1"], "did you mean 'training.optimizer.lr'?"),
         (["optimizer.lr=1"], "expected KEY=VALUE with data., model. or training."),
+        (["training=5"], "found 'training=5'; expected KEY=VALUE with data., model. or training.\n"),
         (["--sead=1"], "did you mean 'seed'?"),
         (
             ["--model", "tinny"],

@@ -109,9 +109,11 @@ def prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Prepared:
         UsageError: There is no such file, or a word sets nothing that there is.
     """
     for word in overrides:
-        section = word.partition(".")[0]
-        if "=" not in word or word.startswith("-") or section not in legacy.SECTIONS:
-            hint = nearest(section.lstrip("-"), [*legacy.SECTIONS, "seed", "output-dir", "dry-run"])
+        key = word.partition("=")[0]
+        section = key.partition(".")[0]
+        if "=" not in word or word.startswith("-") or section not in legacy.SECTIONS or section == key:
+            known = [*legacy.SECTIONS, "seed", "output-dir", "dry-run"]
+            hint = "" if section in legacy.SECTIONS else nearest(section.lstrip("-"), known)
             raise UsageError(f"found {word!r}; expected KEY=VALUE with data., model. or training.{hint}")
     files = {section: find(section, getattr(options, section)) for section in legacy.SECTIONS}
     told = list(overrides)
