@@ -275,6 +275,97 @@ def test_parts_are_known_by_their_contents_and_defaults_fill_the_rest(here):
 
 
 @pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("training.seed=null", "seed_everything", False),
+        ("data.split.train_games=[1,2]", "data.init_args.train", ["1", "2"]),
+        ("data.split.train_games=game1", "data.init_args.train", ["game1"]),
+        ("data.root=7", "data.init_args.root", "7"),
+        ("training.epochs=4.0", "trainer.max_epochs", 4),
+        ("training.limit_val_batches=null", "trainer.limit_val_batches", None),
+        ("training.amp=true", "trainer.precision", "16-mixed"),
+        ("training.backbone_freeze_epochs=null", "trainer.max_epochs", 20),
+        ("training.scheduler.warmup_epochs=null", "lr_scheduler.init_args.warmup", 0.0),
+        ("training.limit_train_batches=3", "trainer.limit_train_batches", 3),
+    ],
+)
+def test_values_whose_meaning_is_clear_are_taken(override, key, value, here, parsing):
+    migration = migrate([write(here / "old.yaml", {"data": {"root": "x"}}), override])
+    found = yaml.safe_load(migration.yaml())
+    for name in key.split("."):
+        found = found[name]
+    assert found == value
+    assert type(found) is type(value)
+    (here / "new.yaml").write_text(migration.yaml())
+    faults = parsing.faults(["new.yaml"], [])
+    assert [one for one in faults if "16-mixed on a CPU" not in one] == []
+
+
+@pytest.mark.parametrize("games", [[], None])
+def test_without_games_for_validation_a_share_is_held_out_in_so_many_words(games, here, parsing):
+    old = {"data": {"root": "x", "split": {"train_games": ["game1"], "val_games": games}}}
+    migration = migrate([write(here / "old.yaml", old)])
+    assert lines_of(migration)["data.split.val_games"].kind == "changed"
+    assert "15% of the training clips are held out" in migration.report()
+    assert yaml.safe_load(migration.yaml())["data"]["init_args"]["holdout"] == 0.15
+    (here / "new.yaml").write_text(migration.yaml())
+    assert parsing.faults(["new.yaml"], []) == []
+
+
+def test_a_clip_of_true_names_no_norm(here):
+    migration = migrate([write(here / "t.yaml", {"training": {"grad_clip": True, "grad_clip_norm": None}})])
+    assert lines_of(migration)["training.grad_clip"].kind == "dropped"
+    assert yaml.safe_load(migration.yaml())["trainer"]["gradient_clip_val"] is None
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "kind", "size"),
+    [
+        ("vit_heatmap", "/models/small_data/dinov3-vitb16-x/", "dinov3", {"embedding": 768}),
+        ("vit_heatmap", "google/vit-large-patch16-224", "vit", {"embedding": 1024}),
+        ("vit_heatmap", "facebook/dino_vits16", "vit", {"embedding": 384}),
+        ("convnext_fpn_heatmap", "/m/small/dinov3-convnext-base", "dinov3", {"depths": [3, 3, 27, 3]}),
+        ("convnext_fpn_heatmap", "facebook/convnextv2-tiny-1k", "convnextv2", {"depths": [3, 3, 9, 3]}),
+    ],
+)
+def test_the_backbone_is_told_by_the_last_part_of_its_name(model, name, kind, size, here):
+    old = {"model": {"model_name": model, "pretrained_model_name": name}}
+    migration = migrate([write(here / "old.yaml", old)])
+    network = yaml.safe_load(migration.yaml())["model"]["init_args"]["network"]["init_args"]
+    assert {"kind": kind, **size}.items() <= network.items()
+    assert f"(backbone {kind}, size " in migration.report()
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("vit_heatmap", "/models/dino_local"),
+        ("vit_heatmap", "facebook/dinov2-small"),
+        ("vit_heatmap", "google/vit-base-patch32-384"),
+        ("convnext_fpn_heatmap", "/data/convnext-base/snapshot"),
+        ("convnext_fpn_heatmap", "facebook/convnext-xlarge-224"),
+    ],
+)
+def test_a_backbone_that_is_not_known_is_not_guessed(model, name, here):
+    old = write(here / "old.yaml", {"model": {"model_name": model, "pretrained_model_name": name}})
+    with pytest.raises(UsageError, match="whose last part tells no backbone that") as caught:
+        migrate([old])
+    assert f"found {name!r}" in str(caught.value)
+
+
+def test_references_find_the_defaults_of_parts_that_are_not_named(here, capsys):
+    old = {"log_dir": "${data.root}/logs", "ckpt_dir": "${runtime.output_root}/c${model.heatmap.size.0}"}
+    values = yaml.safe_load(migrate([write(here / "training/t.yaml", {**old, "epochs": 2})]).yaml())
+    assert values["trainer"]["logger"]["init_args"]["save_dir"] == "data/tracknet/logs"
+    assert values["trainer"]["callbacks"][0]["init_args"]["dirpath"] == "outputs/c256"
+    assert "root" not in lines_of(migrate([str(here / "training/t.yaml")]))
+    wrong = write(here / "training/w.yaml", {"epochs": 2, "log_dir": "${nowhere.x}"})
+    code, _, err = run([wrong], capsys)
+    assert code == 2
+    assert f"{wrong}:2: training.log_dir: " in err
+
+
+@pytest.mark.parametrize(
     ("named", "override"),
     [
         ("data/tracknet", "training.epochs=3"),
@@ -597,10 +688,20 @@ def test_torch_is_not_imported(here):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("training.epochs=abc", "training.scheduler.warmup_epochs: found 2, which nothing can be made of"),
-        ("training.epochs=0", "or not together with a value that it depends on"),
-        ("model.heatmap.size=256", "model.heatmap.size: found 256, which nothing can be made of"),
+        ("training.epochs=abc", "training.epochs: found 'abc'; expected a whole number from 1"),
+        ("training.epochs=0", "training.epochs: found 0; expected a whole number from 1"),
+        ("model.heatmap.size=256", "model.heatmap.size: found 256; expected 2 whole numbers from 1"),
+        ("model.heatmap.size=null", "model.heatmap.size: found null; expected 2 whole numbers from 1"),
         ("training.precision=[1]", "training.precision: found [1], which nothing can be made of"),
+        ("training.batch_size=???", "found '???', which stands for a value that is still to be given"),
+        ("training.adaptive_micro_batch=perhaps", "found 'perhaps'; expected true or false"),
+        ("training.early_stopping.mode=low", "found 'low'; expected min or max"),
+        ("training.grad_clip_norm=true", "found true; expected a number from 0, or null"),
+        ("training.seed=x", "found 'x'; expected a whole number from 0, or null"),
+        ("data.split.train_games=[[1]]", "found [[1]]; expected a list of names"),
+        ("data.preprocess.flip_prob=2", "found 2; expected a number from 0 to 1"),
+        ("training.mb_backoff_factor=0", "found 0; expected a number above 0"),
+        ("data.root=null", "found null; expected text"),
     ],
 )
 def test_values_that_were_never_valid_are_one_line(override, told, here):
@@ -609,3 +710,14 @@ def test_values_that_were_never_valid_are_one_line(override, told, here):
         migrate([write(here / "old.yaml", old), override])
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_never_valid_is_told_with_its_line_and_what_is_not_read_is_passed_over(here):
+    old = nested(LEGACY)
+    old["training"]["batch_size"] = "???"
+    old["model"]["fpn"]["lateral_dim"] = "???"
+    path = write(here / "old.yaml", old)
+    line = (here / "old.yaml").read_text().splitlines().index("  batch_size: ???") + 1
+    with pytest.raises(UsageError, match=rf"^{path}:{line}: training.batch_size: found '\?\?\?'"):
+        migrate([path])
+    assert lines_of(migrate([path, "training.batch_size=2"]))["model.fpn.lateral_dim"].kind == "dropped"

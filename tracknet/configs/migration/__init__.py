@@ -10,7 +10,7 @@ from typing import Any, get_args
 from tracknet.configs.migration import legacy, tracknetv3, wasb
 from tracknet.configs.migration.draft import Draft
 from tracknet.configs.migration.legacy_values import MASKED
-from tracknet.configs.migration.rules import Kind, Line
+from tracknet.configs.migration.rules import Kind, Line, WrongValueError
 from tracknet.configs.migration.sources import SOURCES, Found, Source, read_old, read_sections
 from tracknet.errors import UsageError
 
@@ -105,10 +105,14 @@ def convert(found: Found, run_id: str | None = None) -> Migration:
     Raises:
         UsageError: A value was never valid.
     """
-    if found.source == "legacy":
-        draft, lines = legacy.migrate(found.values, found.filed, run_id)
-    else:
-        draft, lines = (tracknetv3 if found.source == "tracknetv3" else wasb).migrate(found.values)
+    try:
+        if found.source == "legacy":
+            draft, lines = legacy.migrate(found.values, found.filed, run_id)
+        else:
+            draft, lines = (tracknetv3 if found.source == "tracknetv3" else wasb).migrate(found.values)
+    except WrongValueError as error:
+        place = found.places.get(error.key)
+        raise UsageError(f"{place}: {error}" if place else str(error)) from error
     placed = [replace(line, place=found.places.get(line.key, "")) for line in lines]
     return Migration(found.source, draft, placed, _NOTES[found.source])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from tracknet.configs.migration import legacy_types as a
 from tracknet.configs.migration import legacy_values as of
 from tracknet.configs.migration.draft import Draft
 from tracknet.configs.migration.rules import Line, Old, Rule, apply, flatten
@@ -45,76 +46,98 @@ _LOADER = "the data see to it themselves"
 _DECODER = "model.decoder"
 
 RULES = (
-    Rule("data.root", "data.root"),
-    Rule("data.split.train_games", "data.train"),
-    Rule("data.split.val_games", "data.val"),
+    Rule("data.root", "data.root", read=a.text),
+    Rule("data.split.train_games", "data.train", read=a.names),
+    Rule("data.split.val_games", "data.val", convert=of.validation, read=a.names),
     Rule("data.preprocess.resize", "model.input_size", convert=of.input_size),
     Rule("data.preprocess.normalize", "model.network", convert=of.normalise),
     Rule(
         "data.preprocess.flip_prob",
         "data.augmentation.flip",
         "drawn once a window, was once a frame",
-        lambda value, _: value or 0.0,
+        read=a.or_0(a.share),
     ),
     Rule("model.model_name", "model.network", convert=of.network),
-    Rule("data.sequence.enabled", "model.network.frames", convert=of.frames),
-    Rule("data.sequence.length", "model.network.frames", convert=of.sequence()),
+    Rule("data.sequence.enabled", "model.network.frames", convert=of.frames, read=a.flag),
+    Rule("data.sequence.length", "model.network.frames", convert=of.sequence(), read=a.whole(1)),
     Rule(
         "data.sequence.stride",
         "data.step",
         convert=of.sequence(note="frames between the starts of training windows"),
+        read=a.whole(1),
     ),
-    Rule("model.pretrained_model_name", f"{_BACKBONE}.weights", convert=of.weights),
-    Rule("model.backbone.freeze", _FREEZE, convert=of.freeze),
+    Rule("model.pretrained_model_name", f"{_BACKBONE}.weights", convert=of.weights, read=a.null_or(a.text)),
+    Rule("model.backbone.freeze", _FREEZE, convert=of.freeze, read=a.flag),
     Rule("model.backbone.device_map", note="trainer.accelerator and trainer.devices place the whole network"),
     Rule(
         "model.backbone.local_files_only",
         f"{_BACKBONE}.download",
         "the other way round: whether to download",
         of.download,
+        read=a.flag,
     ),
     Rule("model.backbone.patch_size", convert=of.of("vit", of.fixed(16))),
     Rule("model.backbone.return_stages", note="the networks take all four stages of a ConvNeXt"),
-    Rule(f"{_DECODER}.channels", "model.network.widths", convert=of.of("vit")),
+    Rule(f"{_DECODER}.channels", "model.network.widths", convert=of.of("vit"), read=a.wholes(4)),
     Rule(f"{_DECODER}.upsample", convert=of.of("vit", of.fixed([2, 2, 2]))),
-    Rule(f"{_DECODER}.blocks_per_stage", "model.network.blocks", convert=of.of("vit")),
-    Rule(f"{_DECODER}.norm", "model.network.norm", convert=of.of("vit")),
-    Rule(f"{_DECODER}.activation", "model.network.activation", convert=of.of("vit")),
-    Rule(f"{_DECODER}.use_depthwise", "model.network.depthwise", convert=of.of("vit")),
-    Rule(f"{_DECODER}.use_se", "model.network.se_reduction", convert=of.of("vit", of.squeeze)),
-    Rule(f"{_DECODER}.se_reduction", "model.network.se_reduction", convert=of.of("vit", of.reduction)),
-    Rule(f"{_DECODER}.dropout", "model.network.dropout", convert=of.of("vit")),
-    Rule("model.fpn.in_channels", "model.network.widths", convert=of.of("fpn")),
-    Rule("model.fpn.lateral_dim", "model.network.lateral", convert=of.of("fpn")),
-    Rule("model.fpn.fuse", "model.network.fuse", convert=of.of("fpn")),
-    Rule("model.hrnet.in_channels", "model.network.widths", convert=of.of("hrnet")),
-    Rule("model.hrnet.widths", "model.network.branches", convert=of.of("hrnet")),
-    Rule("model.hrnet.num_units", "model.network.num_units", convert=of.of("hrnet")),
-    Rule("model.hrnet.out_channels", "model.network.fused", convert=of.of("hrnet")),
-    Rule("model.heatmap.size", "model.network.heatmap_size", convert=of.heatmap_size),
-    Rule("model.heatmap.sigma", "model.target.sigma"),
-    Rule("model.lora.enabled", "model.network.lora", convert=of.lora),
-    Rule("model.lora.r", "model.network.lora.r", convert=of.adapter),
-    Rule("model.lora.lora_alpha", "model.network.lora.alpha", convert=of.adapter),
-    Rule("model.lora.lora_dropout", "model.network.lora.dropout", convert=of.adapter),
-    Rule("model.lora.target_modules", "model.network.lora.target_modules", convert=of.adapter),
+    Rule(f"{_DECODER}.blocks_per_stage", "model.network.blocks", convert=of.of("vit"), read=a.whole(1)),
+    Rule(f"{_DECODER}.norm", "model.network.norm", convert=of.of("vit"), read=a.one_of("gn", "bn")),
+    Rule(
+        f"{_DECODER}.activation",
+        "model.network.activation",
+        convert=of.of("vit"),
+        read=a.one_of("gelu", "relu"),
+    ),
+    Rule(f"{_DECODER}.use_depthwise", "model.network.depthwise", convert=of.of("vit"), read=a.flag),
+    Rule(f"{_DECODER}.use_se", "model.network.se_reduction", convert=of.of("vit", of.squeeze), read=a.flag),
+    Rule(
+        f"{_DECODER}.se_reduction",
+        "model.network.se_reduction",
+        convert=of.of("vit", of.reduction),
+        read=a.whole(1),
+    ),
+    Rule(f"{_DECODER}.dropout", "model.network.dropout", convert=of.of("vit"), read=a.or_0(a.share)),
+    Rule("model.fpn.in_channels", "model.network.widths", convert=of.of("fpn"), read=a.wholes(4)),
+    Rule("model.fpn.lateral_dim", "model.network.lateral", convert=of.of("fpn"), read=a.whole(1)),
+    Rule("model.fpn.fuse", "model.network.fuse", convert=of.of("fpn"), read=a.one_of("sum", "concat")),
+    Rule("model.hrnet.in_channels", "model.network.widths", convert=of.of("hrnet"), read=a.wholes(4)),
+    Rule("model.hrnet.widths", "model.network.branches", convert=of.of("hrnet"), read=a.wholes(4)),
+    Rule("model.hrnet.num_units", "model.network.num_units", convert=of.of("hrnet"), read=a.whole(1)),
+    Rule("model.hrnet.out_channels", "model.network.fused", convert=of.of("hrnet"), read=a.whole(1)),
+    Rule("model.heatmap.size", "model.network.heatmap_size", convert=of.heatmap_size, read=a.wholes(2)),
+    Rule("model.heatmap.sigma", "model.target.sigma", read=a.positive),
+    Rule("model.lora.enabled", "model.network.lora", convert=of.lora, read=a.flag),
+    Rule("model.lora.r", "model.network.lora.r", convert=of.adapter, read=a.whole(1)),
+    Rule("model.lora.lora_alpha", "model.network.lora.alpha", convert=of.adapter, read=a.number),
+    Rule("model.lora.lora_dropout", "model.network.lora.dropout", convert=of.adapter, read=a.or_0(a.share)),
+    Rule(
+        "model.lora.target_modules",
+        "model.network.lora.target_modules",
+        convert=of.adapter,
+        read=a.null_or(a.names),
+    ),
     Rule("model.lora.bias", "model.network.lora.bias", convert=of.adapter),
     Rule("model.lora.task_type", note="the adapters are those of a plain backbone"),
     Rule("model.quantization.*", note="weights are trained whole; trainer.precision saves memory instead"),
-    Rule("training.seed", "seed_everything"),
-    Rule("training.batch_size", "data.batch_size"),
-    Rule("training.epochs", "trainer.max_epochs"),
+    Rule("training.seed", "seed_everything", read=a.seed),
+    Rule("training.batch_size", "data.batch_size", read=a.whole(1)),
+    Rule("training.epochs", "trainer.max_epochs", read=a.whole(1)),
     Rule("training.precision", "trainer.precision", convert=of.precision),
-    Rule("training.amp", "trainer.precision", convert=of.amp),
-    Rule("training.grad_clip_norm", "trainer.gradient_clip_val", convert=lambda value, _: value or None),
+    Rule("training.amp", "trainer.precision", convert=of.amp, read=a.flag),
+    Rule(
+        "training.grad_clip_norm",
+        "trainer.gradient_clip_val",
+        convert=lambda value, _: value or None,
+        read=a.null_or(a.number),
+    ),
     Rule("training.grad_clip", "trainer.gradient_clip_val", convert=of.clip),
-    Rule("training.backbone_freeze_epochs", _FREEZE, convert=of.freeze_epochs),
-    Rule("training.adaptive_micro_batch", _PARTS, convert=of.adaptive),
-    Rule("training.min_micro_batch_size", f"{_PARTS}.min_size", convert=of.micro_batch),
-    Rule("training.mb_backoff_factor", f"{_PARTS}.backoff", convert=of.backoff),
-    Rule("training.oom_retries", f"{_PARTS}.retries", convert=of.micro_batch),
-    Rule("training.micro_batch_size", f"{_PARTS}.size", convert=of.micro_batch),
-    Rule("training.data_loader.num_workers", "data.num_workers"),
+    Rule("training.backbone_freeze_epochs", _FREEZE, convert=of.freeze_epochs, read=a.or_0(a.whole(0))),
+    Rule("training.adaptive_micro_batch", _PARTS, convert=of.adaptive, read=a.flag),
+    Rule("training.min_micro_batch_size", f"{_PARTS}.min_size", convert=of.micro_batch, read=a.whole(1)),
+    Rule("training.mb_backoff_factor", f"{_PARTS}.backoff", convert=of.backoff, read=a.positive),
+    Rule("training.oom_retries", f"{_PARTS}.retries", convert=of.micro_batch, read=a.whole(0)),
+    Rule("training.micro_batch_size", f"{_PARTS}.size", convert=of.micro_batch, read=a.or_0(a.whole(0))),
+    Rule("training.data_loader.num_workers", "data.num_workers", read=a.whole(0)),
     Rule("training.data_loader.pin_memory", note=f"{_LOADER}: pinned where there is a GPU"),
     Rule("training.data_loader.persistent_workers", note=f"{_LOADER}: workers are kept"),
     Rule("training.data_loader.prefetch_factor", note=f"{_LOADER}: two batches a worker"),
@@ -123,24 +146,24 @@ RULES = (
         note=f"{_LOADER}: a smaller last training batch is left out, of validation batches none",
     ),
     Rule("training.optimizer.name", "optimizer", convert=of.optimizer),
-    Rule("training.optimizer.lr", "optimizer.lr"),
-    Rule("training.optimizer.weight_decay", "optimizer.weight_decay"),
-    Rule("training.optimizer.momentum", "optimizer.momentum", convert=of.momentum),
+    Rule("training.optimizer.lr", "optimizer.lr", read=a.number),
+    Rule("training.optimizer.weight_decay", "optimizer.weight_decay", read=a.or_0(a.number)),
+    Rule("training.optimizer.momentum", "optimizer.momentum", convert=of.momentum, read=a.or_0(a.number)),
     Rule("training.scheduler.name", "lr_scheduler", convert=of.scheduler),
-    Rule("training.scheduler.warmup_epochs", "lr_scheduler.warmup", convert=of.warmup),
+    Rule("training.scheduler.warmup_epochs", "lr_scheduler.warmup", convert=of.warmup, read=a.or_0(a.number)),
     Rule("training.scheduler.warmup_start_factor", note="it begins at a thousandth of the learning rate"),
     Rule("training.loss.name", "model.loss", convert=of.loss),
-    Rule("training.loss.alpha", "model.loss.alpha", convert=of.focal),
-    Rule("training.loss.beta", "model.loss.beta", convert=of.focal),
-    Rule("training.early_stopping.monitor", f"{_STOP}.monitor"),
-    Rule("training.early_stopping.mode", f"{_STOP}.mode"),
-    Rule("training.early_stopping.patience", f"{_STOP}.patience"),
-    Rule("training.early_stopping.min_delta", f"{_STOP}.min_delta"),
-    Rule("training.output_dir", "trainer.default_root_dir"),
-    Rule("training.log_dir", "trainer.logger.save_dir"),
-    Rule("training.ckpt_dir", "trainer.callbacks.ModelCheckpoint.dirpath"),
-    Rule("training.limit_train_batches", "trainer.limit_train_batches"),
-    Rule("training.limit_val_batches", "trainer.limit_val_batches"),
+    Rule("training.loss.alpha", "model.loss.alpha", convert=of.focal, read=a.number),
+    Rule("training.loss.beta", "model.loss.beta", convert=of.focal, read=a.number),
+    Rule("training.early_stopping.monitor", f"{_STOP}.monitor", read=a.text),
+    Rule("training.early_stopping.mode", f"{_STOP}.mode", read=a.one_of("min", "max")),
+    Rule("training.early_stopping.patience", f"{_STOP}.patience", read=a.whole(0)),
+    Rule("training.early_stopping.min_delta", f"{_STOP}.min_delta", read=a.or_0(a.number)),
+    Rule("training.output_dir", "trainer.default_root_dir", read=a.text),
+    Rule("training.log_dir", "trainer.logger.save_dir", read=a.text),
+    Rule("training.ckpt_dir", "trainer.callbacks.ModelCheckpoint.dirpath", read=a.text),
+    Rule("training.limit_train_batches", "trainer.limit_train_batches", read=a.null_or(a.number)),
+    Rule("training.limit_val_batches", "trainer.limit_val_batches", read=a.null_or(a.number)),
     Rule("runtime.*", note="made anew at every run"),
 )
 """Every key of the older tracknet; later rules may add to what earlier ones choose."""
@@ -173,6 +196,8 @@ def migrate(
     # l2 and pck@3 are in pixels of the heatmap, as they were.
     width, height = old["model.heatmap.size"]
     draft.put("model.metrics.pixels", [height, width])
+    if not old.get("data.split.val_games"):
+        draft.put("data.holdout", of.HOLDOUT, "no games were named for validation")
     return draft, lines
 
 
@@ -195,6 +220,8 @@ def with_defaults(keys: Old, filed: Collection[str]) -> dict[str, Any]:
     for section, name in SECTIONS.items():
         if section not in filed:
             files |= flatten({section: packaged(section, name)}, RULES)
+    if "training.amp" in keys:  # it is older than the default, which would hide it
+        files.pop("training.precision", None)
     removed = tuple(f"{key}." for key, value in keys.items() if value is None)
     old = {**DEFAULTS, **{key: value for key, value in files.items() if not key.startswith(removed)}, **keys}
     if any(key.startswith("training.early_stopping.") for key in old):
@@ -203,6 +230,31 @@ def with_defaults(keys: Old, filed: Collection[str]) -> dict[str, Any]:
         if old.get(f"training.{key}") is None:
             old[f"training.{key}"] = f"{old['training.output_dir']}/{name}"
     return old
+
+
+def around(filed: Collection[str]) -> dict[str, Any]:
+    """Give what values may refer to besides what is given: defaults, and the names that a run has.
+
+    Args:
+        filed: The sections of which files gave values.
+
+    Returns:
+        Nested values, with references among them.
+    """
+    values: dict[str, Any] = {}
+    for key, value in DEFAULTS.items():
+        *names, last = key.split(".")
+        below = values
+        for name in names:
+            below = below.setdefault(name, {})
+        below[last] = value
+    for key, name in FOLDERS.items():
+        values["training"][key] = f"${{training.output_dir}}/{name}"
+    for section, name in SECTIONS.items():
+        if section not in filed:
+            values[section] |= packaged(section, name)
+    folders = {key: f"${{training.{key}}}" for key in ("seed", *FOLDERS)}
+    return {**values, "runtime": {"project_root": ".", "output_root": "${training.output_dir}", **folders}}
 
 
 def packaged(section: str, name: str) -> dict[str, Any]:

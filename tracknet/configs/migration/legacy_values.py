@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tracknet.configs.migration.rules import Old, Told
@@ -31,6 +33,9 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """Sizes of the published backbones, by a part of their names."""
 
+HOLDOUT = 0.15
+"""Share of the training clips that is held out where no game was named for validation."""
+
 _STRIDES = {"ViTUpsample": 16, "ConvNeXtFPN": 32, "ConvNeXtHRNet": 32}
 _PRECISIONS = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}
 
@@ -51,20 +56,42 @@ def network_class(old: Old) -> str:
 
 
 def network(value: Any, old: Old) -> Told:
-    """Choose the network, in the size of the pretrained backbone."""
+    """Choose the network, in the kind and size of the pretrained backbone.
+
+    Raises:
+        UsageError: The name of the pretrained backbone does not tell them.
+    """
     cls = network_class(old)
-    name = str(old.get("model.pretrained_model_name") or "dinov3 vits base").lower()
-    kinds = ("dinov3", "convnextv2", "convnext") if cls != "ViTUpsample" else ("dinov3", "vit")
-    kind = next((kind for kind in kinds if kind in name), kinds[0])
-    wanted = ("vits", "vitb", "vitl") if cls == "ViTUpsample" else ("tiny", "small", "base", "large")
-    size = next((size for size in wanted if size in name.replace("vit-", "vit")), None)
-    size = size or next((one for one in wanted if one[-1] == name[-1:]), wanted[0])
+    kind, size = _backbone(old.get("model.pretrained_model_name"), cls)
     frames = int(old["data.sequence.length"]) if old.get("data.sequence.enabled") else 1
     arguments = {"frames": frames, "background": "none", "kind": kind, **SIZES[size]}
     made = {"class_path": cls, "init_args": arguments}
+    note = f"backbone {kind}, size {size}"
     if value == "convnext_deformable_fpn_heatmap":
-        return Told("changed", "plain convolutions take the place of deformable ones", made)
-    return Told("renamed", "", made)
+        return Told("changed", f"plain convolutions take the place of deformable ones; {note}", made)
+    return Told("renamed", note, made)
+
+
+def _backbone(told: Any, cls: str) -> tuple[str, str]:
+    """Give kind and size of a backbone by the last part of its name, which may be a path."""
+    if told is None:
+        return ("dinov3", "vits") if cls == "ViTUpsample" else ("dinov3", "base")
+    name = Path(str(told)).name.lower().replace("_", "-")
+    kinds: tuple[str, ...]
+    if cls == "ViTUpsample":
+        kinds, example = ("dinov3", "vit"), "dinov3-vits16 or vit-base-patch16"
+        found = re.search(r"vit-?([sbl])(?:mall|ase|arge)?(?:-?patch)?-?16(?![a-z\d])", name)
+    else:
+        kinds, example = ("dinov3", "convnextv2", "convnext"), "dinov3-convnext-base or convnextv2-tiny"
+        found = re.search(r"convnext(?:v2)?-(tiny|small|base|large)(?![a-z])", name)
+    kind = next((kind for kind in kinds if kind in name), None)
+    if found is None or kind is None:
+        raise UsageError(
+            f"model.pretrained_model_name: found {told!r}, whose last part tells no backbone that {cls} has; "
+            f"expected a name such as {example}: give it with "
+            "model.pretrained_model_name=NAME, and set the path to the weights in the new file"
+        )
+    return kind, f"vit{found[1]}" if cls == "ViTUpsample" else found[1]
 
 
 def of(name: str, convert: Convert | None = None) -> Convert:
@@ -132,6 +159,11 @@ def normalise(value: Any, old: Old) -> Told:
     if usual:
         return Told("kept", "by ImageNet's mean and standard deviation, which the network does itself")
     return Told("dropped", "the networks here always take ImageNet's mean and standard deviation")
+
+
+def validation(value: Any, old: Old) -> Any:
+    """Without games for validation, a share of the training clips takes their place."""
+    return value or Told("changed", f"{HOLDOUT:.0%} of the training clips are held out; was none", [])
 
 
 def sequence(ours: Any = None, note: str = "") -> Convert:
@@ -224,6 +256,8 @@ def amp(value: Any, old: Old) -> Told:
 
 def clip(value: Any, old: Old) -> Told:
     """Clip by the norm, under the name that was never read."""
+    if isinstance(value, bool):
+        return Told("dropped", "was never read, and names no norm that trainer.gradient_clip_val could have")
     if old.get("training.grad_clip_norm") is not None:
         return Told("dropped", "grad_clip_norm is there too, and was the one that was read")
     return Told("changed", "clips the norm of the gradient; was never read before", value or None)

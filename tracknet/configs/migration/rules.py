@@ -47,12 +47,15 @@ class Rule:
         note: What changed, or the reason.
         convert: Makes the new value of the old one and all old values; a `Told` says more. Without it the
             value stays as it is.
+        read: Gives the value as it was meant, before any is converted; raises ValueError with what was
+            expected. Without it any value is taken.
     """
 
     old: str
     new: str = ""
     note: str = ""
     convert: Callable[[Any, Old], Any] | None = None
+    read: Callable[[Any], Any] | None = None
 
     def covers(self, key: str) -> bool:
         """Say whether the rule is about a key."""
@@ -78,6 +81,19 @@ class Rule:
         if self.note:
             return Told("changed", self.note, made)
         return Told("kept" if self.new == self.old else "renamed", "", made)
+
+
+class WrongValueError(UsageError):
+    """A value that was never valid.
+
+    Args:
+        key: Its key.
+        told: What was found, and what was expected.
+    """
+
+    def __init__(self, key: str, told: str) -> None:
+        super().__init__(told)
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -133,13 +149,22 @@ def apply(rules: Sequence[Rule], given: Iterable[str], old: Old, draft: Draft) -
 
     Returns:
         A line for each given key, in the order given.
+
+    Raises:
+        WrongValueError: A value that counts was never valid.
     """
     lines: dict[str, Line] = {}
+    meant, wrong = _read(rules, old)
     for rule in rules:
         for key in [key for key in old if rule.covers(key)]:
             if key in lines:
                 continue
-            told = rule.told(old[key], old)
+            try:
+                told = rule.told(meant[key], meant)
+            except UsageError as error:  # perhaps for the sake of another value
+                raise next(iter(wrong.values()), WrongValueError(key, str(error))) from error
+            if key in wrong and told.kind != "dropped":
+                raise wrong[key]
             new = rule.new if told.kind != "dropped" else ""
             if told.value is not NOTHING and rule.new:
                 draft.put(rule.new, told.value, told.note if told.kind == "changed" else "")
@@ -152,3 +177,22 @@ def apply(rules: Sequence[Rule], given: Iterable[str], old: Old, draft: Draft) -
             hint = nearest(key, known).lstrip("; ") or "no such key was ever read"
             lines[key] = Line(key, old[key], "unknown", "", hint)
     return [lines[key] for key in given]
+
+
+def _read(rules: Sequence[Rule], old: Old) -> tuple[dict[str, Any], dict[str, WrongValueError]]:
+    """Give the values as they were meant, and what is wrong with those that mean nothing."""
+    meant, wrong = dict(old), {}
+    for rule in rules:
+        if rule.read is None or rule.old not in old:
+            continue
+        value = old[rule.old]
+        try:
+            meant[rule.old] = rule.read(value)
+        except ValueError as error:
+            found = (
+                "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+            )
+            missing = ", which stands for a value that is still to be given" if value == "???" else ""
+            told = f"{rule.old}: found {found}{missing}; expected {error}"
+            wrong[rule.old] = WrongValueError(rule.old, told)
+    return meant, wrong

@@ -104,7 +104,7 @@ def _override(found: Found, overrides: Sequence[str]) -> None:
         key, _, text = word.partition("=")
         _put(found.values, key.split("."), get_loader("yaml")(text))
         found.places[key] = COMMAND_LINE
-    found.values = _resolved(found.values)
+    found.values = _resolved(found)
 
 
 def _command(words: Sequence[str]) -> list[str] | None:
@@ -218,16 +218,32 @@ def _put(values: dict[str, Any], names: list[str], value: Any) -> None:
     values[names[-1]] = value
 
 
-def _resolved(values: dict[str, Any]) -> dict[str, Any]:
+def _resolved(found: Found) -> dict[str, Any]:
     """Resolve references of OmegaConf, such as ``${data.root}``; those of Hydra itself stay."""
-    own = {key: value for key, value in values.items() if key != "hydra"}
+    own = {key: value for key, value in found.values.items() if key != "hydra"}
     if "${" not in str(own):
-        return values
+        return found.values
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    around = legacy.around(found.filed) if found.source == "legacy" else {}
     try:
-        resolved: Any = OmegaConf.to_container(OmegaConf.create(own), resolve=True)
+        tree: Any = OmegaConf.merge(around, own)
+        # Only what was given: the rest is there to be referred to, and may itself refer to nothing.
+        resolved = {key: _plain(tree[key], value) for key, value in own.items()}
     except OmegaConfBaseException as error:
-        raise UsageError(f"migrate: {error.full_key or ''}: {str(error).splitlines()[0]}") from error
-    return {**values, **resolved}
+        key = str(error.full_key or "")
+        place = found.places.get(key, "")
+        raise UsageError(
+            f"migrate: {f'{place}: ' if place else ''}{key}: {str(error).splitlines()[0]}"
+        ) from error
+    return {**found.values, **resolved}
+
+
+def _plain(node: Any, given: Any) -> Any:
+    """Give the resolved values of what was given."""
+    if isinstance(given, Mapping):
+        return {key: _plain(node[key], value) for key, value in given.items()}
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
