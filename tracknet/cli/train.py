@@ -460,8 +460,7 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
         raise UsageError(
             "--ckpt_path: the checkpoint holds another network than the configuration names"
             f"{_mismatch(str(error))}; "
-            "without --config, that of the checkpoint's own run is taken; where only names differ, as in "
-            "files of the older tracknet, `tracknet checkpoint import FILE --config YAML` makes it ours"
+            "without --config, that of the checkpoint's own run is taken"
         ) from error
     return 0
 
@@ -507,7 +506,12 @@ def _mismatch(message: str) -> str:
     )
     faults = [f"there is no {missing[1]}"] if missing else []
     faults += [f"{unknown[1]} is unknown"] if unknown else []
-    return f" ({'; '.join(faults)})" if faults else ""
+    if not faults:
+        return ""
+    return (
+        f" ({'; '.join(faults)}); where only names differ, as in files of the older tracknet, "
+        "`tracknet checkpoint import FILE --config YAML` makes it ours"
+    )
 
 
 def _silence_known_noise() -> None:
