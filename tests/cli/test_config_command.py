@@ -164,7 +164,7 @@ def test_check_of_what_is_wrong_together(run, here):
         said[1] == "cross.yaml:3:13: trainer.strategy: ddp with one device; set auto, or more trainer.devices"
     )
     assert "trainer.callbacks.monitor: nothing logs 'val/fp3'; did you mean 'val/fp" in said[2]
-    assert "model.input_size: TrackNetV2 needs sides divisible by 8, found [290, 512]" in said[3]
+    assert "model.input_size: CompactTrackNet needs sides divisible by 16, found [290, 512]" in said[3]
     assert said[4].endswith("model.network.frames: windows of 3 frames, and the longest of 1 clips has 2")
     assert said[5].endswith("data.batch_size: batches of 4, and the data set has 1 windows")
 
@@ -200,7 +200,7 @@ def test_windows_and_batches_against_clips_on_disk(parsing, tiny_rallies):
         "model.network.frames: windows of 22 frames, and the longest of 4 clips has 21"
     ]
     assert parsing.faults([], [*words, "--data.batch_size=90"]) == [
-        "data.batch_size: batches of 90, and the data set has 69 windows"
+        "data.batch_size: batches of 90, and the data set has 49 windows"
     ]
 
 
