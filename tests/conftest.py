@@ -24,6 +24,16 @@ settings.load_profile("tracknet")
 SIZE = (64, 96)
 """Height and width of the tiny rallies."""
 
+EXTRAS = {"backbones": ["transformers"], "lora": ["transformers", "peft"]}
+"""What a test with a mark needs: the packages of the extra of this name."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests that are marked with an extra whose packages are missing."""
+    for extra, packages in EXTRAS.items():
+        for package in packages if item.get_closest_marker(extra) else []:
+            pytest.importorskip(package)
+
 
 @pytest.fixture(autouse=True)
 def _ctrl_c_is_heard() -> None:

@@ -102,9 +102,9 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.backbones
 @pytest.mark.parametrize("model", train_sequential.MODELS)
 def test_the_networks_of_the_older_tracknet_train(model, tmp_path, monkeypatch):
-    pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["tracknet"])
     make_project(tmp_path)

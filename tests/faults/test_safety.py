@@ -137,12 +137,12 @@ def test_nor_by_pretrained_weights(evil):
     assert not Path(MARK).exists()
 
 
+@pytest.mark.backbones
 class TestPretrainedBackbones:
     """Folders of weights for a backbone, in the format of Hugging Face."""
 
     @pytest.fixture
     def module(self, here):
-        pytest.importorskip("transformers")
         network = ConvNeXtFPN(1, widths=(4, 4, 4, 4), depths=(1, 1, 1, 1), lateral=4)
         network.backbone.save_pretrained("weights")
         return HeatmapTracker(network, input_size=(64, 64))

@@ -28,8 +28,10 @@ CHOICES = [
     (ViTUpsample, "dinov3", TINY),
 ]
 
+pytestmark = pytest.mark.backbones
 
-@pytest.fixture(scope="module", autouse=True)
+
+@pytest.fixture
 def hub():
     return pytest.importorskip("transformers")
 

@@ -16,12 +16,6 @@ TINY = {"embedding": 16, "layers": 1, "heads": 2, "widths": (16, 8, 8, 8)}
 STAGES = {"widths": (4, 8, 12, 16), "depths": (1, 1, 1, 1), "lateral": 8}
 
 
-@pytest.fixture
-def peft():
-    pytest.importorskip("transformers")
-    return pytest.importorskip("peft")
-
-
 class FakeTrainer:
     ckpt_path = None
     world_size = 1
@@ -36,7 +30,7 @@ def answer(network, x):
     return network.backbone(x, interpolate_pos_encoding=True).last_hidden_state
 
 
-@pytest.mark.usefixtures("peft")
+@pytest.mark.lora
 class TestAdapters:
     @pytest.mark.parametrize("kind", ["vit", "dinov3"])
     def test_only_adapters_and_the_head_are_trained(self, kind):

@@ -26,10 +26,7 @@ NETWORKS = [
     (ViTUpsample, TINY),
 ]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def hub():
-    return pytest.importorskip("transformers")
+pytestmark = pytest.mark.backbones
 
 
 @pytest.mark.parametrize(("network", "size"), NETWORKS)
