@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from tracknet.cli.main import main
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.decoding import PeakDecoder
-from tracknet.models import ConvNeXtFPN, TrackNetV2, ViTUpsample, stack_frames
+from tracknet.models import ConvNeXtFPN, ConvNeXtHRNet, TrackNetV2, ViTUpsample, stack_frames
 from tracknet.models import backbones as module
 from tracknet.tracking.export import export_tracker
 from tracknet.training.callbacks import BackboneFreeze, PretrainedBackbone
@@ -65,7 +65,9 @@ def test_the_images_of_a_window_stay_apart():
     assert torch.equal(net.by_window(images), images.reshape(3, 9, 32, 32))
 
 
-@pytest.mark.parametrize(("network", "millions"), [(ConvNeXtFPN, 28.6), (ViTUpsample, 26.8)])
+@pytest.mark.parametrize(
+    ("network", "millions"), [(ConvNeXtFPN, 28.6), (ConvNeXtHRNet, 33.6), (ViTUpsample, 26.8)]
+)
 def test_size_of_the_defaults(network, millions):
     with torch.device("meta"):
         net = network()
@@ -227,6 +229,11 @@ FEW += [
 ]
 SIZES = {
     "convnext_fpn": ["--model.network.widths=[4,8,12,16]", "--model.network.depths=[1,1,1,1]"],
+    "convnext_hrnet": [
+        "--model.network.widths=[4,8,12,16]",
+        "--model.network.depths=[1,1,1,1]",
+        "--model.network.branches=[4,6,8,10]",
+    ],
     "vit": ["--model.network.embedding=16", "--model.network.layers=1", "--model.network.heads=2"],
 }
 

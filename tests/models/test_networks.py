@@ -18,6 +18,10 @@ def test_tracknetv2_has_the_published_number_of_parameters(frames, background, c
     assert found == count if background == "none" else abs(found - count) < 500
 
 
+def test_compact_has_the_documented_number_of_parameters():
+    assert sum(p.numel() for p in CompactTrackNet().parameters()) == 1_635_921
+
+
 def test_tracknetv2_uses_the_names_of_the_public_checkpoints():
     names = TrackNetV2().state_dict()
     assert names["down_block_1.conv_1.conv.weight"].shape == (64, 9, 3, 3)
