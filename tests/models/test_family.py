@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from tracknet.cli.main import main
 from tracknet.configs import find_config
 from tracknet.errors import UsageError
-from tracknet.evaluation.decoding import PeakDecoder
 from tracknet.models import (
     WASB,
     MonoTrack,
@@ -27,9 +23,7 @@ from tracknet.models import (
 )
 from tracknet.models.imagenet import MEAN, STD, ImageNetInput
 from tracknet.models.motion import LUMA, PowerNormalisation, by_frames, light
-from tracknet.tracking.export import export_tracker
 from tracknet.training.checkpoints import load_tracker
-from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import GreyLevelLoss
 from tracknet.training.targets import GaussianTarget
@@ -188,17 +182,6 @@ def test_a_checkpoint_builds_it_again(network, tmp_path):
 
 NAMES = ["tracknetv1", "tracknetv2", "tracknetv3", "tracknetv4", "tracknetv5"]
 NAMES += ["wasb", "monotrack", "restracknetv2"]
-FEW = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--trainer.enable_model_summary=false"]
-FEW += ["--trainer.enable_progress_bar=false", "--data.batch_size=2", "--model.input_size=[32,64]"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_its_yaml_trains(name, tiny_rallies, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["tracknet"])
-    words = ["--config", "configs/base.yaml", "--config", f"configs/model/{name}.yaml"]
-    size = ["--model.network.width=4"] + ["--model.network.embedding=8"] * (name == "tracknetv5")
-    assert main(["fit", *words, f"--data.root={tiny_rallies}", "--data.val=[c]", *size, *FEW]) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -437,24 +420,3 @@ def test_names_are_those_of_public_weights(network, shapes):
     with torch.device("meta"):
         state = network().state_dict()
     assert {name: tuple(state[name].shape) for name in shapes} == shapes
-
-
-def exported(net, path, format):
-    decoder = PeakDecoder(0.3)
-    found = export_tracker(
-        net.eval(), decoder, (64, 96), path, format, positions=False, recipe=describe(decoder)
-    )
-    assert found.probability <= 1e-4
-
-
-@pytest.mark.parametrize("network", [TrackNetV4, TrackNetV5, MonoTrack])
-def test_graphs_hold_any_number_of_windows(network, tmp_path):
-    exported(narrow(network), tmp_path / "a.pt", "torchscript")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", FAMILY)
-def test_onnx_graphs(network, tmp_path):
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
-    exported(narrow(network), tmp_path / "a.onnx", "onnx")
