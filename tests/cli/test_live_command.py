@@ -6,6 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,27 @@ def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(tmp_path, checkpoi
     shown = capsys.readouterr()
     assert shown.out == (tmp_path / "film_ball.csv").read_text()
     assert "9 frames, " in shown.err
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of a film on a real server."""
+    (tmp_path / "film.y4m").write_bytes(HEAD + b"".join(map(raw, range(9))))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}/film.y4m"
+    server.shutdown()
+    server.server_close()
+
+
+def test_passwords_and_tokens_are_not_shown(tmp_path, checkpoint, served, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda self, *words: None)
+    assert main([f"http://me:S3cret@{served}?token=T0k", "--ckpt", str(checkpoint)]) == 0
+    shown = capsys.readouterr()
+    assert f"http://{served}?...: 48x32, " in shown.err
+    assert "S3cret" not in shown.err + shown.out
+    assert "T0k" not in shown.err + shown.out
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_what_is_wrong_for_all_ends_at_once(here, ckpt, capsys, monkeypatch):
         (["../films", "--output", "-"], "--output - is for one video"),
         (["../films", "--output", "a.csv"], "--output a.csv: expected a folder for many videos"),
         (["../films", "--drop_late"], "--drop_late is for live streams"),
-        (["../films", "rtsp://court"], "rtsp://court: live streams are tracked one at a time"),
+        (["../films", "rtsp://me:S3cret@court?x=1"], "rtsp://court?...: live streams are tracked one"),
         ([".", ".."], "frames"),
     ],
 )

@@ -15,7 +15,7 @@ import av.error
 import numpy as np
 import pytest
 
-from tracknet.data.stream import WAITING, LiveStream, is_live, stream_title
+from tracknet.data.stream import WAITING, LiveStream
 from tracknet.data.video import VideoWriter, open_source, packets_of
 from tracknet.errors import TrackNetError
 
@@ -76,37 +76,6 @@ def feed(path, parts):
     thread = threading.Thread(target=write, daemon=True)
     thread.start()
     return thread
-
-
-def test_names(tmp_path, pipe):
-    live = [
-        "-",
-        "rtsp://10.0.0.5/court1",
-        "http://host/a.mp4",
-        "avfoundation:0",
-        "dshow:video=Cam",
-        str(pipe),
-    ]
-    assert all(map(is_live, live))
-    assert is_live("/dev/null")
-    (tmp_path / "a.mp4").touch()
-    assert not any(map(is_live, [str(tmp_path / "a.mp4"), str(tmp_path), "missing.mp4", "C:\\a.mp4"]))
-
-
-@pytest.mark.parametrize(
-    ("name", "title"),
-    [
-        ("-", "stdin"),
-        ("rtsp://user@10.0.0.5:554/live/court1?x=1/2#a", "court1"),
-        ("http://host/rally.mkv", "rally"),
-        ("rtsp://10.0.0.5/", "10.0.0.5"),
-        ("/dev/video0", "video0"),
-        ("dshow:video=My Cam", "video_My_Cam"),
-        ("udp://@:1234", "1234"),
-    ],
-)
-def test_titles(name, title):
-    assert stream_title(name) == title
 
 
 def test_over_http_it_gives_what_the_file_gives(video, served):
@@ -189,6 +158,22 @@ def test_nobody_is_there():
         pytest.raises(TrackNetError, match=r"http://127.0.0.1:9/a.mp4: cannot be opened as a stream \("),
         LiveStream("http://127.0.0.1:9/a.mp4", SIZE, patience=5),
     ):
+        raise AssertionError
+
+
+def test_a_password_and_a_token_are_sent_and_never_shown(served, capsys):
+    address = served.replace("://", "://user:S3cret@") + "?token=T0k"
+    stream = LiveStream(address, SIZE)
+    stream._notes.append("a note")
+    with stream:
+        assert numbers_of(stream) == list(range(12))
+        assert capsys.readouterr().err == f"note: {served}?...: a note\n"
+        assert str(stream._broken("a reason")).startswith(f"{served}?...: ")
+        with pytest.raises(TrackNetError) as resized:
+            stream._check_size(av.VideoFrame(64, 64), 3)
+        assert str(resized.value).startswith(f"{served}?...: ")
+    gone = address.replace("rally", "nothing")
+    with pytest.raises(TrackNetError, match=r"^http://127[^@]*/nothing.mkv\?\.{3}: "), LiveStream(gone, SIZE):
         raise AssertionError
 
 

@@ -51,7 +51,8 @@ def track_stream(
         TrackNetError: The stream cannot be opened or broke off, the checkpoint cannot be used, or the result
             cannot be written.
     """
-    from tracknet.data.stream import LiveStream, stream_title
+    from tracknet.data.stream import LiveStream
+    from tracknet.data.stream_names import stream_title, without_secrets
 
     to_screen = output == Path("-")
     path = None if to_screen else csv_path(output, stream_title(name))
@@ -65,7 +66,7 @@ def track_stream(
     with _ended_by_sigterm(), LiveStream(name, tracker.input_size, newest) as stream:
         info = stream.info
         print(
-            f"{name}: {info.width}x{info.height}, {info.fps:g} frames/s; Ctrl-C ends it",
+            f"{without_secrets(name)}: {info.width}x{info.height}, {info.fps:g} frames/s; Ctrl-C ends it",
             file=sys.stderr,
             flush=True,
         )

@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _check_partners(argv: Sequence[str], chosen: Mapping[str, Any]) -> None:
     """Refuse options that do nothing without another one."""
-    from tracknet.data.stream import is_live
+    from tracknet.data.stream_names import is_live
 
     live = len(chosen["video"]) == 1 and is_live(chosen["video"][0])
     causal = live or chosen["mode"] == "causal"
@@ -206,7 +206,7 @@ def track_video(
     Raises:
         TrackNetError: Video or checkpoint cannot be used, or a result cannot be written.
     """
-    from tracknet.data.stream import is_live
+    from tracknet.data.stream_names import is_live
     from tracknet.data.video import open_source
 
     if is_live(str(video)):

@@ -17,7 +17,7 @@ from tracknet.cli.track_workers import Orders, track_here, track_in_processes
 from tracknet.cli.video_tracker import TrackSettings
 from tracknet.data.file_lock import locked
 from tracknet.data.progress import track_progress
-from tracknet.data.stream import is_live
+from tracknet.data.stream_names import is_live, without_secrets
 from tracknet.data.video import open_source
 from tracknet.data.whole_file import remove_leftovers
 from tracknet.errors import TrackNetError, UsageError
@@ -105,7 +105,8 @@ def track_videos(
             while another command writes them.
     """
     if live := next((one for one in videos if is_live(one)), None):
-        raise UsageError(f"{live}: live streams are tracked one at a time, each with a command of its own")
+        told = without_secrets(live)
+        raise UsageError(f"{told}: live streams are tracked one at a time, each with a command of its own")
     jobs = find_jobs([Path(one).expanduser() for one in videos], output, overlays)
     check_summary(output)
     with _alone_in(output):

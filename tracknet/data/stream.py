@@ -20,14 +20,12 @@ import av.error
 import numpy as np
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
+from tracknet.data.stream_names import CAMERA_FORMATS, without_secrets
 from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo, packets_of
 from tracknet.errors import TrackNetError
 
 WAITING = 4
 """Frames decoded and not yet taken, at most; then the stream has to wait (or the camera drops its own)."""
-
-CAMERA_FORMATS = ("v4l2", "avfoundation", "dshow")
-"""Formats of cameras on Linux, macOS and Windows, written before the name: ``avfoundation:0``."""
 
 # Less looking ahead before the first frame than FFmpeg does for files, and no holding back afterwards. Not
 # "nobuffer": it throws away the frames that were looked at, and all others would have the wrong number.
@@ -40,33 +38,6 @@ _OPTIONS = {
 _SLOW = "; such a stream cannot wait: where frames come faster than they are tracked, take --drop_late"
 
 
-def is_live(name: str) -> bool:
-    """Say whether a name is that of a stream rather than of a file or a folder.
-
-    Args:
-        name: ``-`` for standard input, a URL, a camera (``/dev/video0``, ``avfoundation:0``), a named pipe,
-            or anything else.
-
-    Returns:
-        True for a stream.
-    """
-    if name == "-" or "://" in name or name.startswith(tuple(f"{kind}:" for kind in CAMERA_FORMATS)):
-        return True
-    path = Path(name)
-    return path.is_fifo() or path.is_char_device()
-
-
-def stream_title(name: str) -> str:
-    """Give a name for files about a stream: ``rtsp://10.0.0.5/court1?x=1`` -> ``court1``."""
-    if name == "-":
-        return "stdin"
-    plain = re.split(r"[?#]", name)[0].rstrip("/")
-    if host := re.fullmatch(r"\w+://(?:[^/@]*@)?([^/@:]+)(?::\d+)?", plain):
-        return re.sub(r"[^\w.-]+", "_", host[1])
-    last = re.split(r"[/:]", plain)[-1]
-    return re.sub(r"[^\w.-]+", "_", Path(last).stem) or "stream"
-
-
 class LiveStream:
     """A stream that is read once, in a thread, as fast as it comes.
 
@@ -74,7 +45,7 @@ class LiveStream:
     lost packet, is passed over; how many there were is said at the end, on standard error.
 
     Args:
-        name: See `is_live`.
+        name: See `is_live`; messages show it without user, password and query.
         size: Height and width to resize to by area averaging.
         newest: Drop what is late: hold no more than the last `newest` frames, and hand them over together.
             None drops nothing: the stream waits while nobody takes its frames.
@@ -95,6 +66,7 @@ class LiveStream:
         patience: PositiveFloat = 30.0,
     ) -> None:
         self.name = name
+        self._shown = without_secrets(name)
         self._size = size
         self._newest = newest
         self._patience = patience
@@ -121,7 +93,7 @@ class LiveStream:
             self._stop()
             raise
         if not self._opened:
-            raise self._failure or TrackNetError(f"{self.name}: the stream ended without a single frame")
+            raise self._failure or TrackNetError(f"{self._shown}: the stream ended without a single frame")
         return self
 
     def __exit__(
@@ -150,7 +122,7 @@ class LiveStream:
                 self._changed.notify_all()
             yield arrived
         for told in (*self._notes, *self._damage.in_words()):
-            print(f"note: {self.name}: {told}", file=sys.stderr)
+            print(f"note: {self._shown}: {told}", file=sys.stderr)
         if self._failure:
             raise self._failure
 
@@ -223,7 +195,7 @@ class LiveStream:
     def _broken(self, reason: str) -> TrackNetError:
         number = self._number
         what = f"the stream broke off after {number} frames" if number else "cannot be opened as a stream"
-        return TrackNetError(f"{self.name}: {what} ({reason})")
+        return TrackNetError(f"{self._shown}: {what} ({reason})")
 
     def _tell(self, frame: Any, rate: float) -> None:
         fps = rate if 0 < rate <= 1000 else FALLBACK_FPS
@@ -236,7 +208,7 @@ class LiveStream:
         info = self.info
         if (frame.width, frame.height) != (info.width, info.height):
             raise TrackNetError(
-                f"{self.name}: the pictures change from {info.width}x{info.height} to "
+                f"{self._shown}: the pictures change from {info.width}x{info.height} to "
                 f"{frame.width}x{frame.height} after {number} frames; track it anew from there"
             )
 
@@ -264,7 +236,7 @@ class LiveStream:
         ) as container:
             stream = container.streams.best("video")
             if stream is None or container.format.name == "tty":
-                raise TrackNetError(f"{self.name}: holds no video stream")
+                raise TrackNetError(f"{self._shown}: holds no video stream")
             # Threads that decode several frames at once would hold each one back for some frames.
             stream.thread_type = "SLICE"
             yield container, stream

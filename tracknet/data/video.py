@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 
 from tracknet.data import background
 from tracknet.data.background import background_and_frames, evenly_spaced, median_background, sample_frames
+from tracknet.data.stream_names import without_secrets
 from tracknet.data.video_writer import VideoWriter
 from tracknet.errors import TrackNetError, nearest
 
@@ -410,6 +411,7 @@ def open_source(path: Path | str) -> FrameSource:
         TrackNetError: The path is missing, empty or no video; the message says what to do.
     """
     path = Path(path).expanduser()
+    shown = without_secrets(str(path))
     try:
         if path.is_dir():
             return ImageFolder(path)
@@ -417,14 +419,14 @@ def open_source(path: Path | str) -> FrameSource:
             raise TrackNetError(f"{path}: is a link to {path.readlink()}, which is not there")
         if not path.exists():
             siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise TrackNetError(f"{path}: no such video or image folder{nearest(path.name, siblings)}")
+            raise TrackNetError(f"{shown}: no such video or image folder{nearest(path.name, siblings)}")
         if not path.is_file():
             raise TrackNetError(f"{path}: is neither a file nor a folder; streams are tracked one by one")
         if not path.stat().st_size:
             raise TrackNetError(f"{path}: the file is empty (0 bytes); copy or download it again")
         return VideoFile(path)
     except OSError as error:
-        raise TrackNetError(f"{path}: cannot be read: {error.strerror}") from error
+        raise TrackNetError(f"{shown}: cannot be read: {error.strerror}") from error
 
 
 def packets_of(

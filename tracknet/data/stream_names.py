@@ -1,0 +1,57 @@
+"""Names of cameras, network streams and pipes: which they are, and what of them may be shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CAMERA_FORMATS = ("v4l2", "avfoundation", "dshow")
+"""Formats of cameras on Linux, macOS and Windows, written before the name: ``avfoundation:0``."""
+
+# Scheme, login, address, query. What is before the last @ is a login also where its password holds a slash or
+# a question mark, which had to be written as %2F and %3F.
+_URL = re.compile(
+    r"([\w+.:-]{2,}:/+)(?:[^/?#]+@|[^/?#:[]*:(?!\d*[/?#]).*@)?([^?#]*)([?#]?).*",
+    re.DOTALL,
+)
+
+
+def is_live(name: str) -> bool:
+    """Say whether a name is that of a stream rather than of a file or a folder.
+
+    Args:
+        name: ``-`` for standard input, a URL, a camera (``/dev/video0``, ``avfoundation:0``), a named pipe,
+            or anything else.
+
+    Returns:
+        True for a stream.
+    """
+    if name == "-" or "://" in name or name.startswith(tuple(f"{kind}:" for kind in CAMERA_FORMATS)):
+        return True
+    path = Path(name)
+    return path.is_fifo() or path.is_char_device()
+
+
+def without_secrets(name: str) -> str:
+    """Give a name as it may be shown: a URL without user, password and what is behind ``?``.
+
+    Args:
+        name: See `is_live`; a URL may have been made a path, and what is no URL stays as it is.
+
+    Example:
+        >>> without_secrets("http://user:password@10.0.0.5:80/court1.ts?token=abc")
+        'http://10.0.0.5:80/court1.ts?...'
+    """
+    url = _URL.fullmatch(name)
+    return f"{url[1]}{url[2]}{url[3] and url[3] + '...'}" if url else name
+
+
+def stream_title(name: str) -> str:
+    """Give a name for files about a stream: ``rtsp://10.0.0.5/court1?x=1`` -> ``court1``."""
+    if name == "-":
+        return "stdin"
+    plain = re.split(r"[?#]", without_secrets(name))[0].rstrip("/")
+    if host := re.fullmatch(r"\w+://([^/@:]+)(?::\d+)?", plain):
+        return re.sub(r"[^\w.-]+", "_", host[1])
+    last = re.split(r"[/:]", plain)[-1]
+    return re.sub(r"[^\w.-]+", "_", Path(last).stem) or "stream"
