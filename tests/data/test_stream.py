@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import threading
+import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -259,6 +260,44 @@ def test_a_stream_of_nothing_that_can_be_decoded_ends(pipe, monkeypatch):
         stream._patience = 1e-9
         with pytest.raises(TrackNetError, match=r"broke off after 5 frames \(no frame could be decoded for"):
             numbers_of(stream)
+
+
+@pytest.mark.parametrize(("sent", "numbers"), [(0, []), (6, list(range(6)))])
+def test_a_pipe_that_goes_silent_ends_and_its_frames_are_given(pipe, sent, numbers):
+    over = threading.Event()
+
+    def parts():
+        yield b"" if not sent else HEAD + b"".join(map(y4m, range(sent)))
+        over.wait(60)
+
+    feed(pipe, parts())
+    found = []
+    told = "broke off after 6 frames" if sent else "cannot be opened as a stream"
+    with (
+        pytest.raises(TrackNetError, match=rf"court: .*{told} \(nothing came for 1 s\)"),
+        LiveStream(str(pipe), SIZE, patience=1) as stream,
+    ):
+        found.extend(arrived[0][0] for arrived in stream.arrivals())
+    over.set()
+    assert found == numbers
+
+
+def test_who_is_slow_does_not_make_a_stream_silent(pipe):
+    go_on = threading.Event()
+
+    def parts():
+        yield HEAD + b"".join(map(y4m, range(6)))
+        assert go_on.wait(60)
+        yield y4m(6)
+
+    feed(pipe, parts())
+    with LiveStream(str(pipe), SIZE, patience=1.5) as stream:
+        arrivals = stream.arrivals()
+        found = [arrived[0][0] for arrived in islice(arrivals, 6)]
+        time.sleep(2)
+        threading.Timer(0.5, go_on.set).start()
+        found.extend(arrived[0][0] for arrived in arrivals)
+    assert found == list(range(7))
 
 
 def test_a_fault_of_any_kind_is_no_ordinary_end(pipe, monkeypatch):

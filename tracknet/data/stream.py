@@ -50,7 +50,7 @@ class LiveStream:
         newest: Drop what is late: hold no more than the last `newest` frames, and hand them over together.
             None drops nothing: the stream waits while nobody takes its frames.
         patience: Seconds without data, or without a frame that can be decoded, after which a stream counts as
-            broken.
+            broken; also those to wait for its beginning.
 
     Attributes:
         info: Size and speed, known once entered; the length never is.
@@ -74,6 +74,7 @@ class LiveStream:
         self._changed = threading.Condition()
         self._opened = self._ended = self._stopped = False
         self._failure: TrackNetError | None = None
+        self._heard = 0.0  # when it began, or the last packet came, or its frames had been taken
         self._number = 0
         self._damage = _Damage()
         self._notes: list[str] = []
@@ -126,10 +127,15 @@ class LiveStream:
         if self._failure:
             raise self._failure
 
-    def _wait(self, condition: Any) -> None:
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so, or nothing has come for too long: FFmpeg waits for pipes for ever."""
+        began = time.monotonic()
         while not condition():
             # With a limit, Ctrl-C gets through on every system.
             self._changed.wait(0.5)
+            if time.monotonic() - max(began, self._heard) >= self._patience and not condition():
+                self._failure = self._broken(self._silence)
+                self._ended = True
 
     def _stop(self) -> None:
         with self._changed:
@@ -139,6 +145,7 @@ class LiveStream:
     def _read(self) -> None:
         """Decode until the end; runs in the thread."""
         resize = FrameResizer(self._size)
+        self._heard = time.monotonic()
         try:
             with self._container() as (container, stream):
                 for frame in self._frames(container, stream):
@@ -166,6 +173,7 @@ class LiveStream:
             for packet in packets_of(container, stream, self._notes.append):
                 frames = self._decoded(packet.decode)
                 yield from frames
+                self._heard = time.monotonic()
                 if frames:
                     since = time.monotonic()
                 elif self._number and time.monotonic() - since > self._patience:
@@ -185,9 +193,13 @@ class LiveStream:
                 self._damage.add(self._number)
         return frames
 
+    @property
+    def _silence(self) -> str:
+        return f"nothing came for {self._patience:g} s"
+
     def _reason(self, error: av.error.FFmpegError) -> str:
         if isinstance(error, av.error.ExitError):
-            return f"nothing came for {self._patience:g} s"
+            return self._silence
         slow = error.errno == errno.EIO and self.name.startswith(("udp://", "rtp://")) and not self._newest
         # FFmpeg says no more where its buffer runs over.
         return f"{error.strerror}{_SLOW if slow else ''}"
