@@ -348,3 +348,11 @@ def test_a_stream_that_cannot_wait_is_told_apart(name, newest, advised):
     reason = stream._reason(av.error.OSError(errno.EIO, "Input/output error"))
     assert reason.startswith("Input/output error")
     assert ("take --drop_late" in reason) is advised
+
+
+def test_a_server_that_says_nothing_sends_no_invalid_data():
+    stream = LiveStream("rtsp://cam/a", SIZE, patience=5)
+    error = av.error.InvalidDataError(errno.EINVAL, "Invalid data found when processing input")
+    assert stream._reason(error).startswith("Invalid data")
+    stream._heard -= 5
+    assert stream._reason(error) == "nothing came for 5 s"

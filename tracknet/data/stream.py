@@ -74,7 +74,7 @@ class LiveStream:
         self._changed = threading.Condition()
         self._opened = self._ended = self._stopped = False
         self._failure: TrackNetError | None = None
-        self._heard = 0.0  # when it began, or the last packet came, or its frames had been taken
+        self._heard = time.monotonic()  # when reading began, or the last packet came, or its frames had been taken
         self._number = 0
         self._damage = _Damage()
         self._notes: list[str] = []
@@ -198,7 +198,8 @@ class LiveStream:
         return f"nothing came for {self._patience:g} s"
 
     def _reason(self, error: av.error.FFmpegError) -> str:
-        if isinstance(error, av.error.ExitError):
+        # A server that says nothing is "Invalid data" to the RTSP of FFmpeg.
+        if isinstance(error, av.error.ExitError) or time.monotonic() - self._heard >= self._patience:
             return self._silence
         slow = error.errno == errno.EIO and self.name.startswith(("udp://", "rtp://")) and not self._newest
         # FFmpeg says no more where its buffer runs over.
