@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import threading
 import time
 from functools import partial
@@ -345,6 +346,7 @@ def test_the_last_frames_before_a_stream_breaks_off_are_given():
 )
 def test_a_stream_that_cannot_wait_is_told_apart(name, newest, advised):
     stream = LiveStream(name, SIZE, newest)
+    stream._number = 1
     reason = stream._reason(av.error.OSError(errno.EIO, "Input/output error"))
     assert reason.startswith("Input/output error")
     assert ("take --drop_late" in reason) is advised
@@ -356,3 +358,22 @@ def test_a_server_that_says_nothing_sends_no_invalid_data():
     assert stream._reason(error).startswith("Invalid data")
     stream._heard -= 5
     assert stream._reason(error) == "nothing came for 5 s"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("rtsp://nohost.invalid/x", "error; is the name of the host right, and reachable?"),
+        ("udp://nohost.invalid:500", "error; is the name of the host right, and reachable?"),
+        ("rstp://cam/x", "Protocol not found; did you mean 'rtsp'?"),
+        ("htpp://cam/x", "Protocol not found; did you mean 'http'?"),
+        ("RTSP://cam/x", "Protocol not found; did you mean 'rtsp'?"),
+        ("some://cam/x", "Protocol not found"),
+    ],
+)
+def test_what_may_be_wrong_with_a_url_is_told(name, told):
+    with (
+        pytest.raises(TrackNetError, match=rf"cannot be opened as a stream \(.*{re.escape(told)}\)$"),
+        LiveStream(name, SIZE, patience=5),
+    ):
+        raise AssertionError

@@ -20,9 +20,9 @@ import av.error
 import numpy as np
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from tracknet.data.stream_names import CAMERA_FORMATS, without_secrets
+from tracknet.data.stream_names import CAMERA_FORMATS, SCHEMES, without_secrets
 from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo, packets_of
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, nearest
 
 WAITING = 4
 """Frames decoded and not yet taken, at most; then the stream has to wait (or the camera drops its own)."""
@@ -74,7 +74,9 @@ class LiveStream:
         self._changed = threading.Condition()
         self._opened = self._ended = self._stopped = False
         self._failure: TrackNetError | None = None
-        self._heard = time.monotonic()  # when reading began, or the last packet came, or its frames had been taken
+        self._heard = (
+            time.monotonic()
+        )  # when the last packet had been dealt with
         self._number = 0
         self._damage = _Damage()
         self._notes: list[str] = []
@@ -201,9 +203,18 @@ class LiveStream:
         # A server that says nothing is "Invalid data" to the RTSP of FFmpeg.
         if isinstance(error, av.error.ExitError) or time.monotonic() - self._heard >= self._patience:
             return self._silence
-        slow = error.errno == errno.EIO and self.name.startswith(("udp://", "rtp://")) and not self._newest
-        # FFmpeg says no more where its buffer runs over.
-        return f"{error.strerror}{_SLOW if slow else ''}"
+        return f"{error.strerror}{self._advice(error)}"
+
+    def _advice(self, error: av.error.FFmpegError) -> str:
+        """Say what FFmpeg does not: what may be wrong with the URL, or that its own buffer ran over."""
+        scheme, is_url, _ = self.name.partition("://")
+        if isinstance(error, av.error.ProtocolNotFoundError) and scheme not in SCHEMES:
+            return nearest(scheme.lower(), SCHEMES)
+        if error.errno != errno.EIO or not is_url:
+            return ""
+        if not self._number:
+            return "; is the name of the host right, and reachable?"
+        return _SLOW if scheme in ("udp", "rtp") and not self._newest else ""
 
     def _broken(self, reason: str) -> TrackNetError:
         number = self._number

@@ -8,6 +8,9 @@ from pathlib import Path
 CAMERA_FORMATS = ("v4l2", "avfoundation", "dshow")
 """Formats of cameras on Linux, macOS and Windows, written before the name: ``avfoundation:0``."""
 
+SCHEMES = ("http", "https", "rtmp", "rtsp", "srt", "tcp", "udp")
+"""Beginnings of the URLs of streams, those that one may have meant by a mistyped one."""
+
 # Scheme, login, address, query. What is before the last @ is a login also where its password holds a slash or
 # a question mark, which had to be written as %2F and %3F.
 _URL = re.compile(
