@@ -17,7 +17,7 @@ import av.error
 import numpy as np
 import pytest
 
-from tracknet.data.stream import WAITING, LiveStream
+from tracknet.data.stream import WAITING, LiveStream, _Damage
 from tracknet.data.video import VideoWriter, open_source, packets_of
 from tracknet.errors import TrackNetError
 
@@ -246,6 +246,34 @@ def test_what_cannot_be_decoded_is_counted(pipe, capsys):
         found = numbers_of(stream)
     assert found == list(range(len(found)))
     assert "what came could not be decoded, or not whole, first before frame" in capsys.readouterr().err
+
+
+def test_how_many_frames_are_lost_is_told(pipe, capsys):
+    data = broadcast(size=(96, 128), frames=96)
+    gone = len(data) * 3 // 8 // 188 * 188
+    feed(pipe, [data[:gone], data[gone + 40 * 188 :]])
+    with LiveStream(str(pipe), SIZE) as stream:
+        lost = 96 - len(numbers_of(stream))
+    assert lost > 0
+    assert f"by the times of the rest about {lost} frames are lost, and have" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "missing"),
+    [
+        ([0, 1, 2, 3, None, 4, 5, 6], 0),
+        ([0, 1, 2, 3, None, 6, 7, 8], 2),
+        ([0, 2, 4, 6, None, 12, 14, 8, 16], 1),
+        ([None, 3, 4, 5], 0),
+        ([0, 1, None, 2, None, 5, *range(6, 50), 60], 2),
+    ],
+)
+def test_missing_frames_by_their_times(seconds, missing):
+    """None stands for what could not be decoded."""
+    damage = _Damage()
+    for second in seconds:
+        damage.add(0) if second is None else damage.see(second)
+    assert damage.missing == missing
 
 
 def test_a_stream_of_nothing_that_can_be_decoded_ends(pipe, monkeypatch):

@@ -27,6 +27,9 @@ from tracknet.errors import TrackNetError, nearest
 WAITING = 4
 """Frames decoded and not yet taken, at most; then the stream has to wait (or the camera drops its own)."""
 
+_AROUND = 32
+"""Frames behind damage whose times tell what is missing there: decoders hold back up to 16."""
+
 # Less looking ahead before the first frame than FFmpeg does for files, and no holding back afterwards. Not
 # "nobuffer": it throws away the frames that were looked at, and all others would have the wrong number.
 _OPTIONS = {
@@ -74,9 +77,7 @@ class LiveStream:
         self._changed = threading.Condition()
         self._opened = self._ended = self._stopped = False
         self._failure: TrackNetError | None = None
-        self._heard = (
-            time.monotonic()
-        )  # when the last packet had been dealt with
+        self._heard = time.monotonic()  # when the last packet had been dealt with
         self._number = 0
         self._damage = _Damage()
         self._notes: list[str] = []
@@ -153,6 +154,7 @@ class LiveStream:
                 for frame in self._frames(container, stream):
                     if not self._number:
                         self._tell(frame, float(stream.average_rate or 0))
+                    self._damage.see(frame.time)
                     self._check_size(frame, self._number)
                     if not self._put((self._number, resize(frame))):
                         return
@@ -268,21 +270,48 @@ class LiveStream:
 
 @dataclass
 class _Damage:
-    """How many packets could not be decoded, or not whole, and before which frame the first one came."""
+    """What could not be decoded, or not whole, and how many frames their times say are missing there.
+
+    Attributes:
+        packets: Packets that could not be decoded, or not whole.
+        first: Frame before which the first of them came.
+        missing: Frames that are missing.
+    """
 
     packets: int = 0
     first: int = 0
+    missing: float = 0.0
+    _near: int = 0
+    _latest: float | None = None
+    _seconds: float = 0.0
+    _steps: int = 0
 
     def add(self, number: int) -> None:
         if not self.packets:
             self.first = number
         self.packets += 1
+        self._near = _AROUND
+
+    def see(self, second: float | None) -> None:
+        """Look at the time of a frame: near damage the step to it is compared with those elsewhere."""
+        if second is None:
+            return
+        step = 0.0 if self._latest is None else max(second - self._latest, 0.0)
+        if not self._near:
+            self._seconds, self._steps = self._seconds + step, self._steps + (self._latest is not None)
+        elif self._seconds:
+            # Behind damage frames may come out of order: one that is late takes its place in a gap of before.
+            self.missing += step * self._steps / self._seconds - 1
+        self._near = max(self._near - 1, 0)
+        self._latest = second if self._latest is None else self._latest + step
 
     def in_words(self) -> Iterator[str]:
         if not self.packets:
             return
         times = "once" if self.packets == 1 else f"{self.packets} times"
+        lost = round(self.missing)
+        told = f"by the times of the rest about {lost} frames are lost, and" if lost > 0 else "lost frames"
         yield (
-            f"{times} what came could not be decoded, or not whole, first before frame {self.first}; frames "
-            "that are lost have no number"
+            f"{times} what came could not be decoded, or not whole, first before frame {self.first}; "
+            f"{told} have no number"
         )
