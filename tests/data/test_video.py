@@ -192,6 +192,29 @@ def test_a_change_of_size_keeps_the_first(tmp_path, capsys):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("cover", [False, True])
+def test_which_of_several_streams_is_read_is_told(tmp_path, capsys, cover):
+    """The picture of a cover is a stream too, and none that could have been meant."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        streams = [
+            container.add_stream(codec, rate=30) for codec in ("libx264", "mjpeg" if cover else "libx264")
+        ]
+        for stream, (height, width) in zip(streams, (SIZE, (32, 48)), strict=True):
+            stream.height, stream.width = height, width
+            stream.pix_fmt = "yuvj420p" if stream.name == "mjpeg" else "yuv420p"
+        if cover:
+            streams[1].disposition = av.stream.Disposition.attached_pic
+        for stream, frames in zip(streams, (9, 1 if cover else 5), strict=True):
+            for number in range(frames):
+                picture = numbered(number, (stream.height, stream.width))
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            container.mux(stream.encode())
+    source = open_source(tmp_path / "a.mp4")
+    assert numbers_of(source.frames()) == numbers_of(source.frames()) == list(range(9))
+    told = f"note: {source.path}: holds 2 video streams; the one of 96x64 is read\n"
+    assert capsys.readouterr().err == ("" if cover else told)
+
+
 def noisy_video(path: Path) -> Path:
     """A faststart video (its index comes first) with enough bytes a frame to be damaged in one place."""
     noise = np.random.default_rng(0).integers(0, 256, (40, *SIZE, 3), dtype=np.uint8)

@@ -138,7 +138,8 @@ class VideoFile(FrameSource):
     """A video file of any container and codec that FFmpeg reads.
 
     Frames are given as they are stored. Where that is not what players show, because the video is to be
-    turned, and where the decoder had to guess parts of damaged frames, it is said once on standard error.
+    turned, where the decoder had to guess parts of damaged frames, and where the file holds several video
+    streams, of which one is read, it is said once on standard error.
 
     Args:
         path: The file.
@@ -195,6 +196,8 @@ class VideoFile(FrameSource):
                 stream.codec_context.thread_count = threads
             if threads != 1:
                 stream.thread_type = "AUTO"
+            if other := _several(container, stream):
+                self._note(other)
             cut = False
             try:
                 for packet in packets_of(container, stream, self._note):
@@ -326,8 +329,8 @@ class VideoFile(FrameSource):
             ) from error
         with container:
             stream = container.streams.best("video")
-            picture = stream is not None and stream.disposition & stream.disposition.attached_pic
-            if stream is None or picture or container.format.name == "tty":  # tty: text drawn as a film
+            no_film = stream is None or _is_cover(stream)
+            if no_film or container.format.name == "tty":  # tty: text drawn as a film
                 raise TrackNetError(f"{self.path}: holds no video stream; {expected}")
             # A picture that is named as one is a video of one frame.
             single = container.format.name == "image2" or container.format.name.endswith("_pipe")
@@ -478,6 +481,18 @@ class FrameResizer:
         )
         array: np.ndarray = picture.to_ndarray()
         return array
+
+
+def _several(container: Any, stream: Any) -> str | None:
+    """Say which one of several video streams is read; None where there is only one."""
+    films = sum(not _is_cover(one) for one in container.streams.video)
+    context = stream.codec_context
+    told = f"holds {films} video streams; the one of {context.width}x{context.height} is read"
+    return told if films > 1 else None
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & stream.disposition.attached_pic)
 
 
 def turned(degrees: int) -> str:
