@@ -47,9 +47,24 @@ def test_a_log_without_a_total(clock, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "generating: 1 rallies, 0 rallies/s",
+        "generating: 1 rallies",
         "generating: one was hard",
         "generating: 2 rallies in 1:06:40 (0 rallies/s)",
+    ]
+
+
+def test_the_time_left_is_told_by_the_work_and_not_by_getting_ready(clock, capsys):
+    with track_progress(1001, "frames", "tracking 2 videos") as progress:
+        clock.now += 15  # a checkpoint is loaded
+        progress.advance()
+        for _ in range(20):
+            clock.now += 1
+            progress.advance(50)
+    assert capsys.readouterr().err.splitlines() == [
+        "tracking 2 videos: 1 of 1001 frames",
+        "tracking 2 videos: 501 of 1001 frames, 50 frames/s, 0:10 left",
+        "tracking 2 videos: 1001 of 1001 frames, 50 frames/s, 0:00 left",
+        "tracking 2 videos: 1001 frames in 0:35 (29 frames/s)",
     ]
 
 

@@ -92,22 +92,25 @@ class _Log(Progress):
         self._total, self._unit, self._description = total, unit, description
         self._started = self._printed = time.monotonic()
         self._done = 0
+        self._begun: tuple[float, int] | None = None  # time and units of the first report
         self._lock = threading.Lock()
 
     def advance(self, n: int = 1) -> None:
         with self._lock:
             self._done += n
             now = time.monotonic()
+            began, done = self._begun = self._begun or (now, self._done)
             if now - self._printed < LOG_INTERVAL:
                 return
             self._printed = now
-            rate = self._done / (now - self._started)
             line = f"{self._done} {self._unit}"
             if self._total is not None:
                 line = f"{self._done} of {self._total} {self._unit}"
-            line += f", {rate:.0f} {self._unit}/s"
-            if self._total is not None and rate:
-                line += f", {_clock((self._total - self._done) / rate)} left"
+            # Up to the first report a job may have been getting ready, which says nothing of its speed.
+            if rate := (self._done - done) / max(now - began, 1e-6):
+                line += f", {rate:.0f} {self._unit}/s"
+                if self._total is not None:
+                    line += f", {_clock((self._total - self._done) / rate)} left"
             self.note(line)
 
     def finish(self) -> None:

@@ -329,8 +329,8 @@ class VideoFile(FrameSource):
             ) from error
         with container:
             stream = container.streams.best("video")
-            no_film = stream is None or _is_cover(stream)
-            if no_film or container.format.name == "tty":  # tty: text drawn as a film
+            cover = stream is not None and _is_cover(stream)
+            if stream is None or cover or container.format.name == "tty":  # tty: text drawn as a film
                 raise TrackNetError(f"{self.path}: holds no video stream; {expected}")
             # A picture that is named as one is a video of one frame.
             single = container.format.name == "image2" or container.format.name.endswith("_pipe")
