@@ -13,6 +13,7 @@ from tracknet.tracking.trajectory import (
     TrajectorySummary,
     partial_path,
     read_trajectory,
+    trajectory_rows,
     write_trajectory,
 )
 
@@ -147,6 +148,15 @@ def test_errors_name_line_and_column(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(TrackNetError, match=message):
         read_trajectory(path)
+
+
+def test_rows_are_given_before_the_file_is_read_to_its_end(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("Frame,Visibility,X,Y\n0,1,2,3\n1,1,2,3\n3,1,2,3\n")
+    rows = trajectory_rows(path)
+    assert [next(rows).frame, next(rows).frame] == [0, 1]
+    with pytest.raises(TrackNetError, match="frame 3 where 2 was expected"):
+        next(rows)
 
 
 def test_a_missing_file_names_the_nearest(tmp_path):

@@ -26,7 +26,7 @@ from tracknet.tracking.trajectory import (
     TrajectoryInterrupted,
     TrajectorySummary,
     partial_path,
-    read_trajectory,
+    trajectory_rows,
     write_rows,
     write_trajectory,
 )
@@ -278,7 +278,7 @@ def track_video(
         print("to see it:  the same command with --overlay")
         return 0
     try:
-        render_overlay(source, read_trajectory(output), overlay, trail)
+        render_overlay(source, trajectory_rows(output), overlay, trail)
     except KeyboardInterrupt:
         print(f"stopped; there is no overlay, the trajectory is whole: {output}", file=sys.stderr)
         return INTERRUPTED

@@ -16,7 +16,7 @@ from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.tracking.batch import Outcome, Value, VideoJob, print_of, print_told, write_told
 from tracknet.tracking.overlay import render_overlay
-from tracknet.tracking.trajectory import TrajectoryRow, partial_path, read_trajectory, write_trajectory
+from tracknet.tracking.trajectory import TrajectoryRow, partial_path, trajectory_rows, write_trajectory
 
 _TOLD_EVERY = 0.5  # seconds between two reports of a process
 
@@ -93,7 +93,7 @@ class BatchTracker:
     def _draw(self, outcome: Outcome, tell: Tell) -> None:
         job, trail = outcome.job, self._orders.trail
         assert job.overlay is not None
-        rows = _counted(read_trajectory(job.csv), tell)
+        rows = _counted(trajectory_rows(job.csv), tell)
         video_print = print_told(job)
         render_overlay(open_source(job.video), rows, job.overlay, trail, progress=False)
         write_told(outcome, video_print, self._orders.made, trail)

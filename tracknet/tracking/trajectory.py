@@ -269,9 +269,24 @@ def read_trajectory(path: Path) -> list[TrajectoryRow]:
         TrackNetError: No such file, a missing column, a field that is no number, a frame missing or out of
             order.
     """
+    return list(trajectory_rows(path))
+
+
+def trajectory_rows(path: Path) -> Iterator[TrajectoryRow]:
+    """Read a trajectory row by row, in constant memory however long it is; else as `read_trajectory`.
+
+    Args:
+        path: The CSV.
+
+    Yields:
+        One row a frame.
+
+    Raises:
+        TrackNetError: As `read_trajectory`, at the row that is at fault.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(_rows(path, csv.DictReader(file, restval="")))
+            yield from _rows(path, csv.DictReader(file, restval=""))
     except FileNotFoundError:
         siblings = [p.name for p in path.parent.glob(f"*{path.suffix}")]
         raise TrackNetError(f"{path}: no such trajectory{nearest(path.name, siblings)}") from None
