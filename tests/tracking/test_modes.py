@@ -185,6 +185,20 @@ def test_each_frame_is_decoded_and_converted_once(mode, monkeypatch):
     assert (source.given, source.passes) == (23, 1)
 
 
+@pytest.mark.parametrize("mode", ["average", "causal"])
+def test_a_detector_that_converts_by_itself_is_given_bytes(mode):
+    class Graph(ByPlace):
+        takes_bytes = True
+
+        def heatmaps(self, frames, background=None):
+            assert frames.dtype == background.dtype == torch.uint8
+            return super().heatmaps(frames.float() / 255, background)
+
+    plain, graph = (cls([0.1, 0.2], needs_background=True) for cls in (ByPlace, Graph))
+    rows = [tracked(numbered(5), one, mode=mode, flip=True) for one in (plain, graph)]
+    assert rows[0] == rows[1]
+
+
 def bytes_of_pictures():
     """Bytes behind all tensors and arrays of the size of a picture, or of many of them."""
     gc.collect()

@@ -64,8 +64,9 @@ class HeatmapDetector(BallDetector, Protocol):
         """Give ball probabilities.
 
         Args:
-            frames: RGB frames, float in 0..1, ``[B, L, 3, H, W]``, oldest first.
-            background: Median background, float in 0..1, ``[B, 3, H, W]``, where it is wanted.
+            frames: RGB frames, float in 0..1, ``[B, L, 3, H, W]``, oldest first; uint8 for a detector with
+                an attribute ``takes_bytes`` that is true.
+            background: Median background, of the same type, ``[B, 3, H, W]``, where it is wanted.
 
         Returns:
             Probabilities, ``[B, L_out, h, w]``.
@@ -158,7 +159,8 @@ class PositionFinder(BallFinder):
 class HeatmapFinder(BallFinder):
     """Asks a detector for heatmaps; sights are heatmaps ``[B, L_out, h, w]``, which can be averaged.
 
-    Frames are converted to float when they are loaded, once, however many windows see them.
+    Frames are converted to float when they are loaded, once, however many windows see them; for a detector
+    that takes bytes they stay as they are.
 
     Args:
         detector: Finds the ball.
@@ -182,7 +184,9 @@ class HeatmapFinder(BallFinder):
         self._online = online
 
     def load(self, frames: Sequence[np.ndarray]) -> list[Tensor]:
-        """Bring frames to the device as float in 0..1, see `BallFinder.load`."""
+        """Bring frames to the device as float in 0..1, or as bytes, see `BallFinder.load`."""
+        if getattr(self._detector, "takes_bytes", False):
+            return super().load(frames)
         return list(channels_first(frames, self.device).float().div_(255.0).unbind())
 
     @torch.inference_mode()

@@ -86,7 +86,12 @@ class _OnnxDetector:
 
     Args:
         graph: The graph.
+
+    Attributes:
+        takes_bytes: The graph converts frames itself.
     """
+
+    takes_bytes = True
 
     def __init__(self, graph: OnnxGraph) -> None:
         self.graph = graph
