@@ -522,6 +522,19 @@ class TestFailures:
         assert capsys.readouterr().err.splitlines()[-1] == f"tracknet fit: {said}"
         assert not (tmp_path / "runs").exists()
 
+    def test_a_fused_optimizer_whose_gradients_are_to_be_clipped(self, config, capsys):
+        clipped = [
+            "--trainer.gradient_clip_val=1",
+            "--trainer.precision=bf16-mixed",
+            "--trainer.accelerator=gpu",
+        ]
+        words = ["fit", "--config", config, *clipped, "--optimizer=AdamW", "--optimizer.fused=true"]
+        assert main(words) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "tracknet fit: optimizer.fused: in mixed precision no gradients of a fused optimizer are clipped; "
+            "set trainer.gradient_clip_val to 0, or leave fused out"
+        )
+
     def test_a_loss_of_another_network(self, config, tmp_path, capsys):
         assert main(["fit", "--config", config, "--model.loss=GreyLevelLoss"]) == 2
         said = capsys.readouterr().err.splitlines()[-1]

@@ -63,6 +63,17 @@ def check_optimizer(key: str, config: Namespace) -> Faults:
             return
 
 
+def check_fused(key: str, config: Namespace) -> Faults:
+    """A fused optimizer in mixed precision, where Lightning does not clip its gradients."""
+    mixed = str(config.get("trainer.precision")).endswith("-mixed")
+    if config.get("optimizer.init_args.fused") and mixed and config.get("trainer.gradient_clip_val"):
+        yield (
+            "optimizer.init_args.fused",
+            "in mixed precision no gradients of a fused optimizer are clipped; set trainer.gradient_clip_val "
+            "to 0, or leave fused out",
+        )
+
+
 def check_trainer(key: str, config: Namespace) -> Faults:
     """Numbers of the trainer that it does not look at itself."""
     for name, least in (
@@ -209,6 +220,7 @@ def _mps() -> bool:
 CHECKS = (
     check_precision,
     check_optimizer,
+    check_fused,
     check_trainer,
     check_devices,
     check_loggers,
