@@ -531,8 +531,8 @@ class TestFailures:
         words = ["fit", "--config", config, *clipped, "--optimizer=AdamW", "--optimizer.fused=true"]
         assert main(words) == 2
         assert capsys.readouterr().err.splitlines()[-1] == (
-            "tracknet fit: optimizer.fused: in mixed precision no gradients of a fused optimizer are clipped; "
-            "set trainer.gradient_clip_val to 0, or leave fused out"
+            "tracknet fit: optimizer.fused: in mixed precision no gradients of a fused optimizer are "
+            "clipped; set trainer.gradient_clip_val to 0, or leave fused out"
         )
 
     def test_a_loss_of_another_network(self, config, tmp_path, capsys):
