@@ -36,6 +36,7 @@ def trained(path, *callbacks):
         "labelled": torch.ones(2, 4, dtype=torch.bool),
     }
     shown = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    shown["enable_checkpointing"] = False
     trainer = Trainer(max_steps=4, accelerator="cpu", callbacks=[*callbacks], **shown)
     trainer.fit(tracker, DataLoader([batch] * 4, batch_size=None))
     trainer.save_checkpoint(path)

@@ -41,6 +41,7 @@ class Module(LightningModule):
         (9, {"max_steps": 6, "check_val_every_n_epoch": 5}, [6]),
         (9, {"check_val_every_n_epoch": 5}, [8]),
         (9, {"max_epochs": 1}, [4]),
+        (9, {"max_steps": 6, "val_check_interval": 2}, [6]),
     ],
 )
 def test_moments(tmp_path, monkeypatch, every, options, saved):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,21 +12,21 @@ from torch import Tensor, nn
 from tracknet.errors import TrackNetError
 
 AFTER = 8
-"""Calls with input of one shape before it is compiled."""
+"""Calls in a row with input of one shape before it is compiled."""
 
 
 def compile_network(network: nn.Module, tell: Callable[[str], None], after: int = AFTER) -> None:
     """Let a network run through torch.compile, in place.
 
     Compiling takes as long as some hundreds of windows, and is done for one shape of the input at a time, so
-    that it is worth it only for shapes that come again and again: not for the last windows of a video. The
-    weights and their names stay, and a copy of the network is one that is not compiled.
+    that it is worth it only for shapes that come many times in a row: not for the last windows of a video.
+    The weights and their names stay, and a copy of the network is one that is not compiled.
 
     Args:
-        network: The network; called with one tensor.
+        network: The network.
         tell: Is told, after each shape that is compiled, how long it took, and of breaks: places where
             torch.compile had to go back to Python, each of which costs time.
-        after: Calls with input of one shape before it is compiled.
+        after: Calls in a row with input of one shape before it is compiled.
     """
     # What nn.Module.compile() sets, which would compile each shape the first time that it comes.
     network._compiled_call_impl = _ByShape(network, tell, after)
@@ -43,28 +42,34 @@ class _ByShape:
         self._plain: Callable[..., Tensor] = network._call_impl
         self._compiled: Callable[..., Tensor] = torch.compile(self._plain, dynamic=False)
         self._tell, self._after = tell, after
-        self._calls: Counter[Any] = Counter()
+        self._row: tuple[Any, int] = (None, 0)
+        self._known: set[Any] = set()
 
-    def __call__(self, x: Tensor) -> Tensor:
-        kind = (x.shape, x.dtype, torch.is_grad_enabled())
-        self._calls[kind] += 1
-        if self._calls[kind] < self._after:
-            return self._plain(x)
-        if self._calls[kind] > self._after:
-            return self._compiled(x)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        kind = (torch.is_grad_enabled(), *((one.shape, one.dtype) for one in inputs))
+        last, count = self._row
+        self._row = kind, count + 1 if kind == last else 1
+        if kind in self._known:
+            return self._compiled(*inputs)
+        if self._row[1] < self._after:
+            return self._plain(*inputs)
         began, before = time.monotonic(), _counted()
         try:
-            found = self._compiled(x)
-        except torch._dynamo.exc.BackendCompilerFailed as error:
+            found = self._compiled(*inputs)
+        except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0]
             raise TrackNetError(
                 f"torch.compile cannot compile this network here ({reason}); on CPUs it needs a C++ compiler "
                 "such as g++, on GPUs Triton; the network runs without it, too"
             ) from error
+        self._known.add(kind)
         seconds = time.monotonic() - began
         graphs, reasons = (now - then for now, then in zip(_counted(), before, strict=True))
-        shape = "x".join(map(str, x.shape))
-        breaks = max(graphs - 1, 0)
+        shape = ", ".join("x".join(map(str, one.shape)) for one in inputs)
+        if not graphs:
+            self._tell(f"not compiled for {shape}, as torch.compile has had enough of shapes, or skips it")
+            return found
+        breaks = graphs - 1
         parts = f"{graphs} graph{'s' * (graphs != 1)}, {breaks} break{'s' * (breaks != 1)}"
         why = "; ".join(sorted(reason.splitlines()[0] for reason in reasons))
         self._tell(f"compiled for {shape} in {seconds:.0f} s: {parts}{': ' * bool(why)}{why}")

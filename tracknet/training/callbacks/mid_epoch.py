@@ -48,7 +48,7 @@ class MidEpochCheckpoint(ModelCheckpoint):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the end of the last epoch, unless a validation behind it was a reason to.
+        """Save the end of a training behind its last epoch or validation, unless that was a reason to.
 
         Args:
             trainer: The trainer.
@@ -56,7 +56,7 @@ class MidEpochCheckpoint(ModelCheckpoint):
         """
         super().on_train_epoch_end(trainer, pl_module)
         saved = [getattr(one, "_last_global_step_saved", None) for one in trainer.checkpoint_callbacks]
-        if trainer.is_last_batch and _ends_here(trainer, epochs=1) and trainer.global_step not in saved:
+        if _ends_here(trainer, epochs=int(trainer.is_last_batch)) and trainer.global_step not in saved:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
