@@ -57,7 +57,7 @@ class _ByShape:
         try:
             found = self._compiled(*inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).strip().splitlines()[:2])
             raise TrackNetError(
                 f"torch.compile cannot compile this network here ({reason}); on CPUs it needs a C++ compiler "
                 "such as g++, on GPUs Triton; the network runs without it, too"

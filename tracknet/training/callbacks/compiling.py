@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from tracknet.models.compiling import AFTER, compile_network, run_as_written
+from tracknet.training.losses import HeatmapLoss
 
 
 class CompileNetwork(Callback):
@@ -34,6 +35,9 @@ class CompileNetwork(Callback):
         """
         network = pl_module.network
         assert isinstance(network, nn.Module)
+        loss = getattr(pl_module, "loss", None)
+        if isinstance(loss, HeatmapLoss) and type(loss).ask is not HeatmapLoss.ask:
+            rank_zero_info(f"CompileNetwork: what {type(loss).__name__} asks the network is not compiled")
         compile_network(network, lambda told: rank_zero_info(f"CompileNetwork: {told}"), self.after)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
