@@ -153,7 +153,8 @@ def test_checkpoints_of_another_shape(tmp_path, part, value, says):
 )
 def test_metadata_of_another_shape_are_none(tmp_path, name, value):
     path = tmp_path / "a.ckpt"
-    write_checkpoint({"state_dict": {"network.w": torch.ones(2)}, "hyper_parameters": {}}, path)
+    recipe = {"network": {"class_path": "CompactTrackNet"}}
+    write_checkpoint({"state_dict": {"network.w": torch.ones(2)}, "hyper_parameters": recipe}, path)
     assert read_metadata(path) is not None
     out = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w") as target:
