@@ -346,7 +346,7 @@ def test_images_that_are_not_numbered_from_0_are_counted(images, tmp_path):
         (images / f"{number}.png").rename(images / f"{number + 1}.png")
     report = check_dataset(tmp_path)
     assert summary(report) == [("a.csv", "other-numbers", None, "warning")]
-    assert "the images begin at 1, the rows at 0: the first row is taken for the first image" in (
+    assert "the images are numbered 1 to 6, the rows 0 to 5: row 0 is taken for the first image" in (
         report.render()
     )
     assert report.checked[0].labels.xy.tolist() == [[10 + n, 20 + n] for n in range(6)]

@@ -114,8 +114,8 @@ def read_labels(
         size: Height and width of the video.
         images: Names of the image files of the clip, in order, when it is a folder of images: a file name in
             the first column then means the frame at its position. Otherwise the last number in it counts.
-            A number in it means the image of this number; where images begin at another number than 0 and
-            there is a row for each, counted from 0, their position.
+            A number in it means the image of this number, which may stand behind a prefix, as in
+            ``frame_0001.jpg``; where these cannot be meant, and rows are counted from 0, their position.
 
     Returns:
         The labels, and the faults in the order of the lines.
@@ -314,6 +314,14 @@ def image_numbers(images: Sequence[str]) -> list[int]:
     return [int(stem) for stem in stems] if all(stem.isdecimal() for stem in stems) else []
 
 
+def _numbers_behind_prefix(images: Sequence[str]) -> list[int]:
+    """Numbers at the end of names that begin alike, as frame_0001.jpg; none where they do not rise."""
+    found = [match for name in images if (match := re.fullmatch(r"(.*?)(\d+)", Path(name).stem, re.DOTALL))]
+    numbers = [int(match[2]) for match in found]
+    alike = len(found) == len(images) and len({match[1] for match in found}) == 1
+    return numbers if alike and numbers == sorted(set(numbers)) else []
+
+
 def _match_numbers(
     path: Path, rows: set[int], frames: Sequence[int], images: Sequence[str]
 ) -> tuple[Sequence[int], list[Fault]]:
@@ -325,20 +333,36 @@ def _match_numbers(
         frames: Numbers of the frames, counted from 0.
         images: Names of the image files, in order.
     """
-    numbers = image_numbers(images) or list(frames)
+    plain = image_numbers(images)
+    numbers = plain or _numbers_behind_prefix(images) or list(frames)
     if rows <= set(numbers) or not numbers:
         return numbers, []
-    if numbers[0] == 0 and 0 not in rows and max(rows) == numbers[-1] + 1:
-        message = f"seems to count frames from 1: none is 0, and {max(rows)} is behind the last"
-        return numbers, [Fault(path, "counted-from-1", message)]
-    if numbers[0] == 0 or 0 not in rows or max(rows) >= len(numbers):
+    first, last, count = numbers[0], numbers[-1], len(numbers)
+    fitting = max(rows) < count
+    by_place = rows.isdisjoint(numbers) and min(rows) < min(first, count)
+    # Numbers behind a prefix tell little where they disagree: every fifth frame of a video has such names.
+    by_place |= fitting and not plain
+    if first == 0 and not by_place:
+        return numbers, _counted_from_1(path, rows, last)
+    gapless = last - first + 1 == count
+    within = [row for row in rows if row <= last]
+    from_first_to_last = 0 in rows and max(within) == count - 1 and len(rows) - len(within) <= 1  # one slip
+    by_place |= from_first_to_last and (gapless or len(within) == count)
+    message = f"the images are numbered {first} to {last}, the rows {min(rows)} to {max(rows)}"
+    if by_place:
+        message += ": row 0 is taken for the first image"
+        warning = Fault(path, "other-numbers", message, severity="warning")
+        return frames, _counted_from_1(path, rows, count - 1) or [warning]
+    if min(rows) >= first or max(rows) == last:
         return numbers, []
-    begin = f"the images begin at {numbers[0]}, the rows at 0"
-    if len(rows) < len(numbers):
-        message = f"{begin}, with {len(rows)} rows for {len(numbers)} images: which belong together?"
-        return numbers, [Fault(path, "unclear-numbers", message)]
-    message = f"{begin}: the first row is taken for the first image"
-    return frames, [Fault(path, "other-numbers", message, severity="warning")]
+    return numbers, [Fault(path, "unclear-numbers", f"{message}: which belong together?")]
+
+
+def _counted_from_1(path: Path, rows: set[int], last: int) -> list[Fault]:
+    """Give the fault of rows that begin at 1 and end one behind the last frame, if they do."""
+    message = f"seems to count frames from 1: none is 0, and {last + 1} is behind the last"
+    shifted = min(rows) == 1 and max(rows) == last + 1
+    return [Fault(path, "counted-from-1", message)] if shifted else []
 
 
 def _place_by_name(cells: Sequence[str], columns: _Columns, names: dict[str, int]) -> int:
