@@ -134,6 +134,25 @@ def test_shuttlecock_in_parts(tree, parts):
     ]
 
 
+@pytest.mark.parametrize(
+    ("folders", "read"),
+    [
+        (["Test"], []),
+        (["Val", "Test"], []),
+        (["val", "Test"], ["val"]),
+        (["test"], ["test"]),
+        (["Train", "Test"], ["Train", "Test"]),
+        (["train", "VAL"], ["train", "VAL"]),
+    ],
+)
+def test_parts_of_any_case_are_read_beside_a_folder_for_training(tree, folders, read):
+    for name in ("a", *(f"{folder}/b" for folder in folders)):
+        root = tree(f"{name}.mp4", f"{name}.csv")
+    clips, faults = FlatVideo().find(root)
+    assert faults == []
+    assert [clip.name for clip in clips] == ["a", *(f"{folder}/b" for folder in read)]
+
+
 def test_shuttlecock_as_wasb_keeps_it(tree):
     for match in ("match1", "match2", "test_match1", "test_match10", "test_match2"):
         root = tree(f"{match}/csv/1_01_00_ball.csv", f"{match}/video/1_01_00.mp4")

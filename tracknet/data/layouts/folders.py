@@ -15,9 +15,15 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".m
 
 
 def parts(root: Path) -> list[Path]:
-    """List a folder itself and the parts of a data set that comes split, whatever the case of their names."""
+    """List a folder itself and the parts of a data set that comes split.
+
+    Parts are ``train``, ``val`` and ``test``, in any case of letters where there is one for training: a
+    ``Test`` without it may be anything.
+    """
     names = ("train", "val", "test")
-    return [root, *(path for name in names for path in folders(root, name) if path.name.lower() == name)]
+    found = [path for name in names for path in folders(root, name) if path.name.lower() == name]
+    split = any(path.name.lower() == "train" for path in found)
+    return [root, *(path for path in found if split or path.name in names)]
 
 
 def prefix_of(part: Path, root: Path) -> str:
