@@ -241,6 +241,18 @@ def test_racketvision_without_lists_of_its_split(sport):
         UsageError, match=r"'val' matches none of the 3 clips; .* no list such as info/val\.json holds"
     ):
         choose_clips(clips, splits.RACKETVISION_SPLITS["racketvision"], 0.5)
+    # Other data sets have no such lists.
+    with pytest.raises(UsageError, match=r"'val' matches none of the 3 clips") as caught:
+        choose_clips(clips, splits.SHUTTLECOCK_SPLITS["tracknetv3"], 0.5)
+    assert "info/" not in str(caught.value)
+
+
+def test_racketvision_with_empty_lists(sport):
+    for part in ("train", "val"):
+        (sport / "info" / f"{part}.json").write_text("[]")
+    (fault,) = RacketVision().find(sport)[1]
+    assert (fault.kind, fault.severity) == ("no-split", "warning")
+    assert fault.message == "lists no clip in train.json and val.json, which are the split of the data set"
 
 
 @pytest.mark.parametrize("text", ['[["match1", 0]]', '["ab"]', '{"match1": ["000"]}', "5", "[[", "[[[]]]"])

@@ -22,16 +22,18 @@ class Split:
         train: Training clips; empty means all that the others do not name.
         val: Validation clips; empty means a held-out share of the training clips.
         test: Test clips.
+        lists: Files of the data set that list the clips of each part, with ``*`` for its name, if any do.
     """
 
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    lists: str = ""
 
     @classmethod
     def of(cls, train: list[str] | None, val: list[str] | None, test: list[str] | None) -> Split:
         """Make one of lists as a person gives them, or leaves out."""
-        return cls(*(tuple(names or ()) for names in (train, val, test)))
+        return cls(tuple(train or ()), tuple(val or ()), tuple(test or ()))
 
 
 TENNIS_SPLITS: dict[str, Split] = {
@@ -52,7 +54,7 @@ OPENTTGAMES_SPLITS: dict[str, Split] = {"openttgames": Split(train=("training",)
 """Split of OpenTTGames, by its folders: games 1 to 5 against 7 short test videos."""
 
 RACKETVISION_SPLITS: dict[str, Split] = {
-    "racketvision": Split(train=("train",), val=("val",), test=("test",)),
+    "racketvision": Split(train=("train",), val=("val",), test=("test",), lists="info/*.json"),
 }
 """Split of RacketVision, by the parts in which its ``info/*.json`` list the clips."""
 
@@ -119,11 +121,11 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
     """
     if not any((split.train, split.val, split.test)):
         split = _own_split(clips)
-    val = select(clips, split.val) if split.val else []
-    test = select(clips, split.test) if split.test else []
+    val = select(clips, split.val, split.lists) if split.val else []
+    test = select(clips, split.test, split.lists) if split.test else []
     held = {clip.name for clip in (*val, *test)}
     if split.train:
-        train = select(clips, split.train)
+        train = select(clips, split.train, split.lists)
         shared = sorted(held & {clip.name for clip in train})
         if shared:
             raise UsageError(f"data.train: {', '.join(shared[:5])} would be in training and in evaluation")
@@ -134,7 +136,7 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
     return {"train": train, "val": val, "test": test or val}
 
 
-def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
+def select(clips: Sequence[Clip], patterns: Sequence[str], lists: str = "") -> list[Clip]:
     """Pick the clips that patterns name.
 
     Args:
@@ -143,6 +145,7 @@ def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
             group, the folders of its name and the parts of the data set's own split; ``@FILE`` stands for the
             patterns in a text file, one a line, where blank lines and lines that begin with ``#`` are
             ignored.
+        lists: Files that list the clips of each part, see `Split`.
 
     Returns:
         The clips that any pattern matches, each once, in the order of ``clips``.
@@ -162,8 +165,8 @@ def select(clips: Sequence[Clip], patterns: Sequence[str]) -> list[Clip]:
             known = sorted({name for clip_names in names for name in clip_names})
             shown = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
             hint = nearest(pattern, known) or f"; there are {shown or 'no clips at all'}"
-            if pattern in get_args(Part):
-                hint += f" (and no list such as info/{pattern}.json holds a clip)"
+            if lists and pattern in get_args(Part):
+                hint += f" (and no list such as {lists.replace('*', pattern)} holds a clip)"
             raise UsageError(f"{origin}{pattern!r} matches none of the {len(clips)} clips{hint}")
         picked |= matches
     return [clip for place, clip in enumerate(clips) if place in picked]
@@ -196,7 +199,7 @@ def _own_split(clips: Sequence[Clip]) -> Split:
     """Give the split that the data set comes with, or an empty one."""
     listed = {part for clip in clips for part in clip.parts}
     if listed:
-        return Split(**{part: (part,) for part in listed})
+        return Split.of(*([part] if part in listed else None for part in get_args(Part)))
     first = dict.fromkeys(clip.name.split("/")[0] for clip in clips if "/" in clip.name)
     train, val, test = (
         tuple(name for name in first if _FOLDERS.get(name.lower()) == part) for part in get_args(Part)

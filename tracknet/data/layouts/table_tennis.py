@@ -171,7 +171,10 @@ class RacketVision(Layout):
         for clip in both:
             listed[clip] = [part for part in listed[clip] if part != "train"]
         if not (listed or faults):
+            there = [f"{part}.json" for part in own if (sport / "info" / f"{part}.json").is_file()]
             message = "has no train.json, val.json and test.json, which are the split of the data set"
+            if there:
+                message = f"lists no clip in {' and '.join(there)}, which are the split of the data set"
             faults.append(Fault(sport / "info", "no-split", message, severity="warning"))
         return listed, faults
 
