@@ -36,6 +36,10 @@ def test_names(tmp_path):
         ("dshow:video=My Cam", "video_My_Cam"),
         ("udp://@:1234", "1234"),
         ("rtsp://user:pass?word@10.0.0.5/", "10.0.0.5"),
+        ("rtsp://10.0.0.1:554/user=admin&password=s3cret&channel=1", "channel_1"),
+        ("rtsp://10.0.0.1:554/user=admin_password=s3_cret_channel=1_stream=0.sdp", "channel_1_stream_0"),
+        ("rtsp://10.0.0.1:554/user=admin&password=s3cret", "10.0.0.1"),
+        ("rtsp://user:12/3@10.0.0.5/court1", "court1"),
     ],
 )
 def test_titles(name, title):
@@ -54,6 +58,22 @@ def test_titles(name, title):
         ("http://host:80/a@2.ts", "http://host:80/a@2.ts"),
         ("http://[fe80::1]:80/a@2.ts", "http://[fe80::1]:80/a@2.ts"),
         ("http:/user:pass@host/a.ts", "http:/host/a.ts"),
+        ("rtsp://u:12/3@h/x", "rtsp://h/x"),
+        ("rtsp://u:/3@h/x", "rtsp://h/x"),
+        ("rtsp://u:12?3@h/x", "rtsp://h/x"),
+        ("rtsp://admin:12#34@h/s", "rtsp://h/s"),
+        ("rtsp://cam.lan:5000/a@2", "rtsp://cam.lan:5000/a@2"),
+        ("srt://host:9000?passphrase=a@b", "srt://host:9000?..."),
+        (
+            "rtsp://10.0.0.1:554/user=admin&password=s3@cret&channel=1",
+            "rtsp://10.0.0.1:554/user=...&password=...&channel=1",
+        ),
+        (
+            "rtsp://10.0.0.1/user=admin_password=s3_cret_channel=1.sdp",
+            "rtsp://10.0.0.1/user=..._password=..._channel=1.sdp",
+        ),
+        ("http://host/Token=abc/a.ts", "http://host/Token=.../a.ts"),
+        ("/games/user=me/key=3.mp4", "/games/user=me/key=3.mp4"),
         ("async:http://user:pass@host/a.ts", "async:http://host/a.ts"),
         ("udp://@:1234", "udp://@:1234"),
         ("dshow:video=Cam", "dshow:video=Cam"),
