@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import time
+from fractions import Fraction
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -266,6 +267,9 @@ def test_how_many_frames_are_lost_is_told(pipe, capsys):
         ([0, 2, 4, 6, None, 12, 14, 8, 16], 1),
         ([None, 3, 4, 5], 0),
         ([0, 1, None, 2, None, 5, *range(6, 50), 60], 2),
+        ([0, 1, 2, None, 1000, 1001, 1002], 0),
+        ([1000, 1001, 1002, None, 0, 1, 2], 0),
+        ([1000, 1001, 1002, 0, 1, 2, None, 5, 6], 2),
     ],
 )
 def test_missing_frames_by_their_times(seconds, missing):
@@ -291,24 +295,109 @@ def test_a_stream_of_nothing_that_can_be_decoded_ends(pipe, monkeypatch):
             numbers_of(stream)
 
 
-@pytest.mark.parametrize(("sent", "numbers"), [(0, []), (6, list(range(6)))])
-def test_a_pipe_that_goes_silent_ends_and_its_frames_are_given(pipe, sent, numbers):
+def test_a_stream_of_which_nothing_was_ever_decoded_ends(pipe, monkeypatch):
+    monkeypatch.setattr(LiveStream, "_decoded", lambda self, decode: [])
+    feed(pipe, [broadcast(frames=40)])
+    told = r"cannot be opened as a stream \(no frame could be decoded for"
+    with pytest.raises(TrackNetError, match=told), LiveStream(str(pipe), SIZE, patience=1e-9):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("sent", [0, 6])
+def test_a_pipe_that_goes_silent_is_waited_for_and_that_is_told(pipe, capsys, sent):
+    go_on = threading.Event()
+
+    def parts():
+        yield b"" if not sent else HEAD + b"".join(map(y4m, range(sent)))
+        assert go_on.wait(60)
+        yield (b"" if sent else HEAD) + b"".join(map(y4m, range(sent, 12)))
+
+    feed(pipe, parts())
+    threading.Timer(3, go_on.set).start()
+    with LiveStream(str(pipe), SIZE, patience=1) as stream:
+        assert numbers_of(stream) == list(range(12))
+    told = f"note: {pipe}: no frame has come for 1 s; still waiting, Ctrl-C ends it\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (0, r"cannot be opened as a stream \(it has not begun within 1 s\)"),
+        (6, r"broke off after 6 frames \(nothing came for 1 s\)"),
+    ],
+)
+def test_what_is_no_pipe_and_goes_silent_ends_and_its_frames_are_given(pipe, sent, told):
     over = threading.Event()
 
     def parts():
         yield b"" if not sent else HEAD + b"".join(map(y4m, range(sent)))
         over.wait(60)
+        yield from map(y4m, range(sent, 10_000))
+
+    writer = feed(pipe, parts())
+    found = []
+    stream = LiveStream(str(pipe), SIZE, patience=1)
+    stream._pipe = False  # as a camera, for which FFmpeg waits for ever, too
+    with pytest.raises(TrackNetError, match=rf"court: .*{told}"), stream:
+        found.extend(arrived[0][0] for arrived in stream.arrivals())
+    assert stream._stopped
+    over.set()
+    writer.join(30)
+    assert not writer.is_alive()
+    assert found == list(range(sent))
+
+
+def test_the_opening_may_take_longer_than_a_silence():
+    stream = LiveStream("rtsp://cam/a", SIZE, patience=1)
+
+    def wait(seconds):
+        stream._ended, until = False, time.monotonic() + seconds
+        with stream._changed:
+            stream._wait(lambda: stream._ended or time.monotonic() >= until)
+        return stream._ended
+
+    assert not wait(1.4)
+    stream._begun = True
+    assert wait(60)
+
+
+def with_sound(frames, pause):
+    """A transport stream whose sound goes on while there is no picture, in seconds."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mpegts", options={"flush_packets": "1"}) as container:
+        size = {"width": SIZE[1], "height": SIZE[0], "pix_fmt": "yuv420p"}
+        pictures = container.add_stream("mpeg2video", rate=25, **size)
+        sound = container.add_stream("mp2", rate=48000, layout="stereo")
+        for number in range(frames):
+            if number not in pause:
+                picture = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), number, np.uint8), "rgb24")
+                picture.pts, picture.time_base = number, Fraction(1, 25)
+                container.mux(pictures.encode(picture))
+            noise = np.random.default_rng(number).integers(-9999, 9999, (1, 2 * 1920), np.int16)
+            heard = av.AudioFrame.from_ndarray(noise, "s16", "stereo")
+            heard.sample_rate, heard.pts, heard.time_base = 48000, 1920 * number, Fraction(1, 48000)
+            container.mux(sound.encode(heard))
+        container.mux(pictures.encode())
+        container.mux(sound.encode())
+    return file.getvalue()
+
+
+def test_sound_without_pictures_is_no_silence(pipe):
+    data = with_sound(150, range(50, 125))
+
+    def parts():
+        yield data[: len(data) * 7 // 20]
+        for start in range(len(data) * 7 // 20, len(data) * 15 // 20, len(data) // 100):
+            time.sleep(0.075)
+            yield data[start : start + len(data) // 100]
+        yield data[start + len(data) // 100 :]
 
     feed(pipe, parts())
-    found = []
-    told = "broke off after 6 frames" if sent else "cannot be opened as a stream"
-    with (
-        pytest.raises(TrackNetError, match=rf"court: .*{told} \(nothing came for 1 s\)"),
-        LiveStream(str(pipe), SIZE, patience=1) as stream,
-    ):
-        found.extend(arrived[0][0] for arrived in stream.arrivals())
-    over.set()
-    assert found == numbers
+    stream = LiveStream(str(pipe), SIZE, patience=1.5)
+    stream._pipe = False
+    with stream:
+        assert len(numbers_of(stream)) == 75
 
 
 def test_who_is_slow_does_not_make_a_stream_silent(pipe):
@@ -320,7 +409,9 @@ def test_who_is_slow_does_not_make_a_stream_silent(pipe):
         yield y4m(6)
 
     feed(pipe, parts())
-    with LiveStream(str(pipe), SIZE, patience=1.5) as stream:
+    stream = LiveStream(str(pipe), SIZE, patience=1.5)
+    stream._pipe = False
+    with stream:
         arrivals = stream.arrivals()
         found = [arrived[0][0] for arrived in islice(arrivals, 6)]
         time.sleep(2)
@@ -385,7 +476,11 @@ def test_a_server_that_says_nothing_sends_no_invalid_data():
     error = av.error.InvalidDataError(errno.EINVAL, "Invalid data found when processing input")
     assert stream._reason(error).startswith("Invalid data")
     stream._heard -= 5
+    assert stream._reason(error) == "it has not begun within 5 s"
+    stream._begun = True
     assert stream._reason(error) == "nothing came for 5 s"
+    stream._pipe = True
+    assert stream._reason(error).startswith("Invalid data")
 
 
 @pytest.mark.parametrize(

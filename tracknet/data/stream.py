@@ -27,8 +27,14 @@ from tracknet.errors import TrackNetError, nearest
 WAITING = 4
 """Frames decoded and not yet taken, at most; then the stream has to wait (or the camera drops its own)."""
 
-_AROUND = 32
-"""Frames behind damage whose times tell what is missing there: decoders hold back up to 16."""
+_HELD_BACK = 16
+"""Frames that a decoder holds back at most."""
+
+_AROUND = 2 * _HELD_BACK
+"""Frames behind damage whose times tell what is missing there."""
+
+_NEW_CLOCK = 10.0
+"""Seconds between two frames that tell of a camera that was restarted, not of lost frames."""
 
 # Less looking ahead before the first frame than FFmpeg does for files, and no holding back afterwards. Not
 # "nobuffer": it throws away the frames that were looked at, and all others would have the wrong number.
@@ -53,7 +59,8 @@ class LiveStream:
         newest: Drop what is late: hold no more than the last `newest` frames, and hand them over together.
             None drops nothing: the stream waits while nobody takes its frames.
         patience: Seconds without data, or without a frame that can be decoded, after which a stream counts as
-            broken; also those to wait for its beginning.
+            broken; its beginning may take twice as long. A pipe is waited for as long as its writer is there;
+            that it is silent is said, on standard error.
 
     Attributes:
         info: Size and speed, known once entered; the length never is.
@@ -73,11 +80,13 @@ class LiveStream:
         self._size = size
         self._newest = newest
         self._patience = patience
+        self._pipe = name == "-" or name.startswith(("pipe:", "file:")) or Path(name).is_fifo()
         self._waiting: deque[tuple[int, np.ndarray]] = deque(maxlen=newest)
         self._changed = threading.Condition()
-        self._opened = self._ended = self._stopped = False
+        self._begun = self._opened = self._ended = self._stopped = False
         self._failure: TrackNetError | None = None
-        self._heard = time.monotonic()  # when the last packet had been dealt with
+        self._told_waiting = False
+        self._heard = time.monotonic()  # when the last packet, of sound too, came or had been dealt with
         self._number = 0
         self._damage = _Damage()
         self._notes: list[str] = []
@@ -97,7 +106,9 @@ class LiveStream:
             self._stop()
             raise
         if not self._opened:
+            self._stop()
             raise self._failure or TrackNetError(f"{self._shown}: the stream ended without a single frame")
+        self._told_waiting = False
         return self
 
     def __exit__(
@@ -131,14 +142,23 @@ class LiveStream:
             raise self._failure
 
     def _wait(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so, or nothing has come for too long: FFmpeg waits for pipes for ever."""
+        """Wait until something is so, or nothing has come for too long: FFmpeg waits for cameras for ever."""
         began = time.monotonic()
         while not condition():
             # With a limit, Ctrl-C gets through on every system.
             self._changed.wait(0.5)
-            if time.monotonic() - max(began, self._heard) >= self._patience and not condition():
+            if condition():
+                return
+            now = time.monotonic()
+            # Whether anything comes while FFmpeg opens a stream cannot be known.
+            limit = self._patience if self._begun else 2 * self._patience
+            if not self._pipe and now - max(began, self._heard) >= limit:
                 self._failure = self._broken(self._silence)
                 self._ended = True
+            elif (self._pipe or self._begun) and now - began >= self._patience and not self._told_waiting:
+                self._told_waiting = True
+                told = f"no frame has come for {self._patience:g} s; still waiting, Ctrl-C ends it"
+                print(f"note: {self._shown}: {told}", file=sys.stderr, flush=True)
 
     def _stop(self) -> None:
         with self._changed:
@@ -151,6 +171,7 @@ class LiveStream:
         self._heard = time.monotonic()
         try:
             with self._container() as (container, stream):
+                self._heard, self._begun = time.monotonic(), True
                 for frame in self._frames(container, stream):
                     if not self._number:
                         self._tell(frame, float(stream.average_rate or 0))
@@ -172,19 +193,23 @@ class LiveStream:
 
     def _frames(self, container: Any, stream: Any) -> Iterator[Any]:
         """Give all frames that can be decoded, the last ones of a stream that breaks off, too."""
-        since = time.monotonic()
+        since, without = 0.0, 0
         try:
-            for packet in packets_of(container, stream, self._notes.append):
+            for packet in packets_of(_Heard(container, self._hear), stream, self._notes.append):
+                if self._stopped:
+                    return
                 frames = self._decoded(packet.decode)
                 yield from frames
-                self._heard = time.monotonic()
-                if frames:
-                    since = time.monotonic()
-                elif self._number and time.monotonic() - since > self._patience:
+                since = since if without else time.monotonic()
+                without = 0 if frames else without + 1
+                if without > _HELD_BACK and time.monotonic() - since > self._patience:
                     raise self._broken(f"no frame could be decoded for {self._patience:g} s")
         except av.error.FFmpegError:
             yield from self._decoded(stream.codec_context.decode)
             raise
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
 
     def _decoded(self, decode: Callable[[], Iterable[Any]]) -> list[Any]:
         try:
@@ -199,11 +224,13 @@ class LiveStream:
 
     @property
     def _silence(self) -> str:
-        return f"nothing came for {self._patience:g} s"
+        told = "nothing came for" if self._begun else "it has not begun within"
+        return f"{told} {self._patience:g} s"
 
     def _reason(self, error: av.error.FFmpegError) -> str:
         # A server that says nothing is "Invalid data" to the RTSP of FFmpeg.
-        if isinstance(error, av.error.ExitError) or time.monotonic() - self._heard >= self._patience:
+        silent = not self._pipe and time.monotonic() - self._heard >= self._patience
+        if silent or isinstance(error, av.error.ExitError):
             return self._silence
         return f"{error.strerror}{self._advice(error)}"
 
@@ -257,8 +284,9 @@ class LiveStream:
         elif "://" not in self.name:
             kind = "v4l2" if Path(self.name).is_char_device() else None
             place = self.name if kind else f"file:{self.name}"
+        timeout = None if self._pipe else self._patience
         with av.open(
-            place, format=kind, options=_OPTIONS, timeout=self._patience, metadata_errors="ignore"
+            place, format=kind, options=_OPTIONS, timeout=timeout, metadata_errors="ignore"
         ) as container:
             stream = container.streams.best("video")
             if stream is None or container.format.name == "tty":
@@ -266,6 +294,22 @@ class LiveStream:
             # Threads that decode several frames at once would hold each one back for some frames.
             stream.thread_type = "SLICE"
             yield container, stream
+
+
+class _Heard:
+    """A container whose packets of all streams are heard, before and after they are dealt with."""
+
+    def __init__(self, container: Any, hear: Callable[[], None]) -> None:
+        self._container = container
+        self._hear = hear
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        """Give the packets of one stream."""
+        for packet in self._container.demux():
+            self._hear()
+            if packet.stream.index == stream.index:
+                yield packet
+                self._hear()
 
 
 @dataclass
@@ -297,13 +341,23 @@ class _Damage:
         if second is None:
             return
         step = 0.0 if self._latest is None else max(second - self._latest, 0.0)
-        if not self._near:
+        if self._is_new_clock(second):
+            step, self._latest = 0.0, second
+        elif not self._near:
             self._seconds, self._steps = self._seconds + step, self._steps + (self._latest is not None)
         elif self._seconds:
             # Behind damage frames may come out of order: one that is late takes its place in a gap of before.
             self.missing += step * self._steps / self._seconds - 1
         self._near = max(self._near - 1, 0)
         self._latest = second if self._latest is None else self._latest + step
+
+    def _is_new_clock(self, second: float) -> bool:
+        """Say whether the times begin anew, as where a camera is restarted."""
+        if self._latest is None:
+            return False
+        usual = self._seconds / self._steps if self._seconds else _NEW_CLOCK
+        back = min(_HELD_BACK * usual, _NEW_CLOCK)
+        return not -back <= second - self._latest <= _NEW_CLOCK
 
     def in_words(self) -> Iterator[str]:
         if not self.packets:
