@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
 
+from tracknet.cli.bare_weights import load_weights
 from tracknet.errors import UsageError
 from tracknet.models.compact import CompactTrackNet
+from tracknet.models.network import HeatmapNetwork
 from tracknet.training.callbacks import PretrainedWeights
 from tracknet.training.checkpoint_format import write_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
+from tracknet.training.public_checkpoints import read_file
 
 
 def tracker(frames: int = 3) -> HeatmapTracker:
@@ -69,6 +73,53 @@ def test_files_that_hold_the_network_alone(trained, prefix, caplog):
     load(PretrainedWeights(str(path)), module)
     for name, value in state.items():
         assert torch.equal(module.network.state_dict()[name], value), name
+
+
+class Own(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 1, 1))
+
+
+class Wrapped(HeatmapNetwork):
+    def __init__(self) -> None:
+        super().__init__(3, "none", 3)
+        self.model = nn.Sequential(nn.Conv2d(9, 4, 3, padding=1), nn.Conv2d(4, 3, 1))
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return self.model(windows)
+
+
+MODEL = {
+    "class_path": "HeatmapTracker",
+    "init_args": {"network": f"{__name__}.Wrapped", "input_size": [32, 64]},
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "model.model."])
+def test_a_module_may_have_a_model_of_its_own(tmp_path, prefix, caplog):
+    before = Own()
+    state = {f"{prefix}{name}": one for name, one in before.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    module = Own()
+    with caplog.at_level("INFO"):
+        load(PretrainedWeights(str(tmp_path / "a.ckpt")), module)
+    assert "4 of 4 weights taken" in caplog.text
+    for name, value in before.state_dict().items():
+        assert torch.equal(module.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "network.", "module.network."])
+def test_a_network_may_have_a_model_of_its_own(tmp_path, prefix):
+    before = Wrapped()
+    torch.save({f"{prefix}{name}": one for name, one in before.state_dict().items()}, tmp_path / "a.pt")
+    module = HeatmapTracker(Wrapped(), input_size=(32, 64))
+    load(PretrainedWeights(str(tmp_path / "a.pt")), module)
+    for name, value in before.state_dict().items():
+        assert torch.equal(module.network.state_dict()[name], value), name
+    imported = load_weights(MODEL, read_file(tmp_path / "a.pt"), tmp_path / "a.pt").network.state_dict()
+    for name, value in before.state_dict().items():
+        assert torch.equal(imported[name], value), name
 
 
 @pytest.mark.parametrize("order", [1, -1])

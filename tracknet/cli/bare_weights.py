@@ -79,6 +79,7 @@ def load_weights(model: Mapping[str, Any], content: Any, path: Path) -> HeatmapT
     made.add_subclass_arguments(LightningModule, "model")
     built = made.instantiate_classes(made.parse_object({"model": dict(model)}))
     tracker: HeatmapTracker = built.model
+    weights = network_weights(content, tracker.network.state_dict().keys())
     if faults := mismatches(tracker.network.state_dict(), weights):
         cls = type(tracker.network).__name__
         raise TrackNetError(

@@ -8,7 +8,7 @@ same names, and networks of WASB's collection (Tarashima et al., 2023). Their or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -160,44 +160,62 @@ def recognise(content: Any) -> PublicCheckpoint | None:
     return None
 
 
-def state_dict_of(content: Any) -> dict[str, Tensor]:
+def state_dict_of(content: Any, expected: Collection[str] = ()) -> dict[str, Tensor]:
     """Find the weights in the content of a checkpoint.
 
     Args:
         content: What `read_file` gives.
+        expected: Names of what gets them, which may begin with ``model.`` of their own.
 
     Returns:
         Tensors by name, without what trainers and wrappers put before names; empty if there are none.
     """
+    return _unwrapped(_named(content), _WRAPPERS, expected)
+
+
+def network_weights(content: Any, expected: Collection[str] = ()) -> dict[str, Tensor]:
+    """Find the weights of the network in the content of a checkpoint, ours or of others.
+
+    Args:
+        content: What `read_file` gives.
+        expected: Names of the network, see `state_dict_of`.
+
+    Returns:
+        Tensors, named as the network names them; empty if there are none.
+    """
+    return _unwrapped(_named(content), (*_WRAPPERS, _NETWORK), expected)
+
+
+def _named(content: Any) -> dict[str, Tensor]:
+    """Find the weights, by the names in the file."""
     if not isinstance(content, Mapping):
         return {}
     places = [content[name] for name in _WEIGHTS_AT if isinstance(content.get(name), Mapping)]
     for place in (*places, content):
         found = {str(name): value for name, value in place.items() if isinstance(value, Tensor)}
         if found:
-            return _unwrapped(found, _WRAPPERS)
+            return found
     return {}
 
 
-def network_weights(content: Any) -> dict[str, Tensor]:
-    """Find the weights of the network in the content of a checkpoint, ours or of others.
+def _unwrapped(
+    weights: dict[str, Tensor], prefixes: Sequence[str], expected: Collection[str]
+) -> dict[str, Tensor]:
+    """Take off what names begin with, as far as most are expected then; all of it where none ever is."""
+    steps = [weights]
+    while begun := _without_first(steps[-1], prefixes):
+        steps.append(begun)
+    fitting = [len(step.keys() & set(expected)) for step in steps]
+    return steps[fitting.index(max(fitting))] if any(fitting) else steps[-1]
 
-    Args:
-        content: What `read_file` gives.
 
-    Returns:
-        Tensors, named as the network names them; empty if there are none.
-    """
-    return _unwrapped(state_dict_of(content), (*_WRAPPERS, _NETWORK))
-
-
-def _unwrapped(weights: dict[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+def _without_first(weights: dict[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
     """Take off what all names begin with, but for a few, such as those of a loss beside the network."""
     for prefix in prefixes:
         begun = {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)}
         if len(begun) > _NEARLY_ALL * len(weights):
-            return _unwrapped(begun, prefixes)
-    return weights
+            return begun
+    return {}
 
 
 class Imported(NamedTuple):

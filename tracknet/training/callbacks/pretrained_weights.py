@@ -16,6 +16,7 @@ from tracknet.errors import UsageError
 from tracknet.training.public_checkpoints import network_weights, read_file, state_dict_of
 
 _SHOWN = 5
+_NETWORK = "network."
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,11 @@ class PretrainedWeights(Callback):
             return
         path = Path(self.checkpoint).expanduser()
         content = read_file(path)
-        given = state_dict_of(content)
         own = pl_module.state_dict()
+        given = state_dict_of(content, own.keys())
         if own.keys().isdisjoint(given):  # others save the network, not what is around it
-            given = {f"network.{name}": one for name, one in network_weights(content).items()}
+            names = {name.removeprefix(_NETWORK) for name in own if name.startswith(_NETWORK)}
+            given = {f"{_NETWORK}{name}": one for name, one in network_weights(content, names).items()}
         match = matching(own, given, self.leave_out)
         if not match.taken:
             raise UsageError(f"{path}: nothing of it fits this {type(pl_module).__name__}: {match.report()}")
