@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -177,14 +176,11 @@ def test_what_torchrun_starts_goes_on_after_a_process_has_failed(examples, tiny_
         f'#!/bin/sh\nexec {sys.executable} -m torch.distributed.run "$@"\n'
     )
     (here / "bin" / "torchrun").chmod(0o755)
-    with socket.create_server(("localhost", 0)) as server:
-        port = server.getsockname()[1]
     told = subprocess.run(
         [
             str(examples / "torchrun.sh"),
-            *SHORT,
+            *(word for word in SHORT if word != "--trainer.devices=1"),
             f"--data.root={tiny_rallies}",
-            "--trainer.devices=2",
             "--trainer.max_epochs=2",
             "--trainer.precision=32-true",
             "--trainer.sync_batchnorm=false",
@@ -196,7 +192,6 @@ def test_what_torchrun_starts_goes_on_after_a_process_has_failed(examples, tiny_
             "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
             "TRACKNET_CONFIG": str(examples / "cluster_job.yaml"),
             "PROCESSES": "2",
-            "PORT": str(port),
         },
         capture_output=True,
         text=True,
