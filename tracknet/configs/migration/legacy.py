@@ -49,7 +49,7 @@ RULES = (
     Rule("data.root", "data.root", read=a.text),
     Rule("data.split.train_games", "data.train", read=a.names),
     Rule("data.split.val_games", "data.val", convert=of.validation, read=a.names),
-    Rule("data.preprocess.resize", "model.input_size", convert=of.input_size),
+    Rule("data.preprocess.resize", "model.input_size", convert=of.input_size, read=a.null_or(a.size)),
     Rule("data.preprocess.normalize", "model.network", convert=of.normalise),
     Rule(
         "data.preprocess.flip_prob",
@@ -104,7 +104,7 @@ RULES = (
     Rule("model.hrnet.widths", "model.network.branches", convert=of.of("hrnet"), read=a.wholes(4)),
     Rule("model.hrnet.num_units", "model.network.num_units", convert=of.of("hrnet"), read=a.whole(1)),
     Rule("model.hrnet.out_channels", "model.network.fused", convert=of.of("hrnet"), read=a.whole(1)),
-    Rule("model.heatmap.size", "model.network.heatmap_size", convert=of.heatmap_size, read=a.wholes(2)),
+    Rule("model.heatmap.size", "model.network.heatmap_size", convert=of.heatmap_size, read=a.size),
     Rule("model.heatmap.sigma", "model.target.sigma", read=a.positive),
     Rule("model.lora.enabled", "model.network.lora", convert=of.lora, read=a.flag),
     Rule("model.lora.r", "model.network.lora.r", convert=of.adapter, read=a.whole(1)),
@@ -116,13 +116,18 @@ RULES = (
         convert=of.adapter,
         read=a.null_or(a.names),
     ),
-    Rule("model.lora.bias", "model.network.lora.bias", convert=of.adapter),
+    Rule(
+        "model.lora.bias",
+        "model.network.lora.bias",
+        convert=of.adapter,
+        read=a.one_of("none", "all", "lora_only"),
+    ),
     Rule("model.lora.task_type", note="the adapters are those of a plain backbone"),
     Rule("model.quantization.*", note="weights are trained whole; trainer.precision saves memory instead"),
     Rule("training.seed", "seed_everything", read=a.seed),
     Rule("training.batch_size", "data.batch_size", read=a.whole(1)),
     Rule("training.epochs", "trainer.max_epochs", read=a.whole(1)),
-    Rule("training.precision", "trainer.precision", convert=of.precision),
+    Rule("training.precision", "trainer.precision", convert=of.precision, read=a.text),
     Rule("training.amp", "trainer.precision", convert=of.amp, read=a.flag),
     Rule(
         "training.grad_clip_norm",
@@ -130,7 +135,7 @@ RULES = (
         convert=lambda value, _: value or None,
         read=a.null_or(a.number),
     ),
-    Rule("training.grad_clip", "trainer.gradient_clip_val", convert=of.clip),
+    Rule("training.grad_clip", "trainer.gradient_clip_val", convert=of.clip, read=a.null_or(a.number)),
     Rule("training.backbone_freeze_epochs", _FREEZE, convert=of.freeze_epochs, read=a.or_0(a.whole(0))),
     Rule("training.adaptive_micro_batch", _PARTS, convert=of.adaptive, read=a.flag),
     Rule("training.min_micro_batch_size", f"{_PARTS}.min_size", convert=of.micro_batch, read=a.whole(1)),
@@ -152,7 +157,7 @@ RULES = (
     Rule("training.scheduler.name", "lr_scheduler", convert=of.scheduler),
     Rule("training.scheduler.warmup_epochs", "lr_scheduler.warmup", convert=of.warmup, read=a.or_0(a.number)),
     Rule("training.scheduler.warmup_start_factor", note="it begins at a thousandth of the learning rate"),
-    Rule("training.loss.name", "model.loss", convert=of.loss),
+    Rule("training.loss.name", "model.loss", convert=of.loss, read=a.text),
     Rule("training.loss.alpha", "model.loss.alpha", convert=of.focal, read=a.number),
     Rule("training.loss.beta", "model.loss.beta", convert=of.focal, read=a.number),
     Rule("training.early_stopping.monitor", f"{_STOP}.monitor", read=a.text),
@@ -194,7 +199,7 @@ def migrate(
     if "dirpath" in best["init_args"]:
         newest["init_args"]["dirpath"] = best["init_args"]["dirpath"]
     # l2 and pck@3 are in pixels of the heatmap, as they were.
-    width, height = old["model.heatmap.size"]
+    width, height = a.size(old["model.heatmap.size"])
     draft.put("model.metrics.pixels", [height, width])
     if not old.get("data.split.val_games"):
         draft.put("data.holdout", of.HOLDOUT, "no games were named for validation")

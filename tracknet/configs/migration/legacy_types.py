@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,14 +28,14 @@ def whole(least: int) -> Read:
 
 def number(value: Any) -> int | float:
     """Read a number from 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise ValueError("a number from 0")
     return value
 
 
 def positive(value: Any) -> int | float:
     """Read a number above 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ValueError("a number above 0")
     return value
 
@@ -88,6 +89,15 @@ def wholes(count: int) -> Read:
         raise ValueError(f"{count} whole numbers from 1")
 
     return read
+
+
+def size(value: Any) -> list[int]:
+    """Read the width and the height of pictures."""
+    try:
+        made: list[int] = wholes(2)(value)
+        return made
+    except ValueError:
+        raise ValueError("[width, height], whole numbers from 1") from None
 
 
 def one_of(*choices: str) -> Read:

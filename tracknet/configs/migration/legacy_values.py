@@ -76,14 +76,16 @@ def _backbone(told: Any, cls: str) -> tuple[str, str]:
     """Give kind and size of a backbone by the last part of its name, which may be a path."""
     if told is None:
         return ("dinov3", "vits") if cls == "ViTUpsample" else ("dinov3", "base")
-    name = Path(str(told)).name.lower().replace("_", "-")
+    name = Path(str(told)).name.lower().replace("_", "-").rpartition("--")[2]
     kinds: tuple[str, ...]
+    # Other networks have such a backbone inside, as clip-vit-base-patch16 does.
     if cls == "ViTUpsample":
         kinds, example = ("dinov3", "vit"), "dinov3-vits16 or vit-base-patch16"
-        found = re.search(r"vit-?([sbl])(?:mall|ase|arge)?(?:-?patch)?-?16(?![a-z\d])", name)
+        begun, size = r"(?:^(?:dino-)?|dinov3-?)", r"([sbl])(?:mall|ase|arge)?(?:-?patch)?-?16(?![a-z\d])"
+        found = re.search(rf"{begun}vit-?{size}", name)
     else:
         kinds, example = ("dinov3", "convnextv2", "convnext"), "dinov3-convnext-base or convnextv2-tiny"
-        found = re.search(r"convnext(?:v2)?-(tiny|small|base|large)(?![a-z])", name)
+        found = re.search(r"(?:^|dinov3-?)convnext(?:v2)?-(tiny|small|base|large)(?![a-z])", name)
     kind = next((kind for kind in kinds if kind in name), None)
     if found is None or kind is None:
         raise UsageError(
@@ -126,8 +128,6 @@ def input_size(value: Any, old: Old) -> Told:
             "[height, width]; null kept each video's own size, now all have one",
             [288, 512],
         )
-    if not (isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(v, int) for v in value)):
-        raise UsageError(f"data.preprocess.resize: expected [width, height] or null, found {value!r}")
     width, height = value
     made = [max(side // stride, 1) * stride for side in (height, width)]
     cut = "" if made == [height, width] else f"; {width}x{height} cut to sides divisible by {stride}"
