@@ -348,7 +348,7 @@ class TestCheckpoints:
         assert "antigravity" not in sys.modules
 
     def test_a_configuration_inside_is_plain_yaml_or_refused(self, named, here, capsys):
-        content = {"state_dict": {"w": torch.ones(1)}, "hyper_parameters": {}}
+        content = {"state_dict": {"w": torch.ones(1)}, "hyper_parameters": {"network": {}}}
         write_checkpoint(content, here / "d.ckpt", "a: !!python/object/apply:os.system ['touch mark']")
         assert main(["checkpoint", "diff", "d.ckpt", "d.ckpt"]) == 1
         assert "d.ckpt: its configuration is not plain YAML: " in one_message(capsys)

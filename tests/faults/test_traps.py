@@ -189,7 +189,9 @@ def test_nothing_ordinary_is_refused_for_its_size(here):
 
 
 def test_the_configuration_inside_of_a_checkpoint_may_not_unfold_either(here, capsys):
-    write_checkpoint({"state_dict": {"w": torch.ones(1)}, "hyper_parameters": {}}, here / "a.ckpt", LAUGHS)
+    write_checkpoint(
+        {"state_dict": {"w": torch.ones(1)}, "hyper_parameters": {"network": {}}}, here / "a.ckpt", LAUGHS
+    )
     assert main(["checkpoint", "diff", "a.ckpt", "a.ckpt"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("tracknet checkpoint: a.ckpt: its configuration unfolds to more than"), error
