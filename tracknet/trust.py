@@ -173,8 +173,12 @@ def is_boundless(values: Any, most: int, deepest: int = 200) -> bool:
     known: dict[int, int] = {}
 
     def count(value: Any, depth: int) -> int:
-        below = value.values() if isinstance(value, Mapping) else value
-        if below is value and not isinstance(value, (list, tuple)):
+        below = value
+        if isinstance(value, dict):
+            below = dict.values(value)  # a file can give an OrderedDict another `values`
+        elif isinstance(value, Mapping):
+            below = value.values()
+        elif not isinstance(value, (list, tuple)):
             return 1
         if id(value) not in known:
             known[id(value)] = most + 1  # until it is known: what holds itself has no end

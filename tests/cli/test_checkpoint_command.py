@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tracknet.cli.main import main as tracknet
-from tracknet.models import TrackNetV3
+from tracknet.models import CompactTrackNet, TrackNetV3
 from tracknet.models.inpaintnet import InpaintNet
 from tracknet.tracking.trajectory import read_trajectory
 
@@ -246,3 +246,51 @@ def test_an_epoch_that_numpy_counted(here, capsys):
     torch.save(content | {"epoch": np.int64(12)}, "counted.pt")
     assert tracknet(["checkpoint", "inspect", "counted.pt"]) == 0
     assert "epoch:       12\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("HeatmapTracker", "required: network"),
+        ("{init_args: {network: CompactTrackNet}}", "no class_path says which"),
+        (
+            "{class_path: TrajectoryRectifier, init_args: {network: InpaintNet}}",
+            "is a rectifier, which fills",
+        ),
+        (
+            "{class_path: HeatmapTracker, init_args: {network: {class_path: ViTUpsample, init_args: "
+            "{embedding: 10, heads: 3}}}}",
+            "embedding is 10; expected a multiple of heads (3)",
+        ),
+        ("null", "names no model"),
+    ],
+)
+def test_a_configuration_of_no_tracker_is_one_message_and_no_file(model, told, here, capsys):
+    (here / "own.yaml").write_text(f"model: {model}\n")
+    torch.save(InpaintNet().state_dict(), "own.pt")
+    before = names(here)
+    words = ["checkpoint", "import", "own.pt", "--config", "own.yaml"]
+    assert tracknet(words) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("tracknet checkpoint: own.yaml: ")
+    assert told in message
+    assert len(message) < 500
+    assert names(here) == before
+
+
+def test_the_commands_that_an_import_with_a_configuration_prints_can_be_pasted(here, capsys):
+    network = "{class_path: CompactTrackNet, init_args: {frames: 3}}"
+    model = f"model: {{class_path: HeatmapTracker, init_args: {{network: {network}}}}}\n"
+    (here / "a b.yaml").write_text(model)
+    torch.save(CompactTrackNet(3).state_dict(), "own.pt")
+    words = ["checkpoint", "import", "own.pt", "--config", "a b.yaml", "--output"]
+    assert tracknet([*words, "a b.ckpt"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[1:] == [
+        "checkpoint: a b.ckpt",
+        "to track:   tracknet track VIDEO --ckpt 'a b.ckpt'",
+        "to judge:   tracknet validate --config configs/base.yaml --config 'a b.yaml' --ckpt_path 'a b.ckpt'",
+    ]
+    (here / "a b.yaml").write_text(f"{model}data: {{class_path: TennisDataModule}}\n")
+    assert tracknet([*words, "c.ckpt"]) == 0
+    assert capsys.readouterr().out.endswith("tracknet validate --config 'a b.yaml' --ckpt_path c.ckpt\n")

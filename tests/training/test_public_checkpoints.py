@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pickle
 import re
+import subprocess
+import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -329,6 +332,156 @@ def rewrite(path, target, module):
                 data = re.sub(rb"cnumpy\._?core\.multiarray\n", b"c" + module + b"\n", data)
             new.writestr(entry.filename, data)
     return target
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i4", "i8", "?", ">f8", ">i4"])
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_numbers_of_each_kind_and_order_are_read_as_numpy_reads_them(kind, module, tmp_path):
+    for value in (np.array(0), np.array(1), np.array(0.4375 if "f" in kind else 100)):
+        data = value.astype(kind).tobytes()
+        name, order = np.dtype(kind).str[1:], np.dtype(kind).str[0]
+        found = read_file(crafted(tmp_path / "a.pt", scalar_of(dtype(name, order), data, module)))["x"]
+        expected = np.frombuffer(data, kind)[0]
+        assert found == expected
+        assert type(found) is type(expected)
+
+
+def test_what_the_process_allows_beside_stays_so_and_takes_no_place_of_ours(tmp_path):
+    scalar = np.float64(0).__reduce__()[0]
+    with torch.serialization.safe_globals([scalar, np.dtype, np.dtypes.Float64DType, Touch]):
+        before = set(torch.serialization.get_safe_globals())
+        torch.save({"x": np.float64(0.25), "own": Touch}, tmp_path / "a.pt")
+        assert read_file(tmp_path / "a.pt") == {"x": 0.25, "own": Touch}
+        with pytest.raises(TrackNetError):
+            read_file(crafted(tmp_path / "b.pt", scalar_of(dtype("O"), b"A" * 8)))
+        assert set(torch.serialization.get_safe_globals()) == before
+
+
+# Files that are made to harm, by hand: opcodes of pickle, of which NumPy's own classes would make objects at
+# addresses that the file says.
+
+
+def text(value):
+    return b"X" + len(value.encode()).to_bytes(4, "little") + value.encode()
+
+
+def named(module, name):
+    return f"c{module}\n{name}\n".encode()
+
+
+def called(function, *arguments):
+    return function + b"(" + b"".join(arguments) + b"tR"
+
+
+def raw(data):
+    return called(named("_codecs", "encode"), text(data.decode("latin1")), text("latin1"))
+
+
+def dtype(kind, order=None, subtype=b"N", names=b"N", fields=b"N", size=b"J\xff\xff\xff\xff", flags=b"K\0"):
+    """Pickle a dtype, with the state that NumPy's would take."""
+    told = kind if isinstance(kind, bytes) else text(kind)
+    made = called(named("numpy", "dtype"), told, b"\x89", b"\x88")
+    if order is None:
+        return made
+    return made + b"(K\3" + text(order) + subtype + names + fields + size + size + flags + b"tb"
+
+
+def scalar_of(kind, data=None, module="numpy._core.multiarray"):
+    return called(named(module, "scalar"), kind, *([] if data is None else [raw(data)]))
+
+
+def crafted(path, value):
+    """Write a checkpoint with a value, as opcodes, at x."""
+    torch.save({"weight": torch.ones(1)}, path.parent / "whole.pt")
+    with zipfile.ZipFile(path.parent / "whole.pt") as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                data = b"\x80\2}" + text("x") + value + b"s."
+            new.writestr(entry.filename, data)
+    return path
+
+
+ADDRESS = b"A" * 8
+OF_OBJECTS = dtype("O") + b"K\1\x85\x86"
+STRUCT = b"]" + text("x") + dtype("f8", "<", subtype=OF_OBJECTS) + b"\x86a"
+OWN = scalar_of(dtype(STRUCT), ADDRESS)
+AS_SET = called(
+    named("torch._tensor", "_rebuild_from_type_v2"), *[named("__builtin__", "set")] * 2, OWN + b"\x85N"
+)
+FIELDS = b"}" + text("a") + dtype("O") + b"K\0\x86s"
+HARMFUL = {
+    "a float with a field of objects": scalar_of(
+        dtype("f8", "<", names=text("a") + b"\x85", fields=FIELDS, flags=b"K\x3f"), ADDRESS
+    ),
+    "an object at an address": scalar_of(dtype("O"), ADDRESS),
+    "an object of nothing": scalar_of(dtype("O")),
+    "a structure of objects": scalar_of(dtype(b"]" + text("a") + text("O") + b"\x86a"), ADDRESS),
+    "a structure whose float is said to be of objects": OWN,
+    "such a structure, hashed": AS_SET,
+    "a text of NumPy at an address": scalar_of(dtype("T"), b"\xff" * 16),
+    "3 GB of nothing": scalar_of(dtype("V3000000000")),
+    "1.5 GB of text": scalar_of(dtype("V1500000000")),
+    "many floats": scalar_of(dtype("(100000000,)f8")),
+    "too few bytes": scalar_of(dtype("f8", "<"), b"A" * 4),
+    "too many bytes": scalar_of(dtype("f8", "<"), b"A" * 16),
+    "no bytes": scalar_of(dtype("f8", "<")),
+    "a number as bytes": called(named("numpy._core.multiarray", "scalar"), dtype("f8", "<"), b"K\1"),
+    "another order": scalar_of(dtype("f8", "!"), ADDRESS),
+    "no order": scalar_of(dtype("f8") + b"Nb", ADDRESS),
+    "a kind by its class": called(
+        named("numpy._core.multiarray", "scalar"), named("numpy", "dtype"), raw(ADDRESS)
+    ),
+    "no kind": scalar_of(named("numpy", "dtype") + b")\x81", ADDRESS),
+    "the class of a kind": called(named("numpy.dtypes", "Float64DType")),
+    "an array": called(
+        named("numpy._core.multiarray", "_reconstruct"), named("numpy", "ndarray"), b"K\0\x85"
+    ),
+}
+READ = """
+import resource, sys
+from pathlib import Path
+from tracknet.errors import TrackNetError
+from tracknet.training.public_checkpoints import read_file
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    print(path, flush=True)
+    try:
+        value = read_file(Path(path))["x"]
+        print("read", type(value), value, hash(value))
+    except TrackNetError:
+        print("refused")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, "MB")
+"""
+
+
+def test_what_numpy_would_make_of_an_address_or_a_size_is_refused(tmp_path):
+    paths = [str(crafted(tmp_path / f"{name}.pt", value)) for name, value in HARMFUL.items()]
+    done = subprocess.run([sys.executable, "-c", READ, *paths], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    *lines, grown = done.stdout.splitlines()
+    assert lines == [line for path in paths for line in (path, "refused")]
+    assert int(grown.split()[0]) < 200
+
+
+def test_fields_that_a_file_adds_to_a_float_change_nothing(tmp_path):
+    fields = b"}" + text("a") + dtype("f4", "<") + b"K\x04\x86s"
+    kind = dtype("f8", "<", names=text("a") + b"\x85", fields=fields, flags=b"K\x3f")
+    path = crafted(tmp_path / "a.pt", scalar_of(kind, np.float64(0.25).tobytes()))
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(path)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "read <class 'numpy.float64'> 0.25" in done.stdout
+
+
+def test_a_dictionary_that_hides_its_values_is_measured(tmp_path):
+    content = OrderedDict(weight=torch.ones(1).expand(10**9))
+    content.values = set
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(TrackNetError, match="its tensors would be 4000 MB"):
+        read_file(tmp_path / "a.pt")
 
 
 def test_other_names_of_numpy_stay_shut(tmp_path):

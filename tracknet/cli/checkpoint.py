@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -67,6 +68,7 @@ def import_file(
         raise UsageError(f"--output {target}: expected a name in .ckpt, or a folder that exists")
     if file.suffix.lower() in (".yaml", ".yml"):
         raise UsageError(f"{file}: is a configuration; expected a checkpoint (see --config)")
+    quoted = shlex.quote(str(target))
     if config is not None:
         if background != "auto":
             raise UsageError(f"--background {background}: --config {config} says it")
@@ -74,10 +76,14 @@ def import_file(
 
         from tracknet.cli.bare_weights import import_weights
 
-        print(import_weights(file, target, config))
+        weights = import_weights(file, target, config)
+        files = f"--config {shlex.quote(str(config))}"
+        if not weights.names_data:
+            files = f"--config configs/base.yaml {files}"
+        print(weights.told)
         print(f"checkpoint: {target}")
-        print(f"to track:   tracknet track VIDEO --ckpt {target}")
-        print(f"to judge:   tracknet validate --config {config} --ckpt_path {target}")
+        print(f"to track:   tracknet track VIDEO --ckpt {quoted}")
+        print(f"to judge:   tracknet validate {files} --ckpt_path {quoted}")
         return 0
     beside = target.with_suffix(".yaml")
     for path in (target, beside):
@@ -87,12 +93,13 @@ def import_file(
     from tracknet.training.public_checkpoints import import_checkpoint
 
     imported = import_checkpoint(file, target, None if background == "auto" else background)
-    taken = f"TRACKER.ckpt --rectifier {target}" if imported.fills_gaps else str(target)
+    taken = f"TRACKER.ckpt --rectifier {quoted}" if imported.fills_gaps else quoted
     base = "experiment/rectifier" if imported.fills_gaps else "base"
     print(imported.told)
     print(f"checkpoint: {target}")
     print(f"to track:   tracknet track VIDEO --ckpt {taken}")
-    print(f"to test:    tracknet test --config configs/{base}.yaml --config {beside} --ckpt_path {target}")
+    files = f"--config configs/{base}.yaml --config {shlex.quote(str(beside))}"
+    print(f"to test:    tracknet test {files} --ckpt_path {quoted}")
     return 0
 
 

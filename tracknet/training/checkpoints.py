@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import re
+import shlex
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -276,7 +277,7 @@ def load_tracker(path: Path | str, device: torch.device | str = "cpu", trust: bo
         _note_if_old(path)
         return tracker.to(device).eval()
     except Exception as error:  # whatever the constructors of the classes that it names may raise
-        raise TrackNetError(f"{path}: the tracker cannot be built from it ({_in_short(error)})") from error
+        raise TrackNetError(f"{path}: the tracker cannot be built from it ({in_short(error)})") from error
 
 
 def read_checkpoint(path: Path | str) -> Any:
@@ -339,8 +340,8 @@ def _tensor_bytes(values: Any) -> int:
     """Count the bytes of all tensors, also where they are one number that is repeated."""
     if isinstance(values, Tensor):
         return values.numel() * values.element_size()
-    if isinstance(values, Mapping):
-        values = values.values()
+    if isinstance(values, dict):
+        values = dict.values(values)  # a file can give an OrderedDict another `values`
     elif not isinstance(values, (list, tuple)):
         return 0
     return sum(_tensor_bytes(one) for one in values)
@@ -373,7 +374,8 @@ def importing(path: Path) -> str:
     Args:
         path: The file.
     """
-    return f"tracknet checkpoint import {path}, with --config YAML where it does not tell its network"
+    quoted = shlex.quote(str(path))
+    return f"tracknet checkpoint import {quoted}, with --config YAML where it does not tell its network"
 
 
 def refuse_not_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -468,7 +470,12 @@ def keys_of(content: Any) -> str:
     return f"{', '.join(keys[:_KEYS_SHOWN]) or 'nothing'}{more}"
 
 
-def _in_short(error: Exception) -> str:
+def in_short(error: Exception) -> str:
+    """Say in some words why something could not be built.
+
+    Args:
+        error: What was raised.
+    """
     words = " ".join(str(error).split()) or type(error).__name__
     # What is not to be trusted has been refused before: here nothing of that name is found.
     if missing := re.search(r"Importing '([\w.]+)' is not allowed, denied by the '\*'", words):

@@ -8,6 +8,7 @@ same names, and networks of WASB's collection (Tarashima et al., 2023). Their or
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +38,7 @@ from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import QualityFocalLoss, WBCELoss
 from tracknet.training.rectifier import TrajectoryRectifier
-from tracknet.training.stand_ins import ALLOWED
+from tracknet.training.stand_ins import stand_ins
 from tracknet.training.targets import DiscTarget, PeakTarget
 
 Family = Literal["TrackNet", "InpaintNet", "WASB", "MonoTrack", "ResTrackNetV2"]
@@ -128,7 +129,7 @@ def read_file(path: Path) -> Any:
     Raises:
         TrackNetError: There is no such file, or it is damaged or holds more than that.
     """
-    with torch.serialization.safe_globals(ALLOWED):
+    with stand_ins():
         return read_checkpoint(path)
 
 
@@ -501,7 +502,8 @@ def unknown(path: Path, content: Any) -> str:
     told = f"{path}: of no tracker that is recognised: found {what}; expected {RECOGNISED}"
     if not weights:
         return told
-    return f"{told}; with the configuration of its network: tracknet checkpoint import {path} --config YAML"
+    quoted = shlex.quote(str(path))
+    return f"{told}; with the configuration of its network: tracknet checkpoint import {quoted} --config YAML"
 
 
 def _first(names: list[str]) -> str:
