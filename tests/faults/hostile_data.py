@@ -114,7 +114,7 @@ def _video(path: Path, image: str | None, seed: int) -> None:
 
 
 def _poison(labels: Path, outside: Path) -> None:
-    """Add rows, keys and elements that name files."""
+    """Add rows, keys and elements that name files, or put them in the place of others."""
     targets = [one.replace("/{outside}", str(outside)) for one in TARGETS]
     told = labels.read_text(encoding="utf-8")
     if labels.suffix == ".csv":
@@ -128,6 +128,7 @@ def _poison(labels: Path, outside: Path) -> None:
             if "\0" not in one
         )
         told = told.replace("</track>", f"{points}</track><image name='{targets[0]}' href='{targets[2]}'/>")
-    else:
-        told += "".join(f"{one} 3\n" for one in targets if "\0" not in one)
+    else:  # a line for each frame, and none more
+        named = [f"{one} 3" for one in targets if "\0" not in one]
+        told = "\n".join([*told.splitlines()[: -len(named)], *named, ""])
     labels.write_text(told, encoding="utf-8")
