@@ -27,7 +27,7 @@ from tracknet.training.checkpoints import (
     _build,
     _fault,
     _folder_of,
-    _in_short,
+    in_short,
     load_tracker,
     mismatches,
 )
@@ -540,10 +540,10 @@ def test_nothing_but_the_class_and_the_network_is_needed_to_build(of_the_command
 
 
 def test_reasons_are_told_in_few_words(tmp_path):
-    assert _in_short(ValueError()) == "ValueError"
-    assert _in_short(ValueError("two\n   lines")) == "two lines"
-    assert _in_short(ValueError("w" * 300)) == "w" * 300
-    assert _in_short(ValueError("w" * 301)) == "w" * 300 + " ..."
+    assert in_short(ValueError()) == "ValueError"
+    assert in_short(ValueError("two\n   lines")) == "two lines"
+    assert in_short(ValueError("w" * 300)) == "w" * 300
+    assert in_short(ValueError("w" * 301)) == "w" * 300 + " ..."
     assert _fault(tmp_path / "gone", ValueError()) == "No such file or directory"
 
 

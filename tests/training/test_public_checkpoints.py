@@ -407,7 +407,7 @@ OF_OBJECTS = dtype("O") + b"K\1\x85\x86"
 STRUCT = b"]" + text("x") + dtype("f8", "<", subtype=OF_OBJECTS) + b"\x86a"
 OWN = scalar_of(dtype(STRUCT), ADDRESS)
 AS_SET = called(
-    named("torch._tensor", "_rebuild_from_type_v2"), *[named("__builtin__", "set")] * 2, OWN + b"\x85N"
+    named("torch._tensor", "_rebuild_from_type_v2"), *[named("__builtin__", "set")] * 2, OWN + b"N"
 )
 FIELDS = b"}" + text("a") + dtype("O") + b"K\0\x86s"
 HARMFUL = {
@@ -418,7 +418,7 @@ HARMFUL = {
     "an object of nothing": scalar_of(dtype("O")),
     "a structure of objects": scalar_of(dtype(b"]" + text("a") + text("O") + b"\x86a"), ADDRESS),
     "a structure whose float is said to be of objects": OWN,
-    "such a structure, hashed": AS_SET,
+    "such a structure, unpacked and hashed": AS_SET,
     "a text of NumPy at an address": scalar_of(dtype("T"), b"\xff" * 16),
     "3 GB of nothing": scalar_of(dtype("V3000000000")),
     "1.5 GB of text": scalar_of(dtype("V1500000000")),
