@@ -85,9 +85,9 @@ def assert_same(found, expected):
     ("workers", "options", "steps", "left_out"),
     [
         (0, {"saving": ModelCheckpoint}, 8, ()),
-        (2, {}, 8, (4, 8)),
-        (0, {"limit_train_batches": 2}, 4, (2, 4)),
-        (0, {"accumulate_grad_batches": 2}, 4, (2, 4)),
+        (2, {}, 8, (4,)),
+        (0, {"limit_train_batches": 2}, 4, (2,)),
+        (0, {"accumulate_grad_batches": 2}, 4, (2,)),
         (0, {"val_check_interval": 2}, 8, (2, 4, 6, 8)),
     ],
 )
