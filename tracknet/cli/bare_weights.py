@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +14,9 @@ from lightning.pytorch import LightningModule
 import tracknet.cli.train  # noqa: F401
 from tracknet.configs import compose
 from tracknet.errors import TrackNetError, UsageError
-from tracknet.training.checkpoint_format import write_checkpoint
 from tracknet.training.checkpoints import in_short, keys_of, mismatches, refuse_not_finite
 from tracknet.training.lightning_module import HeatmapTracker
-from tracknet.training.public_checkpoints import is_ours, network_weights, read_file
+from tracknet.training.public_checkpoints import is_ours, network_weights, read_file, write_imported
 from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.trust import limited
 
@@ -139,14 +137,10 @@ def save_weights(
     Returns:
         The same path.
     """
-    content = {
-        "epoch": 0,
-        "global_step": 0,
-        "pytorch-lightning_version": version("lightning"),
-        "state_dict": tracker.state_dict(),
+    more = {
         "hparams_name": "kwargs",
         "hyper_parameters": dict(tracker.hparams),
         "imported": {"file": source, "family": type(tracker.network).__name__},
     }
-    write_checkpoint(content, output, config)
+    write_imported(tracker, output, more, config)
     return output

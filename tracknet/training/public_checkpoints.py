@@ -380,20 +380,37 @@ def save_rectifier(
 def _save(
     module: nn.Module, output: Path, found: PublicCheckpoint, source: str, more: Mapping[str, Any]
 ) -> None:
+    told = {
+        "file": source,
+        "family": found.family,
+        "epoch": found.epoch,
+        "figures": found.figures,
+        "settings": {name: value for name, value in found.settings.items() if _is_plain(value)},
+    }
+    write_imported(module, output, {"epoch": found.epoch or 0, "imported": told, **more})
+
+
+def write_imported(
+    module: nn.Module, output: Path, more: Mapping[str, Any], config: str | None = None
+) -> None:
+    """Write a module whose weights are from elsewhere as a checkpoint of Lightning at step 0.
+
+    Args:
+        module: The module.
+        output: Checkpoint to write.
+        more: What else goes into it; ``imported`` tells where the weights are from.
+        config: Configuration of the run as YAML.
+
+    Raises:
+        TrackNetError: The file cannot be written.
+    """
     content = {
-        "epoch": found.epoch or 0,
+        "epoch": 0,
         "global_step": 0,
         "pytorch-lightning_version": version("lightning"),
         "state_dict": module.state_dict(),
-        "imported": {
-            "file": source,
-            "family": found.family,
-            "epoch": found.epoch,
-            "figures": found.figures,
-            "settings": {name: value for name, value in found.settings.items() if _is_plain(value)},
-        },
     }
-    write_checkpoint(content | dict(more), output)
+    write_checkpoint(content | dict(more), output, config)
 
 
 def _write_yaml(recipe: Mapping[str, Any], checkpoint: Path) -> None:

@@ -33,12 +33,12 @@ class CompileNetwork(Callback):
             pl_module: The module; what it calls its ``network`` is compiled.
             stage: The command.
         """
-        network = pl_module.network
-        assert isinstance(network, nn.Module)
         loss = getattr(pl_module, "loss", None)
         if isinstance(loss, HeatmapLoss) and type(loss).ask is not HeatmapLoss.ask:
             rank_zero_info(f"CompileNetwork: what {type(loss).__name__} asks the network is not compiled")
-        compile_network(network, lambda told: rank_zero_info(f"CompileNetwork: {told}"), self.after)
+        compile_network(
+            _network(pl_module), lambda told: rank_zero_info(f"CompileNetwork: {told}"), self.after
+        )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the network as it was.
@@ -48,6 +48,10 @@ class CompileNetwork(Callback):
             pl_module: The module.
             stage: The command.
         """
-        network = pl_module.network
-        assert isinstance(network, nn.Module)
-        run_as_written(network)
+        run_as_written(_network(pl_module))
+
+
+def _network(pl_module: LightningModule) -> nn.Module:
+    network = pl_module.network
+    assert isinstance(network, nn.Module)
+    return network
