@@ -24,6 +24,21 @@ settings.load_profile("tracknet")
 SIZE = (64, 96)
 """Height and width of the tiny rallies."""
 
+
+@pytest.fixture
+def grey_video(tmp_path: Path) -> Callable[[int, tuple[int, int]], Path]:
+    """Give what writes a video of so many frames of one grey each, at a height and width."""
+
+    def write(count: int, size: tuple[int, int]) -> Path:
+        path = tmp_path / f"{count}.mp4"
+        with VideoWriter(path, size, fps=30) as video:
+            for number in range(count):
+                video.write(np.full((*size, 3), number % 200, np.uint8))
+        return path
+
+    return write
+
+
 EXTRAS = {"backbones": ["transformers"], "lora": ["transformers", "peft"]}
 """What a test with a mark needs: the packages of the extra of this name."""
 

@@ -4,10 +4,7 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-
-from tracknet.data.video import VideoWriter
 
 FAULTS = """
 import resource
@@ -62,7 +59,7 @@ def test_memory_that_was_freed_is_used_again():
 
 
 @pytest.mark.slow
-def test_the_command_line_tracks_a_long_video_in_the_memory_of_a_short_one(tmp_path):
+def test_the_command_line_tracks_a_long_video_in_the_memory_of_a_short_one(tmp_path, grey_video):
     import torch
 
     from tracknet.models import CompactTrackNet
@@ -73,10 +70,7 @@ def test_the_command_line_tracks_a_long_video_in_the_memory_of_a_short_one(tmp_p
     torch.save({"state_dict": tracker.state_dict(), "hyper_parameters": dict(tracker.hparams)}, checkpoint)
     peaks = {}
     for count in (500, 8_000):
-        path = tmp_path / f"{count}.mp4"
-        with VideoWriter(path, (48, 64), fps=30) as video:
-            for number in range(count):
-                video.write(np.full((48, 64, 3), number % 200, np.uint8))
+        path = grey_video(count, (48, 64))
         told = run(PEAK, "track", path, "--ckpt", checkpoint, "--output", tmp_path, OMP_NUM_THREADS="1")
         assert told[0].startswith(f"{count} frames, ")
         peaks[count] = int(told[-1])

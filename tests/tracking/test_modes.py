@@ -367,7 +367,7 @@ def test_a_tracker_of_the_training_room_in_all_modes(bright_network, dot, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_peak_memory_of_a_process_does_not_grow_with_the_video(tmp_path):
+def test_the_peak_memory_of_a_process_does_not_grow_with_the_video(grey_video):
     code = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
@@ -382,10 +382,7 @@ print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     peaks = {}
     for count in (60, 900):
-        path = tmp_path / f"{count}.mp4"
-        with VideoWriter(path, (144, 256), fps=30) as video:
-            for number in range(count):
-                video.write(np.full((144, 256, 3), number % 200, np.uint8))
+        path = grey_video(count, (144, 256))
         tests = str(Path(__file__).resolve().parents[1])
         done = subprocess.run(
             [sys.executable, "-c", code, str(path), tests],
