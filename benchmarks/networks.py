@@ -2,7 +2,8 @@
 
     python -m benchmarks.networks [--forwards 2] [--threads N] > benchmarks/results/networks.md
 
-Parameters and multiplications are exact and the same everywhere; frames a second are those of this machine.
+Parameters and operations are exact and the same everywhere; frames a second are those of this machine. The
+networks on backbones need the extra ``tracknet[backbones]``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tracknet.models import (
     WASB,
     CompactTrackNet,
+    ConvNeXtFPN,
+    ConvNeXtHRNet,
     HeatmapNetwork,
     MonoTrack,
     ResTrackNetV2,
@@ -27,6 +30,7 @@ from tracknet.models import (
     TrackNetV3,
     TrackNetV4,
     TrackNetV5,
+    ViTUpsample,
 )
 
 NETWORKS: list[tuple[type[HeatmapNetwork], tuple[int, int]]] = [
@@ -41,6 +45,13 @@ NETWORKS: list[tuple[type[HeatmapNetwork], tuple[int, int]]] = [
     (CompactTrackNet, (288, 512)),
 ]
 """As published, at the size at which they were."""
+
+BACKBONES: list[tuple[type[HeatmapNetwork], tuple[int, int]]] = [
+    (ConvNeXtFPN, (288, 512)),
+    (ConvNeXtHRNet, (288, 512)),
+    (ViTUpsample, (288, 512)),
+]
+"""With their defaults; no pretrained weights are fetched."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +123,11 @@ def main() -> None:
     print(
         f"Batch 1, float32, channels_last, PyTorch {torch.__version__} with {args.threads} thread(s),\non "
         f"{args.machine or seen}. Frames/s: heatmaps a second with\nwindows that do not overlap; the fastest "
-        f"of {args.forwards} forwards after one that is not timed.\nGMAC: `torch.utils.flop_counter` / 2.\n"
+        f"of {args.forwards} forwards after one that is not timed.\n"
+        "GMAC: `torch.utils.flop_counter` / 2, so that GFLOP are twice as many.\n"
         "On a busy machine the CPU seconds, over all threads, tell more than those of the clock.\n"
     )
-    print(table([measure(cls, size, args.forwards) for cls, size in NETWORKS]))
+    print(table([measure(cls, size, args.forwards) for cls, size in [*NETWORKS, *BACKBONES]]))
 
 
 if __name__ == "__main__":

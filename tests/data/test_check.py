@@ -374,6 +374,18 @@ def test_an_image_that_cannot_be_read_is_named_once(images, tmp_path):
     assert f"  {images}: 0.png: not a readable image" in report.render()
 
 
+def test_images_without_content_are_named_before_a_training(images, tmp_path):
+    for number in (2, 4, 5):
+        (images / f"{number}.png").write_bytes(b"")
+    report = check_dataset(tmp_path)
+    assert summary(report) == [("a", "unreadable", None, "error")]
+    assert f"  {images}: 2.png is empty (0 bytes), and so are 2 more" in report.render()
+    assert [clip.name for clip in report.unusable] == ["1/a"]
+    (images / "1.png").unlink()
+    (images / "1.png").symlink_to("gone.png")
+    assert f"  {images}: 1.png cannot be read: No such file or directory" in check_dataset(tmp_path).render()
+
+
 def test_two_images_of_one_frame(images, tmp_path):
     (images / "2.bmp").write_bytes((images / "2.png").read_bytes())
     report = check_dataset(tmp_path)

@@ -282,9 +282,11 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
         with suppress(TrackNetError):
             if degrees := source.rotation():
                 faults.append(Fault(clip.video, "turned", turned(degrees), severity="warning"))
-    elif numbering := _numbering(clip.video, [file.name for file in source.files()]):
-        faults.append(numbering)
-        if numbering.severity == "error":
+    else:
+        files = source.files()
+        images_faults = [_emptied(clip.video, files), _numbering(clip.video, [file.name for file in files])]
+        faults += [fault for fault in images_faults if fault]
+        if any(fault.severity == "error" for fault in faults):
             return None, faults
     size = (info.height, info.width)
     labels = None
@@ -298,6 +300,18 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
             faults += label_faults
             labels = read if read.labelled.any() else None
     return CheckedClip(clip, labels, frames, size, info.fps), faults
+
+
+def _emptied(folder: Path, images: Sequence[Path]) -> Fault | None:
+    """Find images without content, as a full disk leaves them; the others are not read before a training."""
+    try:
+        empty = [file.name for file in images if not file.stat().st_size]
+    except OSError as error:  # a link that leads nowhere
+        return Fault(folder, "unreadable", f"{Path(error.filename).name} cannot be read: {error.strerror}")
+    if not empty:
+        return None
+    more = f", and so {'is' if len(empty) == 2 else 'are'} {len(empty) - 1} more" if len(empty) > 1 else ""
+    return Fault(folder, "unreadable", f"{empty[0]} is empty (0 bytes){more}")
 
 
 def _numbering(folder: Path, images: Sequence[str]) -> Fault | None:
