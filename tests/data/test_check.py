@@ -60,13 +60,31 @@ def test_a_sound_data_set(flat, capsys):
     assert (counts.seconds, counts.sizes, counts.fps) == (0.32, {(48, 64): 2}, {25.0: 2})
     report.fail_if_errors(masked=False)
     assert report.render() == (
-        f"{flat}: layout flat ([train|val|test/]NAME.mp4 beside NAME.csv)\n"
+        f"{flat}: layout flat ([train|val|test/]NAME.mp4 beside NAME.csv or NAME.xml of CVAT)\n"
         "  2 clips: 8 frames, 0:00 minutes, 64x48, 25 fps\n"
         "  8 frames labelled (6 with a ball, 2 without), 0 not labelled\n"
         "\n"
         "no faults"
     )
     assert capsys.readouterr() == ("", "")
+
+
+def test_labels_as_cvat_exports_them(flat):
+    (flat / "b.csv").unlink()
+    (flat / "b.xml").write_text(
+        "<annotations><track label='ball'><points frame='1' outside='0' occluded='0' points='7,8'/>"
+        "<points frame='2' outside='1' occluded='0' points='7,8'/></track></annotations>"
+    )
+    (flat / "a.xml").write_text("what a camera writes beside a video; there is a table")
+    (flat / "CAMERA.XML").write_text("of no video")
+    report = check_dataset(flat)
+    assert report.faults == ()
+    labels = report.checked[1].labels
+    assert labels.labelled.all()
+    assert labels.visible.tolist() == [False, True, False, False]
+    assert labels.xy[1].tolist() == [7, 8]
+    (flat / "b.xml").write_text("<annotations/>")
+    assert summary(check_dataset(flat)) == [("b.xml", "bad-markup", None, "error")]
 
 
 def test_the_first_fault_does_not_hide_the_others(flat):

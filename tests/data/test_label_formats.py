@@ -197,6 +197,48 @@ def test_faulty_points(cvat):
     assert "used_in_game is ''; expected 0 or 1" in faults[0].message
 
 
+def track(label, *shapes):
+    return f"<track id='0' label='{label}'>{''.join(shapes)}</track>"
+
+
+def box(frame, left, top, right, bottom, outside=0, inside=""):
+    edges = f"xtl='{left}' ytl='{top}' xbr='{right}' ybr='{bottom}'"
+    return f"<box frame='{frame}' outside='{outside}' occluded='0' keyframe='1' {edges}>{inside}</box>"
+
+
+def test_the_middle_of_a_box_is_the_ball(cvat):
+    labels, faults = cvat(
+        box(0, 10, 20, 14.5, 23), box(1, 0, 0, 9, 9, outside=1), box(2, 1, 1, "?", 4), point(3)
+    )
+    assert told(faults) == [("bad-number", 5)]
+    assert "has not the numbers xtl, ytl, xbr and ybr" in faults[0].message
+    assert labels.visible.tolist() == [True, False, False, True]
+    assert labels.labelled.tolist() == [True, True, False, True]
+    assert labels.xy[0].tolist() == [12.25, 21.5]
+    labels, _ = cvat(
+        box(0, 1, 1, 3, 3, inside=USED.format(1)),
+        box(1, 1, 1, 3, 3, inside=USED.format(0)),
+        used="used_in_game",
+    )
+    assert labels.visible.tolist() == [True, False, False, False]
+
+
+def test_of_tracks_with_several_labels_those_of_the_ball_count(cvat):
+    players = track("player", box(0, 1, 1, 50, 90), box(1, 1, 1, 50, 90))
+    ball = track("Tennis ball", point(1, "7,8"))
+    labels, faults = cvat(text=f"<annotations>{players}{ball}{players}</annotations>")
+    assert faults == []
+    assert labels.visible.tolist() == [False, True, False, False]
+    assert labels.xy[1].tolist() == [7, 8]
+    labels, faults = cvat(text=f"<annotations>{track('birdie', point(1))}</annotations>")
+    assert labels.visible.tolist() == [False, True, False, False]
+    labels, (fault,) = cvat(text=f"<annotations>{players}{track('referee')}</annotations>")
+    assert fault.message == (
+        "holds tracks of 'player, referee'; expected one whose label has ball or shuttle in it"
+    )
+    assert not labels.labelled.any()
+
+
 BOMB = """<?xml version="1.0"?>
 <!DOCTYPE a [<!ENTITY a "ball"><!ENTITY b "&a;&a;&a;&a;">]>
 <annotations><track><points frame="0" outside="0" occluded="0" points="1,1">&b;</points></track>

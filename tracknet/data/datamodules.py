@@ -264,7 +264,10 @@ class RallyDataModule(LightningDataModule):
 
 
 class FlatVideoDataModule(RallyDataModule):
-    """A folder of ``NAME.mp4`` beside ``NAME.csv``; the column style is read from each header."""
+    """A folder of ``NAME.mp4`` beside ``NAME.csv``, or ``NAME.xml`` as CVAT exports it for a video.
+
+    The column style of a table is read from its header.
+    """
 
     layout = FlatVideo
 

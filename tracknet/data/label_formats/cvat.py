@@ -1,4 +1,7 @@
-"""Tracks of points as the annotation tool CVAT exports them: labels of WASB's soccer and basketball."""
+"""Tracks of points or boxes as the annotation tool CVAT exports them ("CVAT for video 1.1").
+
+They are the labels of WASB's soccer and basketball, too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from tracknet.data.labels import Labels, write_text
 
 _TRUE = ("1", "true")
 _FALSE = ("0", "false")
+_SHAPES = ("points", "box")
+_BALLS = ("ball", "shuttle")
 
 
 def read_cvat(
@@ -27,9 +32,10 @@ def read_cvat(
     """Read ``<track><points frame= outside= occluded= points="x,y">`` in pixels of the source.
 
     A point with ``outside`` 1 ends a track: it is no ball. The ball is visible when ``occluded`` is 0. Of
-    several points separated by semicolons the first one counts. Frames without a point have no ball, because
-    annotators went through the whole clip. XML with a document type is refused, so that nothing in it can
-    refer to other files or grow without limit.
+    several points separated by semicolons the first one counts; of a ``<box xtl= ytl= xbr= ybr=>`` the middle
+    does. Where tracks have several labels, those with ``ball`` or ``shuttle`` in their label count. Frames
+    without a point have no ball, because annotators went through the whole clip. XML with a document type is
+    refused, so that nothing in it can refer to other files or grow without limit.
 
     Args:
         path: The file.
@@ -37,8 +43,8 @@ def read_cvat(
         size: Height and width of the video.
         images: Names of the image files of the clip, in order, when it is a folder of images: a frame is then
             the image with this number in its name.
-        used: Name of an attribute inside of ``<points>`` that must be 1, or the point is left out: which of
-            several balls is in play. None takes all points.
+        used: Name of an attribute of a point that must be 1, or the point is left out: which of several
+            balls is in play. None takes all points.
 
     Returns:
         The labels, and the faults in the order of the file.
@@ -59,10 +65,17 @@ def read_cvat(
         message = expat.ErrorString(error.code) if isinstance(error, expat.ExpatError) else str(error)
         return sheet.labels(), [Fault(path, "bad-markup", f"is not XML that can be read: {message}", line)]
     if not reader.tracks:
-        return sheet.labels(), [Fault(path, "bad-markup", "holds no tracks; expected <track> with <points>")]
+        message = "holds no tracks; expected <track> with <points> or <box>, as CVAT exports them for a video"
+        return sheet.labels(), [Fault(path, "bad-markup", message)]
+    tracks = _of_the_ball(reader.tracks)
+    if not tracks:
+        named = ", ".join(sorted(set(reader.tracks)))
+        message = f"holds tracks of {shown(named, 80)}; expected one whose label has ball or shuttle in it"
+        return sheet.labels(), [Fault(path, "bad-markup", message)]
     places = None if images is None else _places(images)
     for point in reader.points:
-        _put(sheet, point, places, used)
+        if point.track in tracks:
+            _put(sheet, point, places, used)
     return sheet.labels(rest_without_ball=True), sheet.faults
 
 
@@ -93,19 +106,21 @@ class _RefusedError(Exception):
 
 
 class _Point:
-    """A ``<points>`` element of a track."""
+    """A ``<points>`` or ``<box>`` element of a track, which has a number."""
 
-    def __init__(self, line: int, given: Mapping[str, str]) -> None:
+    def __init__(self, track: int, shape: str, line: int, given: Mapping[str, str]) -> None:
+        self.track = track
+        self.shape = shape
         self.line = line
         self.given = given
         self.attributes: dict[str, str] = {}
 
 
 class _Reader:
-    """Collects the points of all tracks."""
+    """Collects the labels and the points of all tracks."""
 
     def __init__(self) -> None:
-        self.tracks = 0
+        self.tracks: list[str] = []
         self.points: list[_Point] = []
         self._path: list[str] = []
         self._attribute: str | None = None
@@ -125,12 +140,13 @@ class _Reader:
 
     def _start(self, name: str, given: dict[str, str]) -> None:
         self._path.append(name)
-        if self._path[1:] == ["track"]:
-            self.tracks += 1
-        elif self._path[1:] == ["track", "points"]:
-            self.points.append(_Point(self._parser.CurrentLineNumber, given))
-        elif self._path[1:] == ["track", "points", "attribute"]:
-            self._attribute = given.get("name", "")
+        match self._path[1:]:
+            case ["track"]:
+                self.tracks.append(given.get("label", ""))
+            case ["track", shape] if shape in _SHAPES:
+                self.points.append(_Point(len(self.tracks) - 1, shape, self._parser.CurrentLineNumber, given))
+            case ["track", shape, "attribute"] if shape in _SHAPES:
+                self._attribute = given.get("name", "")
 
     def _end(self, name: str) -> None:
         self._path.pop()
@@ -167,12 +183,33 @@ def _put(sheet: LabelSheet, point: _Point, places: Mapping[int, int] | None, use
         return sheet.fault("bad-visibility", f"occluded is {shown(occluded)}; expected 0 or 1", line, frame)
     if occluded in _TRUE:
         return sheet.put(frame, None, line)
-    first = given.get("points", "").split(";")[0].split(",")
-    numbers = [number(part.strip()) for part in first]
+    ball = _position(point)
+    if isinstance(ball, str):
+        return sheet.fault("bad-number", ball, line, frame)
+    return sheet.put(frame, ball, line)
+
+
+def _of_the_ball(labels: Sequence[str]) -> set[int]:
+    """Choose the tracks of the ball, by number; all, where all have one label."""
+    tracks = range(len(labels))
+    if len(set(labels)) == 1:
+        return set(tracks)
+    return {track for track in tracks if any(name in labels[track].lower() for name in _BALLS)}
+
+
+def _position(point: _Point) -> tuple[float, float] | str:
+    """Read where the ball is; text says why it cannot be read."""
+    given = point.given
+    if point.shape == "box":
+        edges = [number(given.get(edge)) for edge in ("xtl", "ytl", "xbr", "ybr")]
+        left, top, right, bottom = edges
+        if left is None or top is None or right is None or bottom is None:
+            return f"the box {shown(dict(given))} has not the numbers xtl, ytl, xbr and ybr"
+        return (left + right) / 2, (top + bottom) / 2
+    numbers = [number(part.strip()) for part in given.get("points", "").split(";")[0].split(",")]
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
-        found = shown(given.get("points", ""))
-        return sheet.fault("bad-number", f"the points {found} are not x,y", line, frame)
-    return sheet.put(frame, (numbers[0], numbers[1]), line)
+        return f"the points {shown(given.get('points', ''))} are not x,y"
+    return numbers[0], numbers[1]
 
 
 def _places(images: Sequence[str]) -> dict[int, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tracknet.data.clips import Clip, Layout, Part
 from tracknet.data.faults import Fault
+from tracknet.data.label_formats import read_cvat
+from tracknet.data.labels import Labels
 from tracknet.data.layouts.folders import (
     entries,
     folders,
@@ -24,12 +26,13 @@ from tracknet.data.video import IMAGE_SUFFIXES
 class FlatVideo(Layout):
     """``NAME.mp4`` beside ``NAME.csv``; a prefix ``gameN_`` or ``matchN_`` of the name is the group.
 
-    The files may lie in parts, the folders ``train``, ``val`` and ``test``, which then begin the names of the
-    clips.
+    Where there is no table, ``NAME.xml`` is read as CVAT exports it for a video; other XML files are passed
+    over. The files may lie in parts, the folders ``train``, ``val`` and ``test``, which then begin the names
+    of the clips.
     """
 
     name = "flat"
-    expects = "[train|val|test/]NAME.mp4 beside NAME.csv"
+    expects = "[train|val|test/]NAME.mp4 beside NAME.csv or NAME.xml of CVAT"
 
     def recognises(self, root: Path) -> bool:
         """Tell whether the folder, or a part of it, holds a video file."""
@@ -44,10 +47,11 @@ class FlatVideo(Layout):
             inside = entries(folder)
             videos = [path for path in inside if is_video(path)]
             tables = {path.stem: path for path in inside if path.suffix.lower() == ".csv"}
+            labels = {path.stem: path for path in inside if path.suffix.lower() == ".xml"} | tables
             for video in videos:
                 match = re.match(r"((?:game|match)\d+)_", video.stem, re.IGNORECASE)
                 group = f"{prefix}{match[1]}" if match else ""
-                clips.append(Clip(f"{prefix}{video.stem}", group, video, tables.get(video.stem)))
+                clips.append(Clip(f"{prefix}{video.stem}", group, video, labels.get(video.stem)))
             stems = {video.stem for video in videos}
             # Beside its labels, NAME_ball.csv is what `tracknet track` wrote of a video.
             stems |= {f"{stem}_ball" for stem in stems & tables.keys()}
@@ -56,6 +60,14 @@ class FlatVideo(Layout):
             *without_labels(clips, "{stem}.csv beside it"),
             *(without_video(path, f"{path.stem}.mp4 beside it") for path in orphans),
         ]
+
+    def read_labels(
+        self, path: Path, frames: int, size: tuple[int, int], images: Sequence[str] | None = None
+    ) -> tuple[Labels, list[Fault]]:
+        """Read a table, or the tracks of CVAT, see `Layout.read_labels`."""
+        if path.suffix.lower() == ".xml":
+            return read_cvat(path, frames, size, images)
+        return super().read_labels(path, frames, size, images)
 
 
 class TrackNetTennis(Layout):
