@@ -295,7 +295,11 @@ def channels_first(images: Sequence[np.ndarray], device: torch.device | str) -> 
     Returns:
         uint8 ``[n, 3, H, W]``, in memory still as it was.
     """
-    return torch.from_numpy(np.stack(images)).to(device).movedim(-1, -3)
+    # From pinned memory, the copy to a GPU goes on while the next frames are decoded.
+    pinned = torch.device(device).type == "cuda"
+    pixels = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=pinned)
+    np.stack(images, out=pixels.numpy())
+    return pixels.to(device, non_blocking=pinned).movedim(-1, -3)
 
 
 def _no_ball(number: int, confidence: float) -> TrajectoryRow:
