@@ -239,6 +239,22 @@ def test_of_tracks_with_several_labels_those_of_the_ball_count(cvat):
     assert not labels.labelled.any()
 
 
+def test_a_track_that_is_written_ends_where_the_ball_is_gone(tmp_path):
+    seen = np.array([True, True, False, False, True])
+    path = tmp_path / "a.xml"
+    write_cvat(path, Labels(np.arange(10, dtype=np.float32).reshape(5, 2), seen, np.ones(5, bool)))
+    points = [line.split(">")[0].strip() for line in path.read_text().splitlines() if "<points" in line]
+    assert points == [
+        f'<points frame="{frame}" outside="{outside}" occluded="0" keyframe="1" points="{xy}"'
+        for frame, outside, xy in [
+            (0, 0, "0.00,1.00"),
+            (1, 0, "2.00,3.00"),
+            (2, 1, "2.00,3.00"),
+            (4, 0, "8.00,9.00"),
+        ]
+    ]
+
+
 BOMB = """<?xml version="1.0"?>
 <!DOCTYPE a [<!ENTITY a "ball"><!ENTITY b "&a;&a;&a;&a;">]>
 <annotations><track><points frame="0" outside="0" occluded="0" points="1,1">&b;</points></track>

@@ -10,8 +10,6 @@ from pathlib import Path
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
-import numpy as np
-
 from tracknet.data.faults import Fault, shown
 from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, whole_number
 from tracknet.data.labels import Labels, write_text
@@ -80,11 +78,11 @@ def read_cvat(
 
 
 def write_cvat(path: Path, labels: Labels, used: str | None = None) -> None:
-    """Write labels as `read_cvat` reads them, all as one track.
+    """Write labels as `read_cvat` reads them and CVAT takes them up ("CVAT 1.1"), all as one track ``ball``.
 
     Args:
         path: File to write; it appears whole or not at all.
-        labels: The labels; all frames count as labelled.
+        labels: The labels; frames without a ball and frames that are not labelled are written alike.
         used: Name of an attribute that says of each point that it is the ball in play.
 
     Raises:
@@ -92,10 +90,15 @@ def write_cvat(path: Path, labels: Labels, used: str | None = None) -> None:
     """
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", '  <track id="0" label="ball">']
     mark = "" if used is None else f"<attribute name={quoteattr(used)}>1</attribute>"
-    for frame in np.flatnonzero(labels.visible & labels.labelled).tolist():
-        x, y = labels.xy[frame]
-        head = f'    <points frame="{frame}" outside="0" occluded="0" points="{x:.2f},{y:.2f}">'
-        lines.append(f"{head}{mark}</points>")
+    seen = labels.visible & labels.labelled
+    for frame, (x, y) in enumerate(labels.xy):
+        # CVAT goes on with a track until a point says that it ends.
+        ends = frame > 0 and seen[frame - 1] and not seen[frame]
+        if ends:
+            x, y = labels.xy[frame - 1]
+        if ends or seen[frame]:
+            head = f'<points frame="{frame}" outside="{int(ends)}" occluded="0" keyframe="1"'
+            lines.append(f'    {head} points="{x:.2f},{y:.2f}">{mark}</points>')
     write_text(path, "\n".join([*lines, "  </track>", "</annotations>", ""]))
 
 
