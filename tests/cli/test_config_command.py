@@ -169,6 +169,18 @@ def test_check_of_what_is_wrong_together(run, here):
     assert said[5].endswith("data.batch_size: batches of 4, and the data set has 1 windows")
 
 
+def test_check_of_values_that_a_callback_refuses(run, here):
+    (here / "both.yaml").write_text(
+        "extends: configs/base.yaml\ntrainer:\n  callbacks:\n"
+        "  - class_path: MidEpochCheckpoint\n    init_args: {every_n_train_steps: 4}\n"
+    )
+    code, out, _ = run("check both.yaml")
+    assert code == 2
+    told = "both.yaml:4:5: trainer.callbacks: MidEpochCheckpoint does not take its values: Combination of"
+    assert out.startswith(told)
+    assert "train_time_interval=0:05:00" in out
+
+
 PLATEAU = "lr_scheduler: {class_path: ReduceLROnPlateau, init_args: {monitor: val/loss}}"
 WANDB = "trainer: {logger: {class_path: WandbLogger, init_args: {offline: true, config: null}}}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from tracknet.errors import nearest
 from tracknet.training.compression import is_installed
@@ -97,6 +98,24 @@ def check_devices(key: str, config: Namespace) -> Faults:
     if several and single and config.get("trainer.num_nodes") in (1, None):
         shown = name.rpartition(".")[2]
         yield "trainer.strategy", f"{shown} with one device; set auto, or more trainer.devices"
+
+
+def check_callbacks(key: str, config: Namespace) -> Faults:
+    """Callbacks of Lightning that refuse their own values, such as two intervals of one checkpoint."""
+    callbacks = config.get("trainer.callbacks") or []
+    for place in range(len(callbacks) if isinstance(callbacks, list) else 0):
+        at = f"trainer.callbacks.{place}"
+        chosen = callbacks[place]
+        cls = _class_of(chosen)
+        if not getattr(getattr(cls, "__init__", None), "__module__", "").startswith("lightning."):
+            continue  # those of others may do more than look at their values
+        values = chosen.get("init_args")
+        try:
+            cls(**(values.as_dict() if isinstance(values, Namespace) else {}))
+        except MisconfigurationException as error:
+            yield at, f"{cls.__name__} does not take its values: {error}"
+        except Exception:  # such as of a class that is still to be built: left to the training
+            continue
 
 
 def check_loggers(key: str, config: Namespace) -> Faults:
@@ -203,7 +222,11 @@ def check_sizes(key: str, config: Namespace) -> Faults:
 
 def _class_at(config: Namespace, key: str) -> Any:
     """Import the class that is chosen at a key; None where none is."""
-    module, _, name = str(config.get(f"{key}.class_path")).rpartition(".")
+    return _class_of(config.get(key))
+
+
+def _class_of(chosen: Any) -> Any:
+    module, _, name = str(getattr(chosen, "class_path", None)).rpartition(".")
     return getattr(import_module(module), name, None) if module else None
 
 
@@ -223,6 +246,7 @@ CHECKS = (
     check_fused,
     check_trainer,
     check_devices,
+    check_callbacks,
     check_loggers,
     check_plugins,
 )
