@@ -26,7 +26,7 @@ from tracknet.data.clips import Part
 from tracknet.data.file_lock import locked
 from tracknet.data.labels import Labels
 from tracknet.data.packed_index import INDEX, TABLE, read_index
-from tracknet.data.shards import Shard, ShardStore, Span, copy_checked, digest_of_file
+from tracknet.data.shards import Shard, ShardStore, Span, copy_checked, digest_of_file, patiently
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
 
@@ -197,8 +197,7 @@ class Pack:
             with locked(path.with_suffix(".lock")):
                 if not path.exists():
                     most = self.shards[-1].stop * ROW.itemsize + _LARGEST_HEADER
-                    with whole_file(path) as part, part.open("wb") as file:
-                        copy_checked(address, file, digest, most)
+                    patiently(lambda: _copy(address, path, digest, most))
         if digest_of_file(str(path)) != digest:
             raise TrackNetError(f"{path}: damaged: its digest is not that of {INDEX}; copy or write it again")
         try:
@@ -217,6 +216,11 @@ class Pack:
         )
         inside = rows["offset"] <= lengths
         return bool((inside & (rows["bytes"] <= lengths - np.minimum(rows["offset"], lengths))).all())
+
+
+def _copy(address: str, path: Path, digest: str, most: int) -> None:
+    with whole_file(path) as part, part.open("wb") as file:
+        copy_checked(address, file, digest, most)
 
 
 class PackedFrames:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from tracknet.data.clips import is_clip_name
-from tracknet.data.shards import ShardError, chunks_at
+from tracknet.data.shards import ShardError, chunks_at, patiently
 from tracknet.errors import TrackNetError
 
 PACK_VERSION = 1
@@ -42,7 +42,7 @@ def read_index(root: str) -> dict[str, Any]:
     """
     address = f"{root.rstrip('/')}/{INDEX}"
     try:
-        content = b"".join(chunks_at(address))
+        content = b"".join(patiently(lambda: [*chunks_at(address)]))
     except ShardError as error:
         raise TrackNetError(
             f"{error}; expected packed data that are whole: tracknet data pack goes on when called again"

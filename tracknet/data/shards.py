@@ -7,11 +7,11 @@ import hashlib
 import os
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
 
@@ -22,6 +22,8 @@ from tracknet.errors import TrackNetError
 
 Span = tuple[int, int, int]
 """Where something lies in a shard: first byte, number of bytes, and their CRC-32."""
+
+_Read = TypeVar("_Read")
 
 _CHUNK = 1 << 20
 _PAUSE = 0.1  # between two looks whether others have finished, in seconds
@@ -109,7 +111,7 @@ class ShardStore:
                 return path
             with locked(_lock_of(path)):
                 if not path.exists():
-                    self._copy_patiently(shard, path)
+                    patiently(lambda: self._copy(shard, path))
         except OSError as error:
             raise ShardError(f"{path}: cannot be written: {why_refused(error)}") from error
         return path
@@ -128,16 +130,8 @@ class ShardStore:
         with file:
             yield file
 
-    def _copy_patiently(self, shard: Shard, path: Path) -> None:
-        """Copy a shard, again when a connection fails; the lock of its path is held."""
-        for pause in _PAUSES:
-            with suppress(ShardError):
-                self._copy(shard, path)
-                return
-            time.sleep(pause)
-        self._copy(shard, path)
-
     def _copy(self, shard: Shard, path: Path) -> None:
+        """Copy a shard; the lock of its path is held."""
         part = path.with_name(f"{path.name}.part")
         address = f"{self.root}/{shard.name}"
         try:
@@ -177,6 +171,23 @@ class ShardStore:
                     raise OSError(errno.EDQUOT, f"{told}; raise the limit of the copies")
             # What is left are shards that others are copying: once whole, they can make room.
             time.sleep(_PAUSE)
+
+
+def patiently(read: Callable[[], _Read]) -> _Read:
+    """Read something from afar, again when a connection fails.
+
+    Raises:
+        ShardError: It cannot be read.
+    """
+    for pause in _PAUSES:
+        try:
+            return read()
+        except ShardError as error:
+            cause = error.__cause__
+            if isinstance(cause, FileNotFoundError) and cause.__cause__ is None:
+                raise  # a folder that does not hold it; of servers, fsspec tells a cause
+        time.sleep(pause)
+    return read()
 
 
 def chunks_at(address: str) -> Iterator[bytes]:
