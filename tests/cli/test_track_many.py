@@ -203,7 +203,7 @@ def test_ctrl_c_loses_nothing(here, ckpt, monkeypatch, tiny_rallies, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(video_tracker, "track", stopped_in_the_second)
         assert tracknet(words) == 130
-    assert "stopped; 2 videos are left: the same command goes on" in capsys.readouterr().err
+    assert "stopped; 2 videos left: the same command goes on" in capsys.readouterr().err
     assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "open", "court 2/d.mp4": "open"}
     assert len(read_trajectory(here / "tracked/broken_ball.partial.csv")) == 6
     assert tracknet(words) == 0
@@ -404,7 +404,7 @@ def test_ctrl_c_in_an_overlay(here, ckpt, tiny_rallies, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("tracknet.tracking.overlay.BallPen.draw", lambda *_: signal.raise_signal(signal.SIGINT))
         assert tracknet(words) == 130
-    assert "stopped; 3 videos are left: the same command goes on" in capsys.readouterr().err
+    assert "stopped; 3 videos left: the same command goes on" in capsys.readouterr().err
     assert sorted(path.name for path in Path("tracked").iterdir()) == [
         "a_ball.csv",
         "a_ball.json",

@@ -15,6 +15,7 @@ from tracknet.cli.runs_shown import print_table
 from tracknet.cli.track import OVERLAY_SUFFIXES, UNNAMED
 from tracknet.cli.track_workers import Orders, track_here, track_in_processes
 from tracknet.cli.video_tracker import TrackSettings
+from tracknet.data.faults import plural
 from tracknet.data.file_lock import locked
 from tracknet.data.progress import track_progress
 from tracknet.data.stream_names import is_live, without_secrets
@@ -169,7 +170,7 @@ def _track_all(
     print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
     print(f"summary:    {summary}", flush=True)
     if stopped:
-        print(f"stopped; {counts['open']} videos are left: the same command goes on", file=sys.stderr)
+        print(f"stopped; {plural(counts['open'], 'video')} left: the same command goes on", file=sys.stderr)
         return INTERRUPTED
     if failed := [one for one in outcomes.values() if one.status == "failed"]:
         reasons = "".join(f"\n  {one.reason}" for one in failed)
@@ -222,7 +223,7 @@ def _track(
     tracks, draws = any(not one.has_trajectory for one in left), any(one.job.overlay for one in left)
     work = " and ".join(["tracking"] * tracks + ["drawing"] * draws)
     unit = "steps" if tracks and draws else "frames"  # most frames are gone through twice then
-    with track_progress(frames or None, unit, f"{work} {len(left)} videos") as bar:
+    with track_progress(frames or None, unit, f"{work} {plural(len(left), 'video')}") as bar:
         tell = bar.advance
         if processes > 1 and len(left) > 1:
             results = track_in_processes(left, orders, min(processes, len(left)), tell)

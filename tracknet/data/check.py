@@ -159,7 +159,8 @@ class DatasetReport:
     def _verdict(self) -> str:
         if not self._usable:
             return "No clip can be used."
-        return f"Errors stop a training. With --data.faults mask it goes on without {self._masked()}."
+        options = "--data.faults mask (data pack: --faults mask)"
+        return f"Errors stop a training. With {options} it goes on without {self._masked()}."
 
     def _summary(self) -> list[str]:
         counts = self.counts

@@ -20,6 +20,7 @@ from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.check import CheckedClip, DatasetReport, check_dataset, source_of
 from tracknet.data.clips import Layout, Part
 from tracknet.data.crops import RandomCrop
+from tracknet.data.faults import plural
 from tracknet.data.fingerprint import clip_prints, differences, fingerprint
 from tracknet.data.generate import Sport, generate_rallies
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
@@ -218,7 +219,7 @@ class RallyDataModule(LightningDataModule):
 
     def _tell_counts(self) -> None:
         counts = ", ".join(
-            f"{part} {len(clips)} clips of {sum(len(c.cached.frames) for c in clips):,} frames"
+            f"{part} {plural(len(clips), 'clip')} of {sum(len(c.cached.frames) for c in clips):,} frames"
             for part, clips in self.parts.items()
         )
         rank_zero_info(f"{self.root}: {counts}")

@@ -27,7 +27,7 @@ _Read = TypeVar("_Read")
 
 _CHUNK = 1 << 20
 _PAUSE = 0.1  # between two looks whether others have finished, in seconds
-_PAUSES = (0.1, 1.0)  # before a copy is tried again
+_PAUSES = (0.1, 1.0, 5.0)  # before something is read again; a server may be starting anew
 _SILENCE = 60.0  # of a server, after which the connection counts as lost, in seconds
 
 
