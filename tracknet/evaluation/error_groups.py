@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 
 from tracknet.evaluation.errors import FrameResult, speeds
-from tracknet.evaluation.metrics import KINDS, BallMetrics
+from tracknet.evaluation.metrics import KINDS, BallMetrics, precision_recall_f1
 
 VISIBILITY = ("no ball", "visible", "partly hidden", "hidden")
 """What the codes of the labels mean."""
@@ -116,25 +117,9 @@ def group_figures(results: Sequence[FrameResult], metrics: BallMetrics) -> Group
         0.5 0.5 0.5 5.0
     """
     tp, fp1, fp2, tn, fn = (sum(one.kind == kind for one in results) for kind in KINDS)
-    detections = tp + fp1 + fp2
-    recalled = tp + fn + (fp1 if metrics.recall == "visible" else 0)
+    counts = torch.tensor((tp, fp1, fp2, fn), dtype=torch.float64)
+    precision, recall, f1 = (one.item() for one in precision_recall_f1(counts, metrics.recall))
     distances = [one.distance for one in results if one.kind in ("tp", "fp1")]
     median, p90 = np.quantile(distances, (0.5, 0.9)).tolist() if distances else (np.nan, np.nan)
-    return GroupFigures(
-        len(results),
-        sum(one.filled for one in results),
-        tp,
-        fp1,
-        fp2,
-        tn,
-        fn,
-        _ratio(tp, detections),
-        _ratio(tp, recalled),
-        _ratio(2 * tp, detections + recalled),
-        median,
-        p90,
-    )
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else np.nan
+    filled = sum(one.filled for one in results)
+    return GroupFigures(len(results), filled, tp, fp1, fp2, tn, fn, precision, recall, f1, median, p90)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tracknet.evaluation.metrics import KINDS, BallMetrics
+from tracknet.evaluation.metrics import KINDS, BallMetrics, precision_recall_f1
 
 
 class FrameResult(NamedTuple):
@@ -206,15 +206,11 @@ def threshold_curve(results: Sequence[FrameResult], metrics: BallMetrics) -> Thr
     seen = np.isfinite(distance).cumsum()
     balls = int(seen[-1]) if len(ordered) else 0
     last = np.append(np.diff(confidence) < 0, True) if len(ordered) else np.zeros(0, bool)
-    detections = np.arange(1, len(ordered) + 1)[last]
-    hits, missed = hits[last], balls - seen[last]
-    recalled = hits + missed if metrics.recall == "detected" else np.full(len(hits), balls)
-    return ThresholdCurve(
-        confidence[last],
-        hits / detections,
-        hits / max(balls, 1),
-        2 * hits / np.maximum(detections + recalled, 1),
-    )
+    detections = np.arange(1, len(ordered) + 1)
+    counts = np.stack((hits, seen - hits, detections - seen, balls - seen), axis=-1)[last]
+    precision, recall, _ = precision_recall_f1(torch.from_numpy(counts).double(), "visible")
+    _, _, f1 = precision_recall_f1(torch.from_numpy(counts).double(), metrics.recall)
+    return ThresholdCurve(confidence[last], precision.numpy(), recall.nan_to_num(0.0).numpy(), f1.numpy())
 
 
 def speeds(results: Sequence[FrameResult]) -> np.ndarray:

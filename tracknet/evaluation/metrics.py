@@ -233,18 +233,24 @@ class BallMetrics(Metric):
 
     def _figures(self, counts: Tensor, error: Tensor) -> dict[str, Tensor]:
         tp, fp1, fp2, tn, fn = counts
-        precision = _ratio(tp, tp + fp1 + fp2)
-        recall = _ratio(tp, tp + fn if self.recall == "detected" else tp + fp1 + fn)
-        figures: dict[str, Tensor] = dict(zip(KINDS, counts, strict=True))
-        return figures | {
-            "accuracy": _ratio(tp + tn, counts.sum()),
-            "precision": precision,
-            "recall": recall,
-            "f1": _ratio(2 * precision * recall, precision + recall),
-            "rmse": (_ratio(error, tp) * _ERROR_UNIT).sqrt(),
-        }
+        judged = precision_recall_f1(torch.stack((tp, fp1, fp2, fn)), self.recall)
+        accuracy, rmse = (tp + tn) / counts.sum(), (error / tp * _ERROR_UNIT).sqrt()
+        figures = (accuracy, *judged, rmse)
+        found: dict[str, Tensor] = dict(zip(KINDS, counts, strict=True))
+        return found | {name: one.nan_to_num(0.0) for name, one in zip(FIGURES, figures, strict=True)}
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """``part / whole``, 0 where the whole is 0."""
-    return part / whole.masked_fill(whole == 0, 1)
+def precision_recall_f1(counts: Tensor, recall: Recall) -> tuple[Tensor, Tensor, Tensor]:
+    """Make precision, recall and F1 of counts; NaN where there is nothing to divide by.
+
+    Args:
+        counts: How many frames are TP, FP1, FP2 and FN, ``[..., 4]``.
+        recall: See `BallMetrics`.
+
+    Returns:
+        Precision, recall and F1, each ``[...]``.
+    """
+    tp, fp1, fp2, fn = counts.unbind(-1)
+    detections = tp + fp1 + fp2
+    balls = tp + fn if recall == "detected" else tp + fp1 + fn
+    return tp / detections, tp / balls, 2 * tp / (detections + balls)
