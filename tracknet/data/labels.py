@@ -338,24 +338,29 @@ def _match_numbers(
     if rows <= set(numbers) or not numbers:
         return numbers, []
     first, last, count = numbers[0], numbers[-1], len(numbers)
-    fitting = max(rows) < count
-    by_place = rows.isdisjoint(numbers) and min(rows) < min(first, count)
-    # Numbers behind a prefix tell little where they disagree: every fifth frame of a video has such names.
-    by_place |= fitting and not plain
-    if first == 0 and not by_place:
-        return numbers, _counted_from_1(path, rows, last)
-    gapless = last - first + 1 == count
-    within = [row for row in rows if row <= last]
-    from_first_to_last = 0 in rows and max(within) == count - 1 and len(rows) - len(within) <= 1  # one slip
-    by_place |= from_first_to_last and (gapless or len(within) == count)
     message = f"the images are numbered {first} to {last}, the rows {min(rows)} to {max(rows)}"
-    if by_place:
+    # Numbers behind a prefix tell little where they disagree: every fifth frame of a video has such names.
+    if (not plain and max(rows) < count) or (first > 0 and _count_images(rows, numbers)):
         message += ": row 0 is taken for the first image"
         warning = Fault(path, "other-numbers", message, severity="warning")
         return frames, _counted_from_1(path, rows, count - 1) or [warning]
+    if first == 0:
+        return numbers, _counted_from_1(path, rows, last)
     if min(rows) >= first or max(rows) == last:
         return numbers, []
     return numbers, [Fault(path, "unclear-numbers", f"{message}: which belong together?")]
+
+
+def _count_images(rows: set[int], numbers: Sequence[int]) -> bool:
+    """Say whether rows count the images from 0 rather than name their numbers, which begin higher."""
+    first, last, count = numbers[0], numbers[-1], len(numbers)
+    if rows.isdisjoint(numbers) and min(rows) < min(first, count):
+        return True
+    within = [row for row in rows if row <= last]
+    if 0 not in rows or max(within) != count - 1 or len(rows) - len(within) > 1:  # one slip
+        return False
+    gapless = last - first + 1 == count
+    return gapless or len(within) == count
 
 
 def _counted_from_1(path: Path, rows: set[int], last: int) -> list[Fault]:
