@@ -10,44 +10,28 @@ Read = Callable[[Any], Any]
 """Gives a value as it was meant; raises ValueError with what was expected."""
 
 
+def _numbers(expected: str, fits: Callable[[float], bool]) -> Read:
+    def read(value: Any) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits(value):
+            raise ValueError(expected)
+        return value
+
+    return read
+
+
+number = _numbers("a number from 0", lambda value: 0 <= value < math.inf)
+positive = _numbers("a number above 0", lambda value: 0 < value < math.inf)
+share = _numbers("a number from 0 to 1", lambda value: 0 <= value <= 1)
+
+
 def whole(least: int) -> Read:
     """Make what reads whole numbers.
 
     Args:
         least: The smallest.
     """
-
-    def read(value: Any) -> int:
-        given = not isinstance(value, bool) and isinstance(value, (int, float))
-        if not (given and value == value // 1 and value >= least):
-            raise ValueError(f"a whole number from {least}")
-        return int(value)
-
-    return read
-
-
-def number(value: Any) -> int | float:
-    """Read a number from 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ValueError("a number from 0")
-    return value
-
-
-def positive(value: Any) -> int | float:
-    """Read a number above 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError("a number above 0")
-    return value
-
-
-def share(value: Any) -> int | float:
-    """Read a number from 0 to 1."""
-    try:
-        if number(value) <= 1:
-            return number(value)
-    except ValueError:
-        pass
-    raise ValueError("a number from 0 to 1")
+    read = _numbers(f"a whole number from {least}", lambda value: value == value // 1 and value >= least)
+    return lambda value: int(read(value))
 
 
 def flag(value: Any) -> bool:
