@@ -73,7 +73,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Positions of the columns in a row, and the pixels of one unit of the coordinates."""
+    """Positions of the columns in a row, and what frames and coordinates are written as."""
 
     frame: int
     visibility: int
@@ -81,6 +81,16 @@ class _Columns:
     y: int
     names_files: bool
     shares: bool
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Lines of a file with their cells, as they are."""
+
+    header: list[str]
+    columns: _Columns
+    delimiter: str
+    lines: list[tuple[int, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -124,33 +134,16 @@ def read_labels(
         TrackNetError: The file cannot be read at all.
     """
     path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise TrackNetError(f"{path}: cannot read the labels: {error.strerror}") from error
     nothing = Labels.none(frames)
-    if "\0" in text:
-        return nothing, [Fault(path, "not-text", "is not a text file in UTF-8")]
-    delimiter = _delimiter(text)
-    lines = _lines(text, delimiter)
-    try:
-        header = next(lines, None)
-        if header is None:
-            return nothing, [Fault(path, "empty", "is empty")]
-        columns = _find_columns(header[1])
-        if isinstance(columns, str):
-            return nothing, [Fault(path, "missing-column", columns, header[0])]
-        table = list(lines)
-    except csv.Error as error:
-        return nothing, [Fault(path, "not-text", f"is not a table of text: {error}")]
-    if not table:
-        return nothing, [Fault(path, "empty", "has a header but no rows")]
-
+    table = _read_table(path)
+    if isinstance(table, Fault):
+        return nothing, [table]
+    columns = table.columns
     names = _places(images) if images is not None and columns.names_files else None
     numbers: Sequence[int] = range(frames)
     faults: list[Fault] = []
     if names is None:
-        numbers, numbering = _match_numbers(path, _row_numbers(table, columns), numbers, images or ())
+        numbers, numbering = _match_numbers(path, _row_numbers(table), numbers, images or ())
         faults += numbering
         if any(fault.severity == "error" for fault in numbering):
             return nothing, faults
@@ -159,7 +152,7 @@ def read_labels(
     first_lines: dict[int, int] = {}
     unsure: set[int] = set()
     stray_coordinates = False
-    for line, cells in table:
+    for line, cells in table.lines:
         try:
             frame = _place_by_name(cells, columns, names) if names else _place(cells, columns, places)
             unsure.add(frame)
@@ -169,11 +162,12 @@ def read_labels(
                     f"frame {numbers[frame]} has a row already, in line {first_lines[frame]}",
                 )
             first_lines[frame] = line
-            if any(cells[len(header[1]) :]):
+            named = len(table.header)
+            if any(cells[named:]):
                 raise _FaultyRowError(
-                    "too-many-cells", f"{len(cells)} cells, but the header names {len(header[1])} columns"
+                    "too-many-cells", f"{len(cells)} cells, but the header names {named} columns"
                 )
-            visibility, x, y = _ball_of(cells, columns, delimiter)
+            visibility, x, y = _ball_of(cells, columns, table.delimiter)
             stray_coordinates |= not visibility and (x > 0 or y > 0)
             rows[frame] = _Row(frame, visibility, x, y)
             if visibility:
@@ -244,6 +238,25 @@ def write_labels(path: Path, labels: Labels, style: LabelStyle, size: tuple[int,
     write_text(Path(path), out.getvalue())
 
 
+def _read_table(path: Path) -> _Table | Fault:
+    text = read_text(path)
+    if isinstance(text, Fault):
+        return text
+    delimiter = _delimiter(text)
+    lines = _lines(text, delimiter)
+    try:
+        line, header = next(lines, (0, []))
+        if not header:
+            return Fault(path, "empty", "is empty")
+        columns = _find_columns(header)
+        if isinstance(columns, str):
+            return Fault(path, "missing-column", columns, line)
+        table = _Table(header, columns, delimiter, list(lines))
+    except csv.Error as error:
+        return Fault(path, "not-text", f"is not a table of text: {error}")
+    return table if table.lines else Fault(path, "empty", "has a header but no rows")
+
+
 def _delimiter(text: str) -> str:
     first = next((line for line in text.splitlines() if line.strip()), "")
     if told := re.match(r'"?sep=(.)', first):  # a line for Excel
@@ -295,12 +308,12 @@ def _places(images: Sequence[str]) -> dict[str, int]:
     return places | {name: place for place, name in enumerate(images)}
 
 
-def _row_numbers(table: Sequence[tuple[int, list[str]]], columns: _Columns) -> set[int]:
+def _row_numbers(table: _Table) -> set[int]:
     """Numbers of the frames that rows name, faulty ones left out."""
     found = set()
-    for _, cells in table:
+    for _, cells in table.lines:
         with suppress(_FaultyRowError):
-            found.add(_frame_number(cells, columns))
+            found.add(_frame_number(cells, table.columns))
     return found
 
 
@@ -491,6 +504,23 @@ def as_number(text: str) -> float:
 
 def _decimal(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+
+
+def read_text(path: Path) -> str | Fault:
+    """Read a label file; a fault says why it is no text.
+
+    Raises:
+        TrackNetError: The file cannot be read at all.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise TrackNetError(f"{path}: cannot read the labels: {error.strerror}") from error
+    if "\0" in text:
+        return Fault(path, "not-text", "is not a text file in UTF-8")
+    if not text.strip():
+        return Fault(path, "empty", "is empty")
+    return text
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tracknet.data.faults import Fault, shown
-from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, whole_number
-from tracknet.data.labels import Labels, write_text
+from tracknet.data.label_formats.sheet import LabelSheet, number, whole_number
+from tracknet.data.labels import Labels, read_text, write_text
 
 _EXPECTED = 'expected {"FRAME": {"x": X, "y": Y}, ...}'
 

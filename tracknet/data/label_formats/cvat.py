@@ -11,8 +11,8 @@ from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 from tracknet.data.faults import Fault, shown
-from tracknet.data.label_formats.sheet import LabelSheet, number, read_text, whole_number
-from tracknet.data.labels import Labels, write_text
+from tracknet.data.label_formats.sheet import LabelSheet, number, whole_number
+from tracknet.data.labels import Labels, read_text, write_text
 
 _TRUE = ("1", "true")
 _FALSE = ("0", "false")

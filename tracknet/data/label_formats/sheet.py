@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tracknet.data.faults import Fault, FaultKind
 from tracknet.data.labels import Labels, as_number
-from tracknet.errors import TrackNetError
 
 
 class LabelSheet:
@@ -89,23 +88,6 @@ class LabelSheet:
             if value > pixels:
                 return "outside-frame", f"{name} {value:g} is beyond the {whole} of {pixels} pixels"
         return None
-
-
-def read_text(path: Path) -> str | Fault:
-    """Read a label file; a fault says why it is no text.
-
-    Raises:
-        TrackNetError: The file cannot be read at all.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise TrackNetError(f"{path}: cannot read the labels: {error.strerror}") from error
-    if "\0" in text:
-        return Fault(path, "not-text", "is not a text file in UTF-8")
-    if not text.strip():
-        return Fault(path, "empty", "is empty")
-    return text
 
 
 def number(value: object) -> float | None:
