@@ -40,6 +40,7 @@ from tracknet.data.progress import track_progress
 from tracknet.data.sizes import told_bytes
 from tracknet.data.threads import as_finished, in_threads, usable_cores
 from tracknet.data.video import FrameSource
+from tracknet.data.whole_file import sync_folder
 from tracknet.errors import TrackNetError
 
 CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
@@ -353,10 +354,10 @@ class FrameCache:
             with (part / "meta.json").open("wb") as file:
                 file.write(json.dumps(meta, indent=1).encode())
                 _sync(file)
-            _sync_folder(part)
+            sync_folder(part)
             shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
             part.rename(folder)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -395,11 +396,3 @@ class _Stopped(Exception):  # noqa: N818
 def _sync(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -65,7 +65,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise TrackNetError(f"{path}: cannot be written: {why_refused(error)}") from error
     finally:
@@ -82,8 +82,12 @@ def hidden_part(path: Path) -> Path:
     return path.with_name(f".{os.getpid()}.{path.name}")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk."""
+def sync_folder(folder: Path) -> None:
+    """Bring new names in a folder to the disk.
+
+    Args:
+        folder: The folder.
+    """
     with suppress(OSError):  # not every file system opens folders
         opened = os.open(folder, os.O_RDONLY)
         try:
