@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class TrackNetError(Exception):
@@ -67,6 +67,21 @@ def reasons(error: BaseException) -> Iterator[BaseException]:
     while reason is not None:
         yield reason
         reason = reason.__cause__ or reason.__context__
+
+
+def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """List the first few of many names.
+
+    Args:
+        names: All of them.
+        most: How many to list.
+        between: What stands between two.
+
+    Example:
+        >>> first_few(["a", "b", "c"], 2)
+        'a, b and 1 more'
+    """
+    return between.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def nearest(word: str, options: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
-from tracknet.errors import TrackNetError, nearest
+from tracknet.errors import TrackNetError, first_few, nearest
 from tracknet.training.checkpoint_format import (
     FORMAT_KEY,
     check_seal,
@@ -364,8 +364,7 @@ def mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> str:
         for name, tensor in expected.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    more = f" and {len(faults) - _KEYS_SHOWN} more" if len(faults) > _KEYS_SHOWN else ""
-    return "; ".join(faults[:_KEYS_SHOWN]) + more
+    return first_few(faults, _KEYS_SHOWN, "; ")
 
 
 def importing(path: Path) -> str:
@@ -390,9 +389,8 @@ def refuse_not_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
     """
     wrong = [name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()]
     if wrong:
-        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise TrackNetError(
-            f"{path}: weights that are not finite: {', '.join(wrong[:_NAMED])}{more}; "
+            f"{path}: weights that are not finite: {first_few(wrong, _NAMED)}; "
             "take a checkpoint of before training diverged"
         )
 
@@ -465,9 +463,7 @@ def keys_of(content: Any) -> str:
     """
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
-    keys = [str(key) for key in content if key != FORMAT_KEY]
-    more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
-    return f"{', '.join(keys[:_KEYS_SHOWN]) or 'nothing'}{more}"
+    return first_few([str(key) for key in content if key != FORMAT_KEY], _KEYS_SHOWN) or "nothing"
 
 
 def in_short(error: Exception) -> str:

@@ -22,7 +22,7 @@ import yaml
 from torch import Tensor, nn
 
 from tracknet.data.whole_file import whole_file
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, first_few
 from tracknet.evaluation.decoding import ComponentDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models.inpaintnet import InpaintNet
@@ -511,9 +511,10 @@ def unknown(path: Path, content: Any) -> str:
     """
     weights = state_dict_of(content)
     if weights:
-        what = f"weights named {_first(list(weights))}"
+        what = f"weights named {first_few(list(weights), _KEYS_SHOWN)}"
     elif isinstance(content, Mapping):
-        what = f"no weights, but the keys {_first([str(key) for key in content]) or 'nothing'}"
+        keys = first_few([str(key) for key in content], _KEYS_SHOWN)
+        what = f"no weights, but the keys {keys or 'nothing'}"
     else:
         what = f"a {type(content).__name__}"
     told = f"{path}: of no tracker that is recognised: found {what}; expected {RECOGNISED}"
@@ -521,11 +522,6 @@ def unknown(path: Path, content: Any) -> str:
         return told
     quoted = shlex.quote(str(path))
     return f"{told}; with the configuration of its network: tracknet checkpoint import {quoted} --config YAML"
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - _KEYS_SHOWN} more" if len(names) > _KEYS_SHOWN else ""
-    return f"{', '.join(names[:_KEYS_SHOWN])}{more}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from tracknet.errors import UsageError
+from tracknet.errors import UsageError, first_few
 from tracknet.training.public_checkpoints import network_weights, read_file, state_dict_of
 
 _SHOWN = 5
@@ -51,8 +51,7 @@ class Match:
         }
         for what, names in rest.items():
             if names:
-                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-                lines.append(f"{what}: {', '.join(names[:_SHOWN])}{more}")
+                lines.append(f"{what}: {first_few(names, _SHOWN)}")
         return "\n  ".join(lines)
 
 
