@@ -74,69 +74,78 @@ def read_layers(words: Sequence[str], start: Start | None = None) -> Layers:
     Raises:
         UsageError: A file is nowhere to be found, is no YAML mapping or extends itself.
     """
-    found = Layers()
-    experiments: list[Path] = []
-    others: list[Path] = []
-    env: Path | None = None
-    implied = False
-    limits = _yes(os.environ.get(TRUSTED_VARIABLE) or "", TRUSTED_VARIABLE)
-    rest = iter(words)
-    for word in rest:
-        flag, equals, value = word.partition("=")
-        if piece := _PIECE.fullmatch(word):
-            implied = implied or not others
-            group, name = piece.groups()
-            path = find_piece(group, name, f"+{group}={name}")
-            if group == "env":
-                env = path
-            else:
-                (experiments if group == "experiment" else others).append(path)
-        elif flag == TRUSTED_FLAG:
-            limits = _yes(value if equals else "true", TRUSTED_FLAG)
-        elif flag in (*CONFIG_FLAGS, ENV_FLAG):
-            name = value if equals else next(rest, "")
-            if not name:
-                found.words.append(flag)
-            elif flag == ENV_FLAG:
-                implied = implied or not others
-                env = find_piece("env", name, f"{ENV_FLAG} {name}")
-            else:
-                others.append(find_config(name))
-        else:
-            found.words.append(word)
-    variable = os.environ.get(ENV_VARIABLE)
-    if env is None and variable:
-        env = find_piece("env", variable, f"{ENV_VARIABLE}={variable}")
+    named = _read_words(words)
     chain = _Chain()
     if start is not None and start.text is not None:
         chain.files.append((start.path, tree_of(start.text, start.path)))
     elif start is not None:
         chain.add(start.path)
-    for path in [*experiments, *others]:
+    for path in [*named.experiments, *named.others]:
         chain.add(path)
-    if implied and start is None and not any(path.name == "base.yaml" for path, _ in chain.files):
-        base = _Chain()
-        base.add(find_config("configs/base.yaml"))
-        chain.files = base.files + chain.files
-    found.files = chain.files
-    if env is not None:
-        chain = _Chain()
-        chain.add(env)
-        first = found.files[0][0] if found.files else None
+    files = chain.files
+    if named.starts_from_base and start is None and not any(path.name == "base.yaml" for path, _ in files):
+        files = [*_Chain(find_config("configs/base.yaml")).files, *files]
+    if named.env is not None:
+        first = files[0][0] if files else None
         begins = first is not None and (first.name == "base.yaml" or (start and first == start.path))
         place = 1 if begins else 0
-        found.files[place:place] = chain.files
-    shared = [_is_shared(path, tree) for path, tree in found.files]
+        files[place:place] = _Chain(named.env).files
+    shared = [_is_shared(tree) for _, tree in files]
     shared.append(start is not None and start.text is not None and not trusts_all())
-    found.trusted_only = any(shared) if limits is None else limits
+    return Layers(files, named.rest, any(shared) if named.limited is None else named.limited)
+
+
+@dataclass
+class _Named:
+    """What words name, before any of it is read."""
+
+    experiments: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    env: Path | None = None
+    starts_from_base: bool = False
+    limited: bool | None = None
+    rest: list[str] = field(default_factory=list)
+
+
+def _read_words(words: Sequence[str]) -> _Named:
+    found = _Named(limited=_yes(os.environ.get(TRUSTED_VARIABLE) or "", TRUSTED_VARIABLE))
+    left = iter(words)
+    for word in left:
+        flag, equals, value = word.partition("=")
+        if piece := _PIECE.fullmatch(word):
+            found.starts_from_base |= not found.others
+            group, name = piece.groups()
+            path = find_piece(group, name, f"+{group}={name}")
+            if group == "env":
+                found.env = path
+            else:
+                (found.experiments if group == "experiment" else found.others).append(path)
+        elif flag == TRUSTED_FLAG:
+            found.limited = _yes(value if equals else "true", TRUSTED_FLAG)
+        elif flag in (*CONFIG_FLAGS, ENV_FLAG):
+            name = value if equals else next(left, "")
+            if not name:
+                found.rest.append(flag)
+            elif flag == ENV_FLAG:
+                found.starts_from_base |= not found.others
+                found.env = find_piece("env", name, f"{ENV_FLAG} {name}")
+            else:
+                found.others.append(find_config(name))
+        else:
+            found.rest.append(word)
+    variable = os.environ.get(ENV_VARIABLE)
+    if found.env is None and variable:
+        found.env = find_piece("env", variable, f"{ENV_VARIABLE}={variable}")
     return found
 
 
 class _Chain:
     """Files and those they extend, each before what extends it, and each of those once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *paths: Path) -> None:
         self.files: list[tuple[Path, Node]] = []
+        for path in paths:
+            self.add(path)
 
     def add(self, path: Path, extended: bool = False, by: tuple[Path, ...] = ()) -> None:
         """Add a file after the files it extends."""
@@ -151,7 +160,7 @@ class _Chain:
         self.files.append((path, tree))
 
 
-def _is_shared(path: Path, tree: Node) -> bool:
+def _is_shared(tree: Node) -> bool:
     node = tree.value.pop(SHARED, None)
     if node is None:
         return False
