@@ -77,15 +77,7 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
         return key, f"{key + ': ' if key else ''}no class {denied[1]!r}: {reason}"
     if stranger := _STRANGER.search(message):
         dashes, word = stranger.groups()
-        if "nrecognized" in message and not dashes:
-            if word.startswith("+"):
-                return "", f"unexpected {word!r}; expected +GROUP=NAME, such as +model=wasb"
-            return "", f"unexpected {word!r}; options begin with --"
-        known = [name for name in options if not name.endswith(".help")]
-        group, dot, rest = word.partition(".")
-        groups = {name.partition(".")[0] for name in known} if dot else set()
-        hint = nearest(word, known if group in groups else [*known, *(f"{name}.{rest}" for name in groups)])
-        return word, f"no option {word!r}{hint}"
+        return _stranger(word, bool(dashes) or "nrecognized" not in message, options)
     keys, owners, leaf = _innermost(message.splitlines())
     key = ".".join(keys)
     prefix = f"{key}: " if key else ""
@@ -111,6 +103,19 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
             found += " (quote text that looks like a number)"
         return key, f"{prefix}expected {' or '.join(expected)}{found}"
     return key, message.strip()
+
+
+def _stranger(word: str, is_option: bool, options: Iterable[str]) -> tuple[str, str]:
+    """Give the key and what is wrong with a word that no parser knows."""
+    if not is_option and word.startswith("+"):
+        return "", f"unexpected {word!r}; expected +GROUP=NAME, such as +model=wasb"
+    if not is_option:
+        return "", f"unexpected {word!r}; options begin with --"
+    known = [name for name in options if not name.endswith(".help")]
+    group, dot, rest = word.partition(".")
+    groups = {name.partition(".")[0] for name in known} if dot else set()
+    hint = nearest(word, known if group in groups else [*known, *(f"{name}.{rest}" for name in groups)])
+    return word, f"no option {word!r}{hint}"
 
 
 def _innermost(lines: list[str]) -> tuple[list[str], list[str], list[str]]:
