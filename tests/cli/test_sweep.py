@@ -24,7 +24,7 @@ from optuna.trial import TrialState  # noqa: E402
 
 from tracknet.cli import sweep_run  # noqa: E402
 from tracknet.cli.main import main as tracknet  # noqa: E402
-from tracknet.cli.sweep_report import _pictures  # noqa: E402
+from tracknet.cli.sweep_report import _pictures, one_line  # noqa: E402
 from tracknet.cli.sweep_space import distributions, fit_words  # noqa: E402
 from tracknet.errors import UsageError  # noqa: E402
 from tracknet.training.records.machine import this_process  # noqa: E402
@@ -206,9 +206,11 @@ def test_ctrl_c_and_failures(here, monkeypatch, capsys):
     assert "failed (ZeroDivisionError: by nought)" in (here / "sweeps/rates/report.md").read_text()
     assert json.loads((here / "rates.log").read_text().splitlines()[0])["op_code"] == 0
 
-    assert tracknet([*words[:2], "--name", "other", "--trials", "1", "--monitor", "val/lose"]) == 1
+    assert tracknet([*words[:2], "--name", "other", "--trials", "1", "--monitor", "train/loss_epoch"]) == 1
     err = capsys.readouterr().err
-    assert "no trial came to its end\n  monitor: no figure 'val/lose'; did you mean 'val/loss'?" in err
+    assert (
+        "no trial came to its end\n  monitor: no figure 'train/loss_epoch'; did you mean 'train/loss" in err
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,6 +221,11 @@ def test_ctrl_c_and_failures(here, monkeypatch, capsys):
         ("space: {+optimizer: {low: 1, high: 2}}", "space.+optimizer: a group of files varies by choices"),
         ("space: {optimizer.lr: {low: 2, high: 1}}", "space.optimizer.lr: "),
         ("space: {optimizer.lr: {low: 0, hihg: 1}}", "space: each setting is {choices: [A, B]} or {low: A"),
+        ("space: {a: {choices: [1]}, optimizer.lr: {low: 0, hihg: 1}}", "; found {'low': 0, 'hihg': 1} (see"),
+        (
+            "space: {optimizer.lr: {choices: [1]}}\nmonitor: val/lose",
+            "monitor: nothing logs 'val/lose'; did you",
+        ),
         ("space: {}", "space: is empty"),
         ("space: {optimizer.lr: {choices: [1]}}\nsampler: TPESamplr", "did you mean 'TPESampler'?"),
         ("space: {optimizer.lr: {choices: [1]}}\ntrials: 0", "trials: expected a whole number above 0"),
@@ -318,6 +325,20 @@ def test_points_of_the_space_are_words_of_fit():
     ]
     with pytest.raises(UsageError, match=r"space\.optimizer\.lr: "):
         distributions({"optimizer.lr": {"low": 0.1, "high": 0.2, "log": True, "step": 0.01}})
+
+
+def test_the_report_writes_values_as_a_configuration_does(tmp_path):
+    told = optuna.create_study(direction="minimize")
+    values = (None, True, "[32, 64]")
+    space = {"a": CategoricalDistribution(values)}
+    for value in values:
+        told.add_trial(optuna.trial.create_trial(params={"a": value}, distributions=space, value=1.0))
+    lines = [one_line(told, trial, "val/loss") for trial in told.trials]
+    assert [line.partition(";")[0].rpartition(" with ")[2] for line in lines] == [
+        "a=null",
+        "a=true",
+        "a=[32, 64]",
+    ]
 
 
 def test_without_optuna_and_without_torch():

@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
         from tracknet.cli.usage import option_names
 
         key, wrong = explain(str(error), option_names(parser), _classes())
-        wrong = _SPACE if key == "space" else wrong
+        if key == "space":
+            wrong = f"{_SPACE}; found {str(error).rpartition(' value: ')[2].strip()}"
         raise UsageError(f"{wrong} (see tracknet sweep --help)") from error
     chosen = vars(parser.instantiate(options))
     file = chosen.pop("sweep")

@@ -15,7 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tracknet.cli.sweep_space import fit_words
+from tracknet.cli.sweep_space import fit_words, in_words
 from tracknet.configs import compose
 from tracknet.data.whole_file import whole_file
 from tracknet.training.records.redaction import Redactor
@@ -157,7 +157,7 @@ def _state(trial: FrozenTrial, monitor: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else in_words(value)
 
 
 def _cell(text: str) -> str:

@@ -99,7 +99,7 @@ def run_sweep(
     name = name or "sweep"
     folder = folder or Path("sweeps") / name
     varied = distributions(space)
-    _check(config, space)
+    _check(config, space, monitor)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -352,8 +352,8 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
-def _check(config: list[str], space: Space) -> None:
-    """Parse the configuration with one value of each setting, and with each of its choices.
+def _check(config: list[str], space: Space, monitor: str) -> None:
+    """Parse the configuration with one value of each setting, and with each choice; look for the figure.
 
     Raises:
         UsageError: One cannot be; all that is wrong is told.
@@ -366,9 +366,14 @@ def _check(config: list[str], space: Space) -> None:
     for key, one in space.items():
         values = one["choices"][1:] if "choices" in one else [one["high"]]
         points += [{**first, key: value} for value in values]
-    if faults := dict.fromkeys(
+    faults = dict.fromkeys(
         fault for point in points for fault in parsing.faults([], fit_words(config, point))
-    ):
+    )
+    if not faults:
+        composed, parsed = parsing.parse_to_build(fit_words(config, first))
+        parsed.monitor = monitor
+        faults = dict.fromkeys(parsing.crossing(composed, parsed))
+    if faults:
         raise UsageError("\n  ".join(faults))
 
 

@@ -104,8 +104,8 @@ def fit_words(config: Sequence[str], values: Mapping[str, Value]) -> list[str]:
         Words as after ``tracknet fit``.
     """
     shared = [word if word.startswith(("+", "-")) else f"{CONFIG_FLAGS[0]}={word}" for word in config]
-    groups = [f"{key}={_text(value)}" for key, value in values.items() if key.startswith("+")]
-    flags = [f"--{key}={_text(value)}" for key, value in values.items() if not key.startswith("+")]
+    groups = [f"{key}={in_words(value)}" for key, value in values.items() if key.startswith("+")]
+    flags = [f"--{key}={in_words(value)}" for key, value in values.items() if not key.startswith("+")]
     return [*shared, *groups, *flags]
 
 
@@ -122,7 +122,8 @@ def _distribution(key: str, one: Choices | Range) -> BaseDistribution:
     return FloatDistribution(float(low), float(high), log=log, step=step)
 
 
-def _text(value: Value) -> str:
+def in_words(value: Value) -> str:
+    """Write a value as in a configuration or on the command line."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -172,10 +172,10 @@ def check_network(key: str, config: Namespace, needed: type) -> Faults:
 
 
 def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
-    """Callbacks and schedules that watch a figure that nobody logs.
+    """Callbacks, schedules and sweeps that watch a figure that nobody logs.
 
     Args:
-        config: The whole configuration.
+        config: The whole configuration, with a sweep's ``monitor`` where there is one.
         logged: Figures that the module logs.
 
     Yields:
@@ -189,12 +189,15 @@ def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
         not str(getattr(one, "class_path", "")).startswith(("tracknet.", "lightning.")) for one in callbacks
     ):
         return
+    watched = {"monitor": config.get("monitor")}
     for key, one in [*places, ("lr_scheduler", config.get("lr_scheduler"))]:
         arguments = getattr(one, "init_args", None)
-        monitor = arguments.get("monitor") if isinstance(arguments, Namespace) else None
+        if isinstance(arguments, Namespace):
+            watched[f"{key}.init_args.monitor"] = arguments.get("monitor")
+    for key, monitor in watched.items():
         if monitor is not None and monitor not in known:
             listed = nearest(monitor, known) or f" (those are {', '.join(known)})"
-            yield f"{key}.init_args.monitor", f"nothing logs {monitor!r}{listed}"
+            yield key, f"nothing logs {monitor!r}{listed}"
 
 
 def check_sizes(key: str, config: Namespace) -> Faults:
