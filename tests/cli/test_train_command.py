@@ -17,14 +17,14 @@ import torch
 import yaml
 from jsonargparse import Namespace
 from torch.optim import SGD
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, StepLR
 
 import tracknet.models
 from tracknet.cli import train
 from tracknet.cli.main import main
 from tracknet.cli.train import TrackNetCLI
 from tracknet.configs import library
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, UsageError
 from tracknet.tracking.trajectory import read_trajectory
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
@@ -253,6 +253,18 @@ class TestSchedules:
     def test_pytorchs_own_step_with_the_epochs(self, optimizer):
         given = TrackNetCLI.configure_optimizers(None, optimizer, StepLR(optimizer, 3))
         assert given["lr_scheduler"]["interval"] == "epoch"
+
+    def test_pytorchs_own_that_count_steps(self, optimizer):
+        module = SimpleNamespace(trainer=SimpleNamespace(estimated_stepping_batches=8))
+        cycle = OneCycleLR(optimizer, max_lr=1.0, total_steps=8)
+        for schedule in (cycle, CyclicLR(optimizer, base_lr=0.1, max_lr=1.0)):
+            given = TrackNetCLI.configure_optimizers(module, optimizer, schedule)
+            assert given["lr_scheduler"] == {"scheduler": schedule, "interval": "step"}
+        module.trainer.estimated_stepping_batches = 9
+        with pytest.raises(
+            UsageError, match=r"ends after 8, but the run has 9; set lr_scheduler\.total_steps=9"
+        ):
+            TrackNetCLI.configure_optimizers(module, optimizer, cycle)
 
     def test_a_plateau_watches_its_figure(self, optimizer):
         from lightning.pytorch.cli import ReduceLROnPlateau

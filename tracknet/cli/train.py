@@ -22,7 +22,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_utilities.core.rank_zero import rank_zero_info
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from typing_extensions import override
 
 from tracknet.cli.after_fit import newest_checkpoint, tell_end
@@ -366,7 +366,11 @@ class TrackNetCLI(LightningCLI):
     def configure_optimizers(
         lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
     ) -> Any:
-        """Step schedules that follow the length of the run with every step, others with every epoch."""
+        """Step schedules that count steps with every step, others with every epoch.
+
+        Raises:
+            UsageError: A schedule does not fit the length of the run.
+        """
         if not isinstance(lr_scheduler, LRScheduler) or isinstance(lr_scheduler, ReduceLROnPlateau):
             chosen: Any = LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
             if str(getattr(lr_scheduler, "monitor", "")).startswith("val/"):
@@ -382,7 +386,15 @@ class TrackNetCLI(LightningCLI):
                     "tell; set trainer.max_epochs, trainer.max_steps or lr_scheduler.total_steps"
                 )
             lr_scheduler.total_steps = int(steps)
-        interval = getattr(lr_scheduler, "interval", "epoch")
+        if isinstance(lr_scheduler, OneCycleLR):
+            steps, cycle = lightning_module.trainer.estimated_stepping_batches, lr_scheduler.total_steps
+            if cycle < steps < float("inf"):
+                raise UsageError(
+                    f"lr_scheduler: OneCycleLR counts optimizer steps and ends after {cycle}, "
+                    f"but the run has {steps}; set lr_scheduler.total_steps={steps}"
+                )
+        counts_steps = isinstance(lr_scheduler, (OneCycleLR, CyclicLR))
+        interval = "step" if counts_steps else getattr(lr_scheduler, "interval", "epoch")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler, "interval": interval}}
 
     def after_fit(self) -> None:
