@@ -25,7 +25,7 @@ from optuna.trial import TrialState  # noqa: E402
 from tracknet.cli import sweep_run  # noqa: E402
 from tracknet.cli.main import main as tracknet  # noqa: E402
 from tracknet.cli.sweep_report import _pictures, one_line  # noqa: E402
-from tracknet.cli.sweep_space import distributions, fit_words  # noqa: E402
+from tracknet.cli.sweep_space import combinations, distributions, fit_words  # noqa: E402
 from tracknet.errors import UsageError  # noqa: E402
 from tracknet.training.records.machine import this_process  # noqa: E402
 from tracknet.training.records.run import find_runs  # noqa: E402
@@ -298,6 +298,18 @@ def test_a_fault_of_ours_is_not_laid_on_the_storage(here, monkeypatch):
     monkeypatch.setattr("tracknet.cli.sweep_trial.objective", objective)
     with pytest.raises(ZeroDivisionError):
         tracknet(["sweep", "rates.yaml"])
+
+
+def test_each_of_a_few_values_is_tried_once(here, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sweep_run, "_work_here", lambda study, sweep, trials: asked.append(trials))
+    for trials in ("3", "100"):
+        assert tracknet(["sweep", "rates.yaml", "--trials", trials]) == 1
+    assert asked == [3, len(RATES)]
+    space = {"a": {"choices": [1, 2]}, "b": {"low": 2, "high": 6, "step": 2}, "c": {"low": 0.0, "high": 0.3}}
+    with pytest.raises(UsageError, match=r"space\.c: to try each value, give choices or a step"):
+        combinations(distributions(space))
+    assert combinations(distributions({**space, "c": {"low": 0.0, "high": 0.3, "step": 0.1}})) == 2 * 3 * 4
 
 
 def test_points_of_the_space_are_words_of_fit():

@@ -18,7 +18,7 @@ from jsonargparse.typing import PositiveInt
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, BruteForceSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -26,7 +26,7 @@ from sqlalchemy.event import listen
 
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
-from tracknet.cli.sweep_space import Choices, Range, Space, distributions, first_of, fit_words
+from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
 from tracknet.configs import compose
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.records.machine import lives
@@ -99,6 +99,8 @@ def run_sweep(
     name = name or "sweep"
     folder = folder or Path("sweeps") / name
     varied = distributions(space)
+    if isinstance(sampler, BruteForceSampler):  # tries each combination once, then would begin again
+        trials = min(trials, combinations(varied))
     _check(config, space, monitor)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,23 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return found
 
 
+def combinations(space: Mapping[str, BaseDistribution]) -> int:
+    """Count the points of a space.
+
+    Raises:
+        UsageError: There is no end of them.
+    """
+    count = 1
+    for key, one in space.items():
+        if isinstance(one, CategoricalDistribution):
+            count *= len(one.choices)
+        elif isinstance(one, (IntDistribution, FloatDistribution)):
+            if one.step is None:
+                raise UsageError(f"space.{key}: to try each value, give choices or a step")
+            count *= round((one.high - one.low) / one.step) + 1
+    return count
+
+
 def first_of(space: Space) -> dict[str, Value]:
     """Give the first point of a space: of each setting its first choice or its lowest value."""
     return {key: one["choices"][0] if "choices" in one else one["low"] for key, one in space.items()}
