@@ -181,12 +181,13 @@ def val_losses(folder):
     return [(row[step], row[loss]) for row in rows[1:] if row[loss]]
 
 
-def test_what_stopped_a_run_early_is_named(config):
+def test_what_stopped_a_run_early_is_named(config, capsys):
     stop = "{class_path: EarlyStopping, init_args: {monitor: val/loss, stopping_threshold: 9.0}}"
     assert main(config(stop, epochs=5)) == 0
     run = read_run(Path("runs/tiny/version_0"))
     assert run.state == "stopped early"
     assert run.detail.startswith("EarlyStopping: Stopping threshold reached: val/loss = ")
+    assert f"\nstopped:    {run.detail}\n" in capsys.readouterr().out
     assert run.record["last"]["step"] == 2
 
 

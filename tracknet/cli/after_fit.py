@@ -8,12 +8,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_info
 
+from tracknet.training.callbacks.run_record import stopped_by
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.rectifier import TrajectoryRectifier
 
 
 def tell_end(trainer: Trainer, model: LightningModule, folder: Path, first_step: int | None) -> None:
-    """Print where a finished run lies, its best checkpoint and the commands that take it.
+    """Print where a finished run lies, what ended it early, its best checkpoint and what to do with it.
 
     Args:
         trainer: The trainer.
@@ -30,6 +31,8 @@ def tell_end(trainer: Trainer, model: LightningModule, folder: Path, first_step:
     monitor, best = (getattr(callback, name, None) for name in ("monitor", "best_model_path"))
     chosen = best or newest_checkpoint(trainer)
     shown = [f"run:        {folder}"]
+    if by := stopped_by(trainer):
+        shown.append(f"stopped:    {by}")
     if chosen:
         kind = "best" if best and monitor is not None else "newest"
         shown.append(f"{kind + ':':<12}{chosen}{_figure(trainer, model) if best else ''}")
