@@ -119,8 +119,8 @@ def test_the_first_fault_does_not_hide_the_others(flat):
     assert texts[2] == f"{flat}/b.mp4: the clip b is also b.avi, which is used"
     assert texts[7].count("broken.mp4") == 1
     assert report.render().endswith(
-        "Errors stop a training. With --data.faults mask (data pack: --faults mask) it goes on without 3 faulty rows and "
-        "3 clips (broken, empty, unlabelled) and 2 files (b.mp4, orphan.csv)."
+        "Errors stop a training. With --data.faults mask (data pack: --faults mask) it goes on without "
+        "3 faulty rows and 3 clips (broken, empty, unlabelled) and 2 files (b.mp4, orphan.csv)."
     )
 
 
