@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tracknet.data.faults import Fault, plural, shown
+from tracknet.data.frame_numbers import image_numbers
 from tracknet.data.label_formats.sheet import LabelSheet, number
-from tracknet.data.labels import Labels, image_numbers, read_text, write_text
+from tracknet.data.labels import Labels, read_text, write_text
 
 
 def read_point_lines(
