@@ -41,7 +41,7 @@ from tracknet.cli.usage import (
     refuse_nulls,
 )
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
-from tracknet.configs import compose
+from tracknet.configs import Composed, compose
 from tracknet.configs.crossing import crossing_faults
 from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, reasons
@@ -128,6 +128,7 @@ class TrackNetCLI(LightningCLI):
         words = sys.argv[1:] if args is None else args
         self._wanted = words[0] if isinstance(words, list) and words else None
         self._first_step: int | None = None  # at which a training that is resumed goes on
+        self.composed: Composed | None = None  # of words; none of arguments given in Python
         import_plugins()
         # No configuration may name what executes or deletes, such as subprocess: the list is jsonargparse's.
         set_parsing_settings(import_path_denylist=[])
@@ -275,8 +276,7 @@ class TrackNetCLI(LightningCLI):
         Raises:
             UsageError: A class says that settings are wrong together.
         """
-        chosen = self.config[self.subcommand] if self.subcommand else self.config
-        if hasattr(self, "composed") and (faults := crossing_faults(chosen, CHECKS)):
+        if self.composed is not None and (faults := crossing_faults(self._settings, CHECKS)):
             raise refusal(faults, self.composed)
         if self.subcommand not in (None, "fit"):
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
@@ -288,9 +288,8 @@ class TrackNetCLI(LightningCLI):
         Raises:
             TrackNetError: A class does not accept its arguments.
         """
-        composed = getattr(self, "composed", None)
         try:
-            with limited(composed is not None and composed.trusted_only):
+            with limited(self.composed is not None and self.composed.trusted_only):
                 super().instantiate_classes()
         except ValueError as error:
             own = next((one for one in reasons(error) if isinstance(one, TrackNetError)), None)
@@ -315,11 +314,9 @@ class TrackNetCLI(LightningCLI):
         Raises:
             UsageError: The trainer does not accept its options.
         """
-        config = self._parser(self.subcommand).dump(
-            without_secrets(self.config[self.subcommand] if self.subcommand else self.config), skip_none=False
-        )
+        config = self._parser(self.subcommand).dump(without_secrets(self._settings), skip_none=False)
         trainer_config = self._get(self.config_init, "trainer") or {}
-        if hasattr(self, "composed"):
+        if self.composed is not None:
             keep_whole_numbers(trainer_config, self.composed.values.get("trainer"))
         kwargs["plugins"] = with_checkpoints_of_ours(trainer_config.get("plugins"), config)
         if self.subcommand == "fit" and (path := self.config["fit"].get("ckpt_path")):
@@ -403,6 +400,11 @@ class TrackNetCLI(LightningCLI):
         folder = self.trainer.log_dir
         if folder is not None and self.trainer.is_global_zero:
             tell_end(self.trainer, self.model, Path(folder), self._first_step)
+
+    @property
+    def _settings(self) -> Namespace:
+        settings: Namespace = self.config[self.subcommand] if self.subcommand else self.config
+        return settings
 
     def _newest_checkpoint(self) -> Path | None:
         fitting = hasattr(self, "trainer") and self.subcommand == "fit"
