@@ -8,11 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tracknet.configs.composition import Composed
 from tracknet.configs.library import library
-from tracknet.configs.tree import Node, Origin, read_tree
+from tracknet.configs.tree import Node, Origin, inline_yaml, read_tree
 
 _UNKNOWN = object()
 
@@ -65,9 +63,9 @@ class _Explainer:
                     if isinstance(one, Mapping):
                         yield from self.lines(one, at, depth + 2, _owner(one, at, owner), "- ")
                     else:
-                        yield f"{indent}  - {_inline(one)}", self.origin(at, owner)
+                        yield f"{indent}  - {inline_yaml(one)}", self.origin(at, owner)
             else:
-                yield f"{lead} {_inline(value)}", self.origin(here, owner)
+                yield f"{lead} {inline_yaml(value)}", self.origin(here, owner)
 
     def origin(self, path: tuple[str, ...], owner: str) -> str:
         """Say where a value comes from and what it replaced."""
@@ -79,7 +77,7 @@ class _Explainer:
         said = place(origins[-1])
         for earlier in reversed(origins[:-1]):
             value = _value_at(earlier, path)
-            before = "" if value is _UNKNOWN else f"{_inline(value)} "
+            before = "" if value is _UNKNOWN else f"{inline_yaml(value)} "
             said += f", replaced {before}({place(earlier)})"
         return said
 
@@ -105,8 +103,3 @@ def _value_at(origin: Origin, path: tuple[str, ...]) -> Any:
         if same and node.origins[-1] == origin and not node.is_mapping:
             return node.plain()
     return _UNKNOWN
-
-
-def _inline(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
-    return text.removesuffix("...\n").strip()

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-import yaml
-
 from tracknet.configs.composition import compose
 from tracknet.configs.options import (
     Option,
@@ -21,6 +19,7 @@ from tracknet.configs.options import (
     parameters,
     summary,
 )
+from tracknet.configs.tree import inline_yaml
 from tracknet.configs.wording import accepts
 from tracknet.errors import UsageError, nearest
 
@@ -174,7 +173,7 @@ class _Writer:
             whole = value if isinstance(value, Mapping) else {"class_path": value}
             yield from self.chosen(bases, whole, key, depth + 1)
         else:
-            yield f"{indent}{name}: {_inline(value)}"
+            yield f"{indent}{name}: {inline_yaml(_plain(value))}"
 
     def chosen(
         self, bases: list[type], value: Mapping[str, Any], key: str, depth: int, item: bool = False
@@ -202,7 +201,7 @@ class _Writer:
             yield from self.entry(taken.get(name), name, one, key, depth + 1)
         for name, option in left.items():
             yield from _comment(_first(option.doc), f"{indent}  ")
-            yield f"{indent}  # {name}: {_inline(_plain(option.default))}"
+            yield f"{indent}  # {name}: {inline_yaml(_plain(option.default))}"
 
 
 def _is_class(value: Any, bases: list[type]) -> bool:
@@ -224,8 +223,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return value if value is None or isinstance(value, (bool, int, float, str, list)) else str(value)
-
-
-def _inline(value: Any) -> str:
-    text = yaml.safe_dump(_plain(value), default_flow_style=True, width=10_000, sort_keys=False)
-    return text.removesuffix("...\n").strip()

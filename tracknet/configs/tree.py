@@ -128,6 +128,12 @@ def write_yaml(values: dict[str, Any]) -> str:
     return str(yaml.dump(values, Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=10**9))
 
 
+def inline_yaml(value: Any) -> str:
+    """Write a plain value as YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+    return text.removesuffix("...\n").strip()
+
+
 def plant(value: Any, origin: Origin) -> Node:
     """Make a tree of a plain value, all of which was set at one place."""
     if isinstance(value, dict):
