@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from PIL import Image
 
 from tracknet.data.datamodules import FlatVideoDataModule
-from tracknet.evaluation.metrics import BallMetrics
+from tracknet.evaluation.metrics import KINDS, BallMetrics
 from tracknet.models import CompactTrackNet
 from tracknet.training.callbacks import HeatmapImages, ProgressLines, Report, experiment
 from tracknet.training.callbacks.monitoring import heatmap_images, progress_lines
@@ -269,7 +269,7 @@ def test_report_after_training_and_test(tiny_rallies, tmp_path, bright_network, 
     counts = {"tp": 32, "fp1": 0, "fp2": 0, "tn": 3, "fn": 0}
     assert {name: told[name] for name in counts} == counts
     assert all(type(told[name]) is int for name in counts)
-    for name in experiment.FIGURES + experiment.COUNTS:
+    for name in (*experiment.FIGURES, *KINDS):
         assert told[name] == pytest.approx(figures[f"test/{name}"], rel=1e-6)
     with (run / "test_clips.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -309,9 +309,7 @@ def test_report_follows_the_metrics_of_the_tracker(tiny_rallies, tmp_path, brigh
     )
     told = json.loads((tmp_path / "run" / "test.json").read_text())
     assert told["metric"] == "changed wasb: d < 0.01 px at source size, recall of visible balls"
-    assert {name: told[name] for name in experiment.COUNTS} == {
-        name: figures[f"test/{name}"] for name in experiment.COUNTS
-    }
+    assert {name: told[name] for name in KINDS} == {name: figures[f"test/{name}"] for name in KINDS}
     assert told["fp1"] > 25
     with (tmp_path / "run" / "test_clips.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.whole_file import whole_file
-from tracknet.evaluation.metrics import BallMetrics
+from tracknet.evaluation.frame_pictures import WORDS
+from tracknet.evaluation.metrics import KINDS, BallMetrics
 from tracknet.training.lightning_module import HeatmapTracker
 
 FIGURES = ("f1", "precision", "recall", "accuracy", "rmse")
-COUNTS = ("tp", "fp1", "fp2", "tn", "fn")
 
 
 class Report(Callback):
@@ -126,14 +126,14 @@ class Report(Callback):
             part.write_text(json.dumps(report, indent=2) + "\n")
         with whole_file(folder / "test_clips.csv") as part, part.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["clip", *FIGURES, *COUNTS])
+            writer.writerow(["clip", *FIGURES, *KINDS])
             for name, row in zip(names, clips, strict=True):
-                writer.writerow([name, *(f"{row[f]:.4f}" for f in FIGURES), *(int(row[c]) for c in COUNTS)])
+                writer.writerow([name, *(f"{row[f]:.4f}" for f in FIGURES), *(int(row[c]) for c in KINDS)])
         with whole_file(folder / "test.png") as part:
             draw_clips(names, clips, label).savefig(part, dpi=120)
         print(f"\ntest figures ({label}):")
         print("  " + "  ".join(f"{name} {total[name]:.4f}" for name in FIGURES))
-        print("  " + "  ".join(f"{name} {total[name]}" for name in COUNTS))
+        print("  " + "  ".join(f"{name} {total[name]}" for name in KINDS))
         print(f"  by clip: {folder / 'test_clips.csv'}, {folder / 'test.png'}")
 
 
@@ -189,16 +189,9 @@ def draw_clips(names: list[str], clips: list[dict[str, float]], label: str) -> F
     axis = figure.subplots()
     left = [0.0] * len(names)
     colours = {"tp": "#2a9d50", "tn": "#9ecfae", "fp1": "#e07b39", "fp2": "#b5432a", "fn": "#8a8a8a"}
-    meaning = {
-        "tp": "found",
-        "tn": "rightly none",
-        "fp1": "wrong place",
-        "fp2": "found where none is",
-        "fn": "missed",
-    }
     for name, colour in colours.items():
         widths = [clip[name] for clip in clips]
-        axis.barh(names, widths, left=left, color=colour, label=f"{name}: {meaning[name]}")
+        axis.barh(names, widths, left=left, color=colour, label=f"{name}: {WORDS[name]}")
         left = [a + b for a, b in zip(left, widths, strict=True)]
     for place, clip in enumerate(clips):
         axis.text(left[place], place, f" F1 {clip['f1']:.3f}", va="center", fontsize=8)
