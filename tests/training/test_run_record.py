@@ -181,6 +181,14 @@ def val_losses(folder):
     return [(row[step], row[loss]) for row in rows[1:] if row[loss]]
 
 
+def test_loggers_are_told_of_what_runs_are_compared_by(config):
+    assert main(config(logger="CSVLogger", epochs=1)) == 0
+    told = yaml.safe_load(Path("runs/tiny/version_0/hparams.yaml").read_text())
+    assert told["optimizer"]["init_args"]["lr"] == 0.01
+    assert told["data"]["init_args"]["batch_size"] == 2
+    assert told["network"]["init_args"]["stem"] == 4
+
+
 def test_what_stopped_a_run_early_is_named(config, capsys):
     stop = "{class_path: EarlyStopping, init_args: {monitor: val/loss, stopping_threshold: 9.0}}"
     assert main(config(stop, epochs=5)) == 0

@@ -8,6 +8,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
 
@@ -94,6 +95,9 @@ _TITLES = {
     "(<class 'torch.optim.lr_scheduler": "Schedule of the learning rate",
 }
 """How groups of options are called in the help, by what Lightning's titles begin with."""
+
+_LOGGED_BESIDE = ("seed_everything", "data", "optimizer", "lr_scheduler")
+"""What loggers are told of beside the module, so that runs can be compared there."""
 
 _OF_LIGHTNING = {"state_dict", "pytorch-lightning_version"}
 _NEEDS_CHECKPOINT = "needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt"
@@ -296,10 +300,12 @@ class TrackNetCLI(LightningCLI):
             if own is None:
                 raise
             raise own from None
-        for built in (self.model, self.datamodule):
-            # What loggers are told of; a class that needs its own keys has them in `hparams`.
+        # What loggers are told of; a class that needs its own keys has them in `hparams`.
+        config = yaml.safe_load(self._saved_text)
+        beside = {key: config[key] for key in _LOGGED_BESIDE if config.get(key) is not None}
+        for built, more in ((self.model, beside), (self.datamodule, {})):
             if (told := getattr(built, "_hparams_initial", None)) is not None:
-                built._hparams_initial = type(told)(Redactor().tree(told))
+                built._hparams_initial = type(told)({**more, **Redactor().tree(told)})
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -314,13 +320,12 @@ class TrackNetCLI(LightningCLI):
         Raises:
             UsageError: The trainer does not accept its options.
         """
-        config = self._parser(self.subcommand).dump(without_secrets(self._settings), skip_none=False)
         trainer_config = self._get(self.config_init, "trainer") or {}
         if self.composed is not None:
             keep_whole_numbers(trainer_config, self.composed.values.get("trainer"))
-        kwargs["plugins"] = with_checkpoints_of_ours(trainer_config.get("plugins"), config)
+        kwargs["plugins"] = with_checkpoints_of_ours(trainer_config.get("plugins"), self._saved_text)
         if self.subcommand == "fit" and (path := self.config["fit"].get("ckpt_path")):
-            for change in changes_since(Path(path), config) if Path(path).is_file() else ():
+            for change in changes_since(Path(path), self._saved_text) if Path(path).is_file() else ():
                 rank_zero_info(f"note: another setting than in the run of {path}: {change}")
         try:
             trainer = super().instantiate_trainer(**kwargs)
@@ -405,6 +410,11 @@ class TrackNetCLI(LightningCLI):
     def _settings(self) -> Namespace:
         settings: Namespace = self.config[self.subcommand] if self.subcommand else self.config
         return settings
+
+    @cached_property
+    def _saved_text(self) -> str:
+        text: str = self._parser(self.subcommand).dump(without_secrets(self._settings), skip_none=False)
+        return text
 
     def _newest_checkpoint(self) -> Path | None:
         fitting = hasattr(self, "trainer") and self.subcommand == "fit"
