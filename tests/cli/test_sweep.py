@@ -240,6 +240,11 @@ def test_what_is_wrong_is_told_before_the_first_trial(here, text, message, capsy
     assert "Traceback" not in err
 
 
+def test_a_mistyped_name_of_the_file(here, capsys):
+    assert tracknet(["sweep", "ratse.yaml"]) == 2
+    assert capsys.readouterr().err == "tracknet sweep: ratse.yaml: no such file; did you mean 'rates.yaml'?\n"
+
+
 def test_no_secret_is_in_any_file(here, monkeypatch, capsys):
     secret = "a-token-of-the-sweep"
 

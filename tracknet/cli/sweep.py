@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from tracknet.cli.trusting import TRUST_FLAG, add_trust
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, nearest
 
 _SPACE = (
     "space: each setting is {choices: [A, B]} or {low: A, high: B}, with log: true or step: S where wanted, "
@@ -34,6 +35,10 @@ def main(argv: Sequence[str]) -> int:
 
     words = list(argv)
     if words and not words[0].startswith("-"):
+        file_named = Path(words[0])
+        if not file_named.exists():
+            beside = [path.name for path in file_named.parent.glob("*.yaml")]
+            raise UsageError(f"{file_named}: no such file{nearest(file_named.name, beside)}")
         words.insert(0, "--sweep")
     try:
         options = parser.parse_args(words)
