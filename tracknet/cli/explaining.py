@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from tracknet.cli.words import LINKS, follows_model
 from tracknet.configs.check import START
 from tracknet.configs.options import family, load
+from tracknet.configs.wording import IN_WORDS
 from tracknet.errors import nearest
 from tracknet.trust import refusal_of
 
@@ -33,22 +34,6 @@ _UNLOADABLE = re.compile(r"Unable to load config '(.*)'")
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 _SUBTYPE = re.compile(r"[\w.]+\.\w+")
 
-_IN_WORDS = {
-    "NoneType": "null",
-    "bool": "true or false",
-    "tuple": "a list",
-    "list": "a list",
-    "collections.abc.Iterable": "a list",
-    "PositiveInt": "a whole number above 0",
-    "NonNegativeInt": "a whole number from 0",
-    "PositiveFloat": "a number above 0",
-    "NonNegativeFloat": "a number from 0",
-    "ClosedUnitInterval": "a number from 0 to 1",
-    "JpegQuality": "a whole number from 1 to 100",
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-}
 HIDDEN = {
     "optimizer": {"params": "the parameters are those of the model"},
     "lr_scheduler": {"optimizer": "the optimizer is that of the key optimizer"},
@@ -156,11 +141,11 @@ def _expectations(reasons: str) -> tuple[list[str], list[str]]:
     choices: list[str] = []
     for line in reasons.splitlines():
         if restricted := _RESTRICTED.search(line):
-            expected.append(_IN_WORDS.get(restricted[1], restricted[1]))
+            expected.append(IN_WORDS.get(restricted[1], restricted[1]))
         elif kind := _EXPECTED.search(line):
             name, literal, length = kind.groups()
             if name:
-                expected.append(_IN_WORDS.get(name, _short(name)))
+                expected.append(IN_WORDS.get(name, _short(name)))
             elif literal:
                 choices += [choice.strip("'") for choice in literal.split(", ")]
             else:

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from tracknet.configs.options import choosable, members
 from tracknet.errors import nearest
 
-_IN_WORDS = {
+IN_WORDS = {
     "NoneType": "null",
     "bool": "true or false",
     "PositiveInt": "a whole number above 0",
@@ -23,14 +23,17 @@ _IN_WORDS = {
     "NonNegativeFloat": "a number from 0",
     "ClosedUnitInterval": "a number from 0 to 1",
     "OpenUnitInterval": "a number between 0 and 1",
+    "JpegQuality": "a whole number from 1 to 100",
     "int": "a whole number",
     "float": "a number",
     "str": "text",
     "dict": "a mapping",
     "list": "a list",
     "tuple": "a list",
+    "collections.abc.Iterable": "a list",
     "Tensor": "",
 }
+"""What types expect, in words."""
 
 
 def accepts(hint: Any, value: object) -> bool:
@@ -131,7 +134,7 @@ def _one(part: Any) -> str:
         return "a path"
     if choosable(part):
         return f"a {part.__name__}"
-    return _IN_WORDS.get(part.__name__, part.__name__)
+    return IN_WORDS.get(part.__name__, part.__name__)
 
 
 def _kind(value: object) -> str:
