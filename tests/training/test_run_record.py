@@ -99,11 +99,11 @@ class KeyedTracker(HeatmapTracker):
 
 
 class KeyedData(FlatVideoDataModule):
-    """Data that take a token."""
+    """Data that take a token, and have a parameter of the name of a setting."""
 
     def __init__(self, *args, root_token: str = "", **kwargs):
         super().__init__(*args, **kwargs)
-        self.save_hyperparameters({"root_token": root_token})
+        self.save_hyperparameters({"root_token": root_token, "seed_everything": "its own"})
 
 
 @pytest.fixture(autouse=True)
@@ -241,6 +241,8 @@ def test_nor_are_those_of_hyperparameters_which_the_classes_still_have(config, l
     files = [path for path in Path("runs").rglob("*") if path.is_file()]
     assert {"hparams.yaml", "config.yaml", "last.ckpt", "metrics.csv"} <= {path.name for path in files}
     assert not [path for path in files if TOLD.encode() in path.read_bytes()]
+    told = yaml.safe_load(Path("runs/tiny/version_0/hparams.yaml").read_text())
+    assert (told["seed_everything"], told["optimizer"]["init_args"]["lr"]) == ("its own", 0.01)
     content = torch.load("runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert content["hyper_parameters"]["hub_token"] == "<redacted>"
     assert content["datamodule_hyper_parameters"]["root_token"] == "<redacted>"

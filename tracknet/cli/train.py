@@ -302,8 +302,9 @@ class TrackNetCLI(LightningCLI):
             raise own from None
         # What loggers are told of; a class that needs its own keys has them in `hparams`.
         config = yaml.safe_load(self._saved_text)
-        beside = {key: config[key] for key in _LOGGED_BESIDE if config.get(key) is not None}
-        for built, more in ((self.model, beside), (self.datamodule, {})):
+        of_data = getattr(self.datamodule, "_hparams_initial", None) or {}  # Lightning takes no key of both
+        left = [key for key in _LOGGED_BESIDE if config.get(key) is not None and key not in of_data]
+        for built, more in ((self.model, {key: config[key] for key in left}), (self.datamodule, {})):
             if (told := getattr(built, "_hparams_initial", None)) is not None:
                 built._hparams_initial = type(told)({**more, **Redactor().tree(told)})
 
