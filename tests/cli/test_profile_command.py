@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
+from torch.optim.lr_scheduler import OneCycleLR
 
 from tracknet.cli.main import main
+from tracknet.cli.profiled_fit import ProfiledCLI
 from tracknet.training.callbacks import profiler
 from tracknet.training.profiling import measures
 from tracknet.training.profiling.results import read_profile
@@ -107,6 +110,12 @@ def test_configurations_are_merged_and_what_waits_for_a_validation_is_left_out(t
     assert (found.windows, found.workers_key) == (3, "data.init_args.num_workers")
     assert not (tmp_path / "runs").exists()
     assert capsys.readouterr().out.rstrip().endswith("profile: new/place/profile.html")
+
+
+def test_a_cycle_is_as_long_as_the_training_and_not_as_what_is_profiled():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    cycle = OneCycleLR(optimizer, max_lr=1.0, total_steps=8)
+    assert ProfiledCLI.configure_optimizers(None, optimizer, cycle) is optimizer
 
 
 def test_too_little_to_measure(tmp_path, capsys):

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from typing_extensions import override
 
 from tracknet.cli.train import TrackNetCLI
@@ -79,8 +79,8 @@ class ProfiledCLI(TrackNetCLI):
     def configure_optimizers(
         lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
     ) -> Any:
-        """Leave out a schedule that waits for a validation."""
-        if isinstance(lr_scheduler, ReduceLROnPlateau):
+        """Leave out a schedule that waits for a validation, or is made for the length of another run."""
+        if isinstance(lr_scheduler, (ReduceLROnPlateau, OneCycleLR)):
             lr_scheduler = None
         return TrackNetCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
 
