@@ -270,6 +270,7 @@ class TrackNetCLI(LightningCLI):
                     "import, prune and average write it; take one of `tracknet fit`"
                 )
             self._first_step = content.get("global_step")
+            _refuse_other_cycle(self.config[command].get("lr_scheduler"), content.get("lr_schedulers"))
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -500,6 +501,19 @@ def _explain(parser: LightningArgumentParser, subcommand: str) -> None:
     for action in parser._actions:
         if action.dest == "ckpt_path":
             action.help = _GOES_ON if subcommand == "fit" else _TAKEN
+
+
+def _refuse_other_cycle(schedule: Namespace | None, saved: list[dict[str, Any]] | None) -> None:
+    """Refuse another length of `OneCycleLR`: it goes on with the saved one, and fails at its end."""
+    if not saved or schedule is None or not schedule.class_path.endswith(".OneCycleLR"):
+        return
+    begun, given = saved[0].get("total_steps"), schedule.init_args
+    wanted = given.total_steps or (given.epochs or 0) * (given.steps_per_epoch or 0)
+    if begun is not None and wanted != begun:
+        raise UsageError(
+            f"lr_scheduler: the cycle of {begun} steps that the checkpoint goes on with cannot be made "
+            f"{wanted}; leave OneCycleLR and the length of the run as they were, or begin a new run"
+        )
 
 
 def _getter(attribute: str) -> Callable[[LightningModule], Any]:
