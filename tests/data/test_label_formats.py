@@ -223,6 +223,15 @@ def test_the_middle_of_a_box_is_the_ball(cvat):
     assert labels.visible.tolist() == [True, False, False, False]
 
 
+def test_shapes_without_a_position_are_no_frames_without_a_ball(cvat):
+    ellipse = "<ellipse frame='{}' outside='{}' occluded='0' cx='7' cy='8' rx='2' ry='2'/>"
+    players = track("player", ellipse.format(0, 0))
+    ball = track("ball", point(0), ellipse.format(1, 0), ellipse.format(2, 1))
+    labels, (fault,) = cvat(text=f"<annotations>{players}{ball}</annotations>")
+    assert fault.message == "holds <ellipse>, of which no position is read; expected <points> or <box>"
+    assert labels.labelled.tolist() == [True, False, True, True]
+
+
 def test_of_tracks_with_several_labels_those_of_the_ball_count(cvat):
     players = track("player", box(0, 1, 1, 50, 90), box(1, 1, 1, 50, 90))
     ball = track("Tennis ball", point(1, "7,8"))

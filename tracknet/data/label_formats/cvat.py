@@ -16,7 +16,8 @@ from tracknet.data.labels import Labels, read_text, write_text
 
 _TRUE = ("1", "true")
 _FALSE = ("0", "false")
-_SHAPES = ("points", "box")
+_READ = ("points", "box")
+_SHAPES = (*_READ, "ellipse", "polygon", "polyline", "cuboid", "mask", "skeleton")
 _BALLS = ("ball", "shuttle")
 
 
@@ -109,7 +110,7 @@ class _RefusedError(Exception):
 
 
 class _Point:
-    """A ``<points>`` or ``<box>`` element of a track, which has a number."""
+    """A shape of a track, mostly ``<points>`` or ``<box>``; the track has a number."""
 
     def __init__(self, track: int, shape: str, line: int, given: Mapping[str, str]) -> None:
         self.track = track
@@ -186,6 +187,9 @@ def _put(sheet: LabelSheet, point: _Point, places: Mapping[int, int] | None, use
         return sheet.fault("bad-visibility", f"occluded is {shown(occluded)}; expected 0 or 1", line, frame)
     if occluded in _TRUE:
         return sheet.put(frame, None, line)
+    if point.shape not in _READ:
+        message = f"holds <{point.shape}>, of which no position is read; expected <points> or <box>"
+        return sheet.fault("bad-markup", message, line, frame)
     ball = _position(point)
     if isinstance(ball, str):
         return sheet.fault("bad-number", ball, line, frame)
