@@ -22,6 +22,7 @@ from tracknet.data.file_lock import locked
 from tracknet.data.layouts import FlatVideo
 from tracknet.data.packed import Pack, decode
 from tracknet.data.packed_datamodule import PackedDataModule
+from tracknet.data.packed_index import read_index
 from tracknet.data.packing import Packing, PackSettings
 from tracknet.data.shards import ShardError
 from tracknet.data.splits import Split, choose_clips
@@ -292,6 +293,17 @@ def damaged(tiny_rallies, folder, ending=None):
     content[600] ^= 1
     shard.write_bytes(bytes(content[:ending]))
     return shard
+
+
+@pytest.mark.parametrize("root", ["nosuchprotocol://pack", "a-folder"])
+def test_what_does_not_pass_by_waiting_is_told_at_once(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-folder" / "index.json").mkdir(parents=True)
+    monkeypatch.setattr("tracknet.data.shards._PAUSES", ("never",))  # no sleep can be that long
+    with pytest.raises(
+        TrackNetError, match=r"index.json: cannot be read: (Protocol not known|Is a directory)"
+    ):
+        read_index(root)
 
 
 def test_a_damaged_frame_is_named(tiny_rallies, tmp_path):

@@ -28,6 +28,7 @@ _Read = TypeVar("_Read")
 _CHUNK = 1 << 20
 _PAUSE = 0.1  # between two looks whether others have finished, in seconds
 _PAUSES = (0.1, 1.0, 5.0)  # before something is read again; a server may be starting anew
+_LASTING = (ImportError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
 _SILENCE = 60.0  # of a server, after which the connection counts as lost, in seconds
 
 
@@ -184,8 +185,9 @@ def patiently(read: Callable[[], _Read]) -> _Read:
             return read()
         except ShardError as error:
             cause = error.__cause__
-            if isinstance(cause, FileNotFoundError) and cause.__cause__ is None:
-                raise  # a folder that does not hold it; of servers, fsspec tells a cause
+            missing = isinstance(cause, FileNotFoundError) and cause.__cause__ is None
+            if missing or isinstance(cause, _LASTING):
+                raise  # a folder does not hold it, or so; of servers that do not, fsspec tells a cause
         time.sleep(pause)
     return read()
 
