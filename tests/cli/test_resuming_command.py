@@ -131,6 +131,19 @@ def test_another_optimizer_cannot_go_on(run, capsys):
     assert "Traceback" not in said
 
 
+def test_one_cycle_cannot_be_made_longer(run, capsys):
+    words = ["--config", "run.yaml", "--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1"]
+    assert fit(*words, "--lr_scheduler.total_steps=3") == 0
+    more = [*words, "--ckpt_path=last", "--trainer.max_epochs=2"]
+    assert fit(*more, "--lr_scheduler.total_steps=3") == 2
+    assert "but the run has 6; set lr_scheduler.total_steps=6 in a new run" in capsys.readouterr().err
+    assert fit(*more, "--lr_scheduler.total_steps=6") == 2
+    said = capsys.readouterr().err
+    assert "holds a OneCycleLR that was begun with 3 and cannot be made another length, found 6" in said
+    assert "PretrainedWeights" in said
+    assert "Traceback" not in said
+
+
 def test_nothing_left_to_train_is_told(run, caplog):
     nothing = "note: nothing was left to train: the checkpoint has 3 steps already"
     with caplog.at_level("INFO"):

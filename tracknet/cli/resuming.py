@@ -114,7 +114,8 @@ def changes_since(checkpoint: Path, config: str) -> list[str]:
         A line for each setting; none where the checkpoint does not tell its configuration.
 
     Raises:
-        UsageError: The optimizer or the schedule is of another class, which cannot take up that state.
+        UsageError: The optimizer or the schedule is of another class, which cannot take up that state, or
+            the schedule has a length that comes back with it.
     """
     found = read_metadata(checkpoint)
     told = found["config"] if found else None
@@ -135,11 +136,21 @@ def changes_since(checkpoint: Path, config: str) -> list[str]:
         if old and new and old != new:
             raise UsageError(
                 f"{part}: {checkpoint} holds the state of {old}, which {new} cannot take up; leave {part} as "
-                "it is, or begin a run from the weights alone, with the callback PretrainedWeights"
+                f"it is, or {_FROM_WEIGHTS}"
             )
+    if _class_name(after, "lr_scheduler") == "OneCycleLR":  # fails in the step past its end
+        for key in _LENGTH_OF_CYCLE:
+            if (old := before.get(key)) != (new := after.get(key)):
+                raise UsageError(
+                    f"{key}: {checkpoint} holds a OneCycleLR that was begun with {old} and cannot be made "
+                    f"another length, found {new}; leave the lengths of cycle and run as they are, "
+                    f"or {_FROM_WEIGHTS}"
+                )
     return [f"{line}{_WITHOUT_EFFECT}" if _comes_back(line) else line for line in changes(before, after)]
 
 
+_FROM_WEIGHTS = "begin a run from the weights alone, with the callback PretrainedWeights"
+_LENGTH_OF_CYCLE = tuple(f"lr_scheduler.{one}" for one in ("total_steps", "epochs", "steps_per_epoch"))
 _WITHOUT_EFFECT = " (without effect: that of the checkpoint comes back with its state)"
 
 

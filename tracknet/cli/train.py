@@ -395,7 +395,8 @@ class TrackNetCLI(LightningCLI):
             if cycle < steps < float("inf"):
                 raise UsageError(
                     f"lr_scheduler: OneCycleLR counts optimizer steps and ends after {cycle}, "
-                    f"but the run has {steps}; set lr_scheduler.total_steps={steps}"
+                    f"but the run has {steps}; set lr_scheduler.total_steps={steps} in a new run; one that "
+                    "goes on keeps the cycle it was begun with"
                 )
         counts_steps = isinstance(lr_scheduler, (OneCycleLR, CyclicLR))
         interval = "step" if counts_steps else getattr(lr_scheduler, "interval", "epoch")

@@ -45,6 +45,11 @@ class WarmupCosine(LambdaLR):
             state_dict: What `state_dict` gave.
         """
         super().load_state_dict({**state_dict, "total_steps": self.total_steps})
+        # The rates in the optimizer are those of the length before.
+        share = self._share(self.last_epoch)
+        self._last_lr = [base * share for base in self.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
 
     def _share(self, step: int) -> float:
         if self.total_steps is None:
