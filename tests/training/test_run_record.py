@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
 from tracknet.cli.main import main
 from tracknet.data.datamodules import FlatVideoDataModule
@@ -78,6 +78,25 @@ class KeyedLogger(CSVLogger):
     def __init__(self, save_dir: str, name: str, api_key: str | None = None) -> None:
         super().__init__(save_dir, name)
         self.api_key = api_key
+
+
+class SharedFolder(Logger):
+    """A logger with one folder for all runs, as W&B's."""
+
+    version = "mine"
+
+    def __init__(self, save_dir: str, name: str) -> None:
+        super().__init__()
+        self.dir, self.named = save_dir, name
+
+    save_dir = property(lambda self: self.dir)
+    name = property(lambda self: self.named)
+
+    def log_metrics(self, metrics, step=None):
+        pass
+
+    def log_hyperparams(self, params, *args, **kwargs):
+        pass
 
 
 class KeyedTracker(HeatmapTracker):
@@ -324,6 +343,14 @@ def test_the_folder_is_one_that_no_other_run_shares(logger, checkpoints, expecte
     trainer = SimpleNamespace(log_dir="runs", logger=logger, checkpoint_callback=saver)
     found = run_record.folder_of(trainer)
     assert (None if found is None else found.absolute()) == (expected and Path(expected).absolute())
+
+
+def test_the_configuration_lies_in_that_folder(config, capsys):
+    assert main(config("ModelSummary", logger="test_run_record.SharedFolder")) == 0
+    own = Path("runs/tiny/mine")
+    assert f"repeat:     tracknet fit --config {own.absolute() / 'config.yaml'}" in capsys.readouterr().out
+    assert read_run(own).session["config"] == str(own.absolute() / "config.yaml")
+    assert not Path("runs/config.yaml").exists()
 
 
 class TestRedaction:

@@ -51,6 +51,7 @@ from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
+from tracknet.training.callbacks.run_record import folder_of
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
 from tracknet.training.checkpoints import (
     importing,
@@ -341,6 +342,8 @@ class TrackNetCLI(LightningCLI):
                 "differ in more than their file names, such as in monitor, mode or every_n_epochs"
             ) from error
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        # Before RunRecord, which notes where the configuration lies.
+        callbacks.sort(key=lambda one: not isinstance(one, SavedConfig))
         if not trainer.loggers and any(isinstance(one, LearningRateMonitor) for one in callbacks):
             raise UsageError(
                 "trainer.logger is off, but LearningRateMonitor has nothing to do without one; "
@@ -405,7 +408,7 @@ class TrackNetCLI(LightningCLI):
     def after_fit(self) -> None:
         """Say where the run lies and what to do with it."""
         # Asked for in all processes: Lightning tells it from the first to the others, which must listen.
-        folder = self.trainer.log_dir
+        folder = folder_of(self.trainer) or self.trainer.log_dir
         if folder is not None and self.trainer.is_global_zero:
             tell_end(self.trainer, self.model, Path(folder), self._first_step)
 
