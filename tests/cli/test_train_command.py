@@ -234,6 +234,14 @@ class TestLinks:
         assert (model.frames, model.outputs, model.input_size, model.needs_background) == expected
 
 
+def test_a_device_is_kept_as_text(config):
+    words = ["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"]
+    cli = TrackNetCLI(["--config", config, *words], run=False)
+    kept = yaml.safe_load(cli.parser.dump(cli.config))["trainer"]["callbacks"][-1]
+    assert kept["class_path"].endswith(".StochasticWeightAveraging")
+    assert kept["init_args"]["device"] == "cpu"
+
+
 class TestSchedules:
     @pytest.fixture
     def optimizer(self):

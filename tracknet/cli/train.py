@@ -15,7 +15,7 @@ from typing import Any, Optional
 import torch
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveInt, register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
@@ -72,6 +72,9 @@ import tracknet.data.public_datamodules  # isort: skip
 import tracknet.models  # isort: skip
 import tracknet.tracking.error_analysis  # isort: skip
 import tracknet.training.callbacks  # isort: skip  # noqa: F401
+
+# Written and read as text; StochasticWeightAveraging has one by default.
+register_type(torch.device, deserializer_exceptions=(ValueError, TypeError, RuntimeError))
 
 
 # A number that one class checks, such as a PositiveInt, stays the same where another one is chosen whose
