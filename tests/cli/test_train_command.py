@@ -474,17 +474,6 @@ class TestFailures:
             assert said in capsys.readouterr().out
             assert not (tmp_path / "runs").exists()
 
-    def test_a_cycle_of_another_length_than_that_of_the_checkpoint(self, config, tmp_path, capsys):
-        state = {"state_dict": {}, "pytorch-lightning_version": "2.6", "optimizer_states": []}
-        torch.save({**state, "lr_schedulers": [{"total_steps": 4}]}, tmp_path / "a.ckpt")
-        words = ["--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=1", f"--ckpt_path={tmp_path / 'a.ckpt'}"]
-        told = "lr_scheduler: the cycle of 4 steps that the checkpoint goes on with cannot be made 6; leave"
-        for length in (["total_steps=6"], ["epochs=2", "steps_per_epoch=3"]):
-            given = [f"--lr_scheduler.{one}" for one in length]
-            assert main(["fit", "--config", config, *words, *given]) == 2
-            assert told in capsys.readouterr().err
-        assert not (tmp_path / "runs").exists()
-
     def test_null_where_a_class_does_not_take_it(self, config, tmp_path, capsys):
         words = ["--data.batch_size=null", "--optimizer.init_args.lr=null", "--data.split=null"]
         assert main(["fit", "--config", config, *words]) == 2

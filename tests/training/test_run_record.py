@@ -345,12 +345,15 @@ def test_the_folder_is_one_that_no_other_run_shares(logger, checkpoints, expecte
     assert (None if found is None else found.absolute()) == (expected and Path(expected).absolute())
 
 
-def test_the_configuration_lies_in_that_folder(config, capsys):
-    assert main(config("ModelSummary", logger="test_run_record.SharedFolder")) == 0
+def test_all_that_a_run_writes_lies_in_that_folder(config, capsys):
+    words = config("Report", logger="test_run_record.SharedFolder")
+    assert main(words) == 0
     own = Path("runs/tiny/mine")
-    assert f"repeat:     tracknet fit --config {own.absolute() / 'config.yaml'}" in capsys.readouterr().out
+    assert f"repeat:     tracknet fit --config {own / 'config.yaml'}" in capsys.readouterr().out
     assert read_run(own).session["config"] == str(own.absolute() / "config.yaml")
-    assert not Path("runs/config.yaml").exists()
+    assert main(["test", *words[1:], f"--ckpt_path={own / 'checkpoints' / 'last.ckpt'}"]) == 0
+    assert (own / "test.json").is_file()
+    assert [path.name for path in Path("runs").iterdir()] == ["tiny"]
 
 
 class TestRedaction:

@@ -11,7 +11,6 @@ from lightning.pytorch.cli import SaveConfigCallback
 from typing_extensions import override
 
 from tracknet.data.whole_file import whole_file
-from tracknet.training.callbacks.run_record import folder_of
 from tracknet.training.records.redaction import Redactor
 
 
@@ -23,19 +22,10 @@ class SavedConfig(SaveConfigCallback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save it, unless it is a training's."""
-        if stage != "fit":
-            self._save(trainer, pl_module, stage, str(trainer.log_dir))
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save that of a training, now that it is known where its checkpoints go."""
-        # Asked for in all processes: the first tells the others.
-        self._save(trainer, pl_module, "fit", folder_of(trainer) or str(trainer.log_dir))
-
-    def _save(self, trainer: Trainer, pl_module: LightningModule, stage: str, folder: str | Path) -> None:
+        """Save it when the training starts."""
         self.config = without_secrets(self.config)
         self.save_to_log_dir = False
-        self._folder = Path(folder)
+        self._folder = Path(str(trainer.log_dir))  # asked for in all processes: the first tells the others
         super().setup(trainer, pl_module, stage)
 
     @override

@@ -51,7 +51,6 @@ from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
-from tracknet.training.callbacks.run_record import folder_of
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
 from tracknet.training.checkpoints import (
     importing,
@@ -62,6 +61,7 @@ from tracknet.training.checkpoints import (
 from tracknet.training.logger_guard import guard, start
 from tracknet.training.loggers import go_on
 from tracknet.training.records.redaction import Redactor
+from tracknet.training.run_trainer import RunTrainer
 from tracknet.training.schedules import WarmupCosine
 from tracknet.training.settings import CHECKS
 from tracknet.trust import limited
@@ -92,7 +92,7 @@ _GOES_ON = (
 )
 _TAKEN = "Checkpoint to take: a file such as RUN/checkpoints/best.ckpt, a folder, last or best."
 _TITLES = {
-    "Customize every": "Trainer",
+    "Lightning's trainer": "Trainer",
     "<class 'lightning.pytorch.core.module": "Model",
     "A DataModule": "Data",
     "Base class for all optimizers": "Optimizer",
@@ -144,6 +144,7 @@ class TrackNetCLI(LightningCLI):
             super().__init__(
                 model_class=LightningModule,
                 datamodule_class=LightningDataModule,
+                trainer_class=RunTrainer,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_callback=SavedConfig,
@@ -274,7 +275,6 @@ class TrackNetCLI(LightningCLI):
                     "import, prune and average write it; take one of `tracknet fit`"
                 )
             self._first_step = content.get("global_step")
-            _refuse_other_cycle(self.config[command].get("lr_scheduler"), content.get("lr_schedulers"))
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -345,8 +345,6 @@ class TrackNetCLI(LightningCLI):
                 "differ in more than their file names, such as in monitor, mode or every_n_epochs"
             ) from error
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        # Before RunRecord, which notes where the configuration lies.
-        callbacks.sort(key=lambda one: not isinstance(one, SavedConfig))
         if not trainer.loggers and any(isinstance(one, LearningRateMonitor) for one in callbacks):
             raise UsageError(
                 "trainer.logger is off, but LearningRateMonitor has nothing to do without one; "
@@ -411,7 +409,7 @@ class TrackNetCLI(LightningCLI):
     def after_fit(self) -> None:
         """Say where the run lies and what to do with it."""
         # Asked for in all processes: Lightning tells it from the first to the others, which must listen.
-        folder = folder_of(self.trainer) or self.trainer.log_dir
+        folder = self.trainer.log_dir
         if folder is not None and self.trainer.is_global_zero:
             tell_end(self.trainer, self.model, Path(folder), self._first_step)
 
@@ -508,19 +506,6 @@ def _explain(parser: LightningArgumentParser, subcommand: str) -> None:
     for action in parser._actions:
         if action.dest == "ckpt_path":
             action.help = _GOES_ON if subcommand == "fit" else _TAKEN
-
-
-def _refuse_other_cycle(schedule: Namespace | None, saved: list[dict[str, Any]] | None) -> None:
-    """Refuse another length of `OneCycleLR`: it goes on with the saved one, and fails at its end."""
-    if not saved or schedule is None or not schedule.class_path.endswith(".OneCycleLR"):
-        return
-    begun, given = saved[0].get("total_steps"), schedule.init_args
-    wanted = given.total_steps or (given.epochs or 0) * (given.steps_per_epoch or 0)
-    if begun is not None and wanted != begun:
-        raise UsageError(
-            f"lr_scheduler: the cycle of {begun} steps that the checkpoint goes on with cannot be made "
-            f"{wanted}; leave OneCycleLR and the length of the run as they were, or begin a new run"
-        )
 
 
 def _getter(attribute: str) -> Callable[[LightningModule], Any]:

@@ -28,6 +28,7 @@ from tracknet.training.records.fingerprint import data_fingerprint
 from tracknet.training.records.machine import hardware, packages, this_process
 from tracknet.training.records.redaction import Redactor
 from tracknet.training.records.run import FORMAT, RECORD, now, read_run, usual_name, write_record
+from tracknet.training.run_trainer import RunTrainer
 
 HEARTBEAT_SECONDS = 60.0
 _LONGEST = 2000  # letters of the message of a failure
@@ -243,8 +244,12 @@ def folder_of(trainer: Trainer) -> Path | None:
     """
     # Lightning tells it from the first process to the others.
     folder = trainer.log_dir
-    if folder is None or isinstance(trainer.logger, (TensorBoardLogger, CSVLogger)):
-        return None if folder is None else Path(folder)
+    if folder is None:
+        return None
+    if isinstance(trainer.logger, (TensorBoardLogger, CSVLogger)):
+        return Path(folder)
+    if isinstance(trainer, RunTrainer) and trainer.logger is not None:
+        return Path(folder)
     checkpoints = getattr(trainer.checkpoint_callback, "dirpath", None)
     own = Path(checkpoints).absolute().parent if checkpoints else None
     return own if own is not None and Path(folder).absolute() in own.parents else None
