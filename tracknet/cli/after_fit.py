@@ -27,6 +27,8 @@ def tell_end(trainer: Trainer, model: LightningModule, folder: Path, first_step:
             f"note: nothing was left to train: the checkpoint has {first_step} steps already; to train "
             "longer, raise --trainer.max_epochs or --trainer.max_steps"
         )
+    elif not trainer.global_step:
+        rank_zero_info("note: nothing was trained; see trainer.limit_train_batches and trainer.max_steps")
     callback = trainer.checkpoint_callback
     monitor, best = (getattr(callback, name, None) for name in ("monitor", "best_model_path"))
     chosen = best or newest_checkpoint(trainer)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import optuna
 import yaml
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -123,7 +124,11 @@ def _pictures(study: optuna.Study, folder: Path, monitor: str) -> list[str]:
             # Where all completed trials have one value of a setting, as a single one has.
             warnings.filterwarnings("ignore", message="Attempting to set identical low and high")
             axes = draw()
-        figure = getattr(axes, "figure", None) or axes.ravel()[0].figure
+        every = np.atleast_1d(axes).ravel()
+        figure = every[0].figure
+        figure.set_size_inches(max(6.4, 3.2 * len(every)), 4.8)
+        for one in every:
+            one.tick_params(axis="x", rotation=30)  # values in words are long
         with whole_file(folder / f"{name}.png") as part:
             figure.savefig(part, dpi=100, bbox_inches="tight")
         matplotlib.pyplot.close(figure)
@@ -148,7 +153,8 @@ def _counts(study: optuna.Study) -> str:
 
 def _state(trial: FrozenTrial, monitor: str) -> str:
     if trial.state == TrialState.FAIL:
-        return f"failed ({trial.user_attrs.get('failure') or 'killed, begun anew'})"
+        failure = trial.user_attrs.get("failure")
+        return f"failed ({failure})" if failure else "stopped or killed, begun anew"
     value = "" if trial.value is None else f"{trial.value:.4f}"
     if trial.state == TrialState.PRUNED:
         told = f"pruned after validation {len(trial.intermediate_values)}"
