@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tracknet.cli.memory import keep_freed_memory
 from tracknet.models import (
     WASB,
     CompactTrackNet,
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
     parser.add_argument("--machine", default="", help="the machine in words; default what can be seen")
     args = parser.parse_args()
+    keep_freed_memory()  # as the commands do
     torch.set_num_threads(args.threads)
     seen = f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {platform.machine()}"
     print("# Networks\n")
