@@ -10,18 +10,19 @@ Read = Callable[[Any], Any]
 """Gives a value as it was meant; raises ValueError with what was expected."""
 
 
-def _numbers(expected: str, fits: Callable[[float], bool]) -> Read:
-    def read(value: Any) -> int | float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits(value):
-            raise ValueError(expected)
-        return value
-
-    return read
+def number(value: Any) -> int | float:
+    """Read a number from 0."""
+    return _number(value, "a number from 0", lambda given: 0 <= given < math.inf)
 
 
-number = _numbers("a number from 0", lambda value: 0 <= value < math.inf)
-positive = _numbers("a number above 0", lambda value: 0 < value < math.inf)
-share = _numbers("a number from 0 to 1", lambda value: 0 <= value <= 1)
+def positive(value: Any) -> int | float:
+    """Read a number above 0."""
+    return _number(value, "a number above 0", lambda given: 0 < given < math.inf)
+
+
+def share(value: Any) -> int | float:
+    """Read a number from 0 to 1."""
+    return _number(value, "a number from 0 to 1", lambda given: 0 <= given <= 1)
 
 
 def whole(least: int) -> Read:
@@ -30,8 +31,14 @@ def whole(least: int) -> Read:
     Args:
         least: The smallest.
     """
-    read = _numbers(f"a whole number from {least}", lambda value: value == value // 1 and value >= least)
-    return lambda value: int(read(value))
+    expected = f"a whole number from {least}"
+    return lambda value: int(_number(value, expected, lambda given: given == given // 1 and given >= least))
+
+
+def _number(value: Any, expected: str, fits: Callable[[float], bool]) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits(value):
+        raise ValueError(expected)
+    return value
 
 
 def flag(value: Any) -> bool:
