@@ -207,9 +207,10 @@ def threshold_curve(results: Sequence[FrameResult], metrics: BallMetrics) -> Thr
     balls = int(seen[-1]) if len(ordered) else 0
     last = np.append(np.diff(confidence) < 0, True) if len(ordered) else np.zeros(0, bool)
     detections = np.arange(1, len(ordered) + 1)
-    counts = np.stack((hits, seen - hits, detections - seen, balls - seen), axis=-1)[last]
-    precision, recall, _ = precision_recall_f1(torch.from_numpy(counts).double(), "visible")
-    _, _, f1 = precision_recall_f1(torch.from_numpy(counts).double(), metrics.recall)
+    kinds = np.stack((hits, seen - hits, detections - seen, balls - seen), axis=-1)[last]
+    counts = torch.from_numpy(kinds).double()
+    precision, recall, _ = precision_recall_f1(counts, "visible")
+    _, _, f1 = precision_recall_f1(counts, metrics.recall)
     return ThresholdCurve(confidence[last], precision.numpy(), recall.nan_to_num(0.0).numpy(), f1.numpy())
 
 

@@ -246,9 +246,8 @@ def folder_of(trainer: Trainer) -> Path | None:
     folder = trainer.log_dir
     if folder is None:
         return None
-    if isinstance(trainer.logger, (TensorBoardLogger, CSVLogger)):
-        return Path(folder)
-    if isinstance(trainer, RunTrainer) and trainer.logger is not None:
+    tells_own = isinstance(trainer, RunTrainer) and trainer.logger is not None
+    if tells_own or isinstance(trainer.logger, (TensorBoardLogger, CSVLogger)):
         return Path(folder)
     checkpoints = getattr(trainer.checkpoint_callback, "dirpath", None)
     own = Path(checkpoints).absolute().parent if checkpoints else None
