@@ -89,6 +89,29 @@ def test_stopping_leaves_a_whole_csv(tmp_path, checkpoint, way):
     assert [line.split(",")[0] for line in lines] == ["Frame", "0", "1", "2", "3", "4"]
 
 
+def test_a_signal_beside_a_lock_is_an_ordinary_end(tmp_path, checkpoint, monkeypatch, capsys):
+    live = tmp_path / "court_ball.live.csv"
+
+    class Signalled(threading.Condition):
+        def wait(self, timeout=None):
+            if live.exists() and live.read_text().count("\n") == 6:
+                self.release()
+                signal.raise_signal(signal.SIGINT)
+                self.acquire()
+            return super().wait(timeout)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracknet.data.stream.threading.Condition", Signalled)
+    os.mkfifo("court")
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with open("court", "r+b", buffering=0) as pipe:
+        pipe.write(HEAD + b"".join(map(raw, range(5))))
+        assert main(["court", "--ckpt", str(checkpoint), "--device", "cpu"]) == 0
+    assert "5 frames, " in capsys.readouterr().out
+    assert len((tmp_path / "court_ball.csv").read_text().splitlines()) == 6
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
 def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(tmp_path, checkpoint, monkeypatch, capsys):
     from tracknet.tracking.trajectory import read_trajectory
 

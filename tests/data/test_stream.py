@@ -134,6 +134,21 @@ def test_with_newest_the_late_ones_are_dropped_and_the_last_ones_come_together(p
     assert [[number for number, _ in arrived] for arrived in arrivals] == [[37, 38, 39]]
 
 
+def test_who_waits_for_frames_is_interrupted_and_who_waits_for_the_first_one(pipe):
+    with pipe.open("r+b", buffering=0) as opened:
+        opened.write(HEAD + b"".join(map(y4m, range(3))))
+        with LiveStream(str(pipe), SIZE) as stream:
+            arrivals = stream.arrivals()
+            assert [next(arrivals)[0][0] for _ in range(3)] == [0, 1, 2]
+            threading.Timer(0.2, stream.interrupt).start()
+            with pytest.raises(KeyboardInterrupt):
+                next(arrivals)
+    unheard = LiveStream(str(pipe), SIZE)
+    threading.Timer(0.2, unheard.interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        unheard.__enter__()
+
+
 def test_leaving_stops_the_thread(pipe):
     writer = feed(pipe, [HEAD, *map(y4m, range(100))])
     with LiveStream(str(pipe), SIZE) as stream:

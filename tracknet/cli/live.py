@@ -8,11 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracknet.cli.engines import Engine, Precision, load_detector
 from tracknet.cli.track import Device, csv_path, print_summary
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
+
+if TYPE_CHECKING:
+    from tracknet.data.stream import LiveStream
 
 
 def track_stream(
@@ -62,8 +66,8 @@ def track_stream(
     from tracknet.tracking.live import follow
 
     tracker, place = load_detector(ckpt, device, engine, threshold, precision)
-    newest = tracker.frames if drop_late else None
-    with _ended_by_sigterm(), LiveStream(name, tracker.input_size, newest) as stream:
+    stream = LiveStream(name, tracker.input_size, tracker.frames if drop_late else None)
+    with _ended_by_signals(stream), stream:
         info = stream.info
         print(
             f"{without_secrets(name)}: {info.width}x{info.height}, {info.fps:g} frames/s; Ctrl-C ends it",
@@ -89,10 +93,18 @@ def track_stream(
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let a supervisor's SIGTERM do what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended_by_signals(stream: LiveStream) -> Iterator[None]:
+    """Let Ctrl-C and a supervisor's SIGTERM end a stream between two frames; a second one does not wait."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def end(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.default_int_handler)
+        stream.interrupt()
+
+    before = [signal.signal(number, end) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -83,7 +83,7 @@ class LiveStream:
         self._pipe = name == "-" or name.startswith(("pipe:", "file:")) or Path(name).is_fifo()
         self._waiting: deque[tuple[int, np.ndarray]] = deque(maxlen=newest)
         self._changed = threading.Condition()
-        self._begun = self._opened = self._ended = self._stopped = False
+        self._begun = self._opened = self._ended = self._stopped = self._interrupted = False
         self._failure: TrackNetError | None = None
         self._told_waiting = False
         self._heard = time.monotonic()  # when the last packet, of sound too, came or had been dealt with
@@ -95,6 +95,7 @@ class LiveStream:
         """Open the stream, waiting for its first data.
 
         Raises:
+            KeyboardInterrupt: See `interrupt`.
             TrackNetError: There is no such stream, or it holds no video, or not a single frame.
         """
         # A thread blocked in a read cannot be stopped; as a daemon it does not keep the process.
@@ -117,6 +118,14 @@ class LiveStream:
         """Stop reading."""
         self._stop()
 
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in whoever waits for frames, now or next; a handler of signals may call it.
+
+        A KeyboardInterrupt that the handler raises itself can fall between a lock and its release, and end as
+        another error than what it is.
+        """
+        self._interrupted = True
+
     def arrivals(self) -> Iterator[list[tuple[int, np.ndarray]]]:
         """Give what has come since the last look, waiting for it, until the stream ends.
 
@@ -125,6 +134,7 @@ class LiveStream:
             many, numbers missing where more have come.
 
         Raises:
+            KeyboardInterrupt: See `interrupt`.
             TrackNetError: The stream broke off; what came before has been given.
         """
         while True:
@@ -144,11 +154,11 @@ class LiveStream:
     def _wait(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so, or nothing has come for too long: FFmpeg waits for cameras for ever."""
         began = time.monotonic()
-        while not condition():
-            # With a limit, Ctrl-C gets through on every system.
-            self._changed.wait(0.5)
-            if condition():
-                return
+        while not (self._interrupted or condition()):
+            # With a limit, signals get through on every system, and interruptions are seen.
+            self._changed.wait(0.1)
+            if self._interrupted or condition():
+                break
             now = time.monotonic()
             # Whether anything comes while FFmpeg opens a stream cannot be known.
             limit = self._patience if self._begun else 2 * self._patience
@@ -159,6 +169,8 @@ class LiveStream:
                 self._told_waiting = True
                 told = f"no frame has come for {self._patience:g} s; still waiting, Ctrl-C ends it"
                 print(f"note: {self._shown}: {told}", file=sys.stderr, flush=True)
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def _stop(self) -> None:
         with self._changed:
