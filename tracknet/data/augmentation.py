@@ -121,16 +121,20 @@ class Augmentation(nn.Module):
         """Change the pictures ``[B, n, 3, H, W]`` of each window."""
         recolour = bool(self.brightness or self.contrast or self.colour)
         out = torch.empty_like(images)
-        for old, new, change in zip(images, out, changes, strict=True):
+        # One channel of one window at a time, in the same place: it stays in the cache of a processor.
+        light = images.new_empty((images.shape[1], *images.shape[-2:]), dtype=torch.float32)
+        levels = torch.empty_like(light, dtype=torch.int16)
+        offsets = light.new_tensor([change.offset for change in changes]) + 0.5
+        for old, new, change, offset in zip(images, out, changes, offsets, strict=True):
             window = old.flip(-1) if change.flip else old
             if change.zoom != 1:
                 window = _zoomed(window, change)
             if recolour:
-                # One channel of one window at a time: what is in flight stays in the cache of a processor.
-                for channel, (gain, offset) in enumerate(zip(change.gain, change.offset, strict=True)):
-                    # Bytes times a number would be converted one by one, which is slower.
-                    bright = window[:, channel].to(torch.float32, copy=True)
-                    new[:, channel] = bright.mul_(gain).add_(offset + 0.5).clamp_(0, 255)
+                for channel, gain in enumerate(change.gain):
+                    light.copy_(window[:, channel])
+                    torch.add(offset[channel], light, alpha=gain, out=light).clamp_(0, 255)
+                    # By way of 16 bits: PyTorch makes bytes of floats one by one.
+                    new[:, channel] = levels.copy_(light)
             else:
                 new.copy_(window + 0.5 if window.is_floating_point() else window)
         return out
