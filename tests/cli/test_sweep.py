@@ -21,10 +21,11 @@ optuna = pytest.importorskip("optuna")
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
+from optuna.visualization.matplotlib import plot_slice  # noqa: E402
 
 from tracknet.cli import sweep_run  # noqa: E402
 from tracknet.cli.main import main as tracknet  # noqa: E402
-from tracknet.cli.sweep_report import _pictures, one_line  # noqa: E402
+from tracknet.cli.sweep_report import _pictures, _with_pruned, one_line  # noqa: E402
 from tracknet.cli.sweep_space import combinations, distributions, fit_words  # noqa: E402
 from tracknet.errors import UsageError  # noqa: E402
 from tracknet.training.records.machine import this_process  # noqa: E402
@@ -171,6 +172,32 @@ def test_pictures_of_a_single_trial_give_no_warning(tmp_path):
         )
     )
     assert "![slice](slice.png)" in _pictures(alone, tmp_path, "val/loss")
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_pruned_trials_are_marked_at_the_edge_of_each_setting(direction):
+    told = optuna.create_study(direction=direction)
+    space = {"a": CategoricalDistribution([None, "x", "y"]), "b": FloatDistribution(0.01, 1.0, log=True)}
+    for number, (state, params) in enumerate(
+        [
+            (TrialState.COMPLETE, {"a": "x", "b": 0.1}),
+            (TrialState.COMPLETE, {"a": "y", "b": 0.2}),
+            (TrialState.PRUNED, {"a": None, "b": 0.9}),
+            (TrialState.PRUNED, {}),
+        ]
+    ):
+        spaces = {key: space[key] for key in params}
+        trial = optuna.trial.create_trial(state=state, params=params, distributions=spaces, value=number)
+        told.add_trial(trial)
+    drawn = _with_pruned(plot_slice(told), told)
+    assert [list(one.lines[0].get_xdata()) for one in drawn] == [["None"], [0.9]]
+    for one in drawn:
+        (height,) = one.lines[0].get_ydata()
+        assert (height < 0.1) == (direction == "maximize")
+        assert one.get_ylim()[0] < 0 < 1 < one.get_ylim()[1]
+    assert drawn[1].get_xlim()[1] > 0.9
+    (legend,) = drawn[0].figure.legends
+    assert legend.get_texts()[0].get_text().startswith("pruned")
 
 
 def test_ctrl_c_and_failures(here, monkeypatch, capsys):

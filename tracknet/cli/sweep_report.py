@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import optuna
 import yaml
+from optuna.distributions import CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -106,7 +107,7 @@ def _pictures(study: optuna.Study, folder: Path, monitor: str) -> list[str]:
 
     drawn: dict[str, Callable[[], Any]] = {
         "history": lambda: plots.plot_optimization_history(study, target_name=monitor),
-        "slice": lambda: plots.plot_slice(study, target_name=monitor),
+        "slice": lambda: _with_pruned(plots.plot_slice(study, target_name=monitor), study),
     }
     lines = ["## Which settings matter", ""]
     if len(_complete(study)) >= ENOUGH and len({one.value for one in _complete(study)}) > 1:
@@ -134,6 +135,30 @@ def _pictures(study: optuna.Study, folder: Path, monitor: str) -> list[str]:
         matplotlib.pyplot.close(figure)
         lines += [f"![{name}]({name}.png)", ""]
     return lines
+
+
+def _with_pruned(drawn: Any, study: optuna.Study) -> Any:
+    """Mark pruned trials at the edge of a slice plot; they have no figure that compares with the others."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    height = 0.97 if study.direction == StudyDirection.MINIMIZE else 0.03
+    for axes in np.atleast_1d(drawn):
+        key = axes.get_xlabel()
+        at = [
+            repr(one.params[key])
+            if isinstance(one.distributions[key], CategoricalDistribution)
+            else one.params[key]
+            for one in pruned
+            if key in one.params
+        ]
+        (marks,) = axes.plot(
+            at, [height] * len(at), "o", mfc="none", mec="dimgrey", transform=axes.get_xaxis_transform()
+        )
+        axes.autoscale(axis="x")
+        axes.margins(y=0.1)
+    if pruned:
+        told = ["pruned: no final figure, so at the edge"]
+        axes.figure.legend([marks], told, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return drawn
 
 
 def _complete(study: optuna.Study) -> list[FrozenTrial]:
