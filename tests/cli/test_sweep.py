@@ -240,6 +240,49 @@ def test_ctrl_c_and_failures(here, monkeypatch, capsys):
     )
 
 
+class _Interrupts:
+    """Presses Ctrl-C while Python deletes it, where no exception gets out."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_between_two_trials_is_not_lost(here, monkeypatch, capsys):
+    from tracknet.cli import sweep_trial
+
+    def tidied():
+        _Interrupts()
+
+    monkeypatch.setattr(sweep_trial, "_fit", lambda *_: None)
+    monkeypatch.setattr(sweep_trial.gc, "collect", tidied)
+    handler = signal.getsignal(signal.SIGINT)
+    assert tracknet(["sweep", "rates.yaml"]) == 130
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+    assert [one.state for one in study().trials] == [TrialState.FAIL]  # the figure was missing, too
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_ctrl_c_beside_workers_is_not_lost(here, monkeypatch, capsys):
+    class Idle:
+        def __init__(self, *_):
+            self.told = []
+
+        def send(self, job):
+            _Interrupts()
+
+        def stop(self):
+            self.told.append("stop")
+
+        def end(self):
+            self.told.append("end")
+            assert self.told == ["stop", "end"]
+
+    monkeypatch.setattr(sweep_run, "Worker", Idle)
+    monkeypatch.setattr(sweep_run, "that_speak", lambda workers: pytest.fail("Ctrl-C was lost"))
+    assert tracknet(["sweep", "rates.yaml", "--workers=2", "--trials=1"]) == 130
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -334,7 +377,7 @@ def test_a_fault_of_ours_is_not_laid_on_the_storage(here, monkeypatch):
 
 def test_each_of_a_few_values_is_tried_once(here, monkeypatch):
     asked = []
-    monkeypatch.setattr(sweep_run, "_work_here", lambda study, sweep, trials: asked.append(trials))
+    monkeypatch.setattr(sweep_run, "_work_here", lambda study, sweep, trials, _: asked.append(trials))
     for trials in ("3", "100"):
         assert tracknet(["sweep", "rates.yaml", "--trials", trials]) == 1
     assert asked == [3, len(RATES)]

@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,6 +24,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.event import listen
 
+from tracknet.cli.held_interrupt import HeldInterrupt
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
@@ -119,10 +120,11 @@ def run_sweep(
     stopped = False
     with _kept(sweep):
         try:
-            if workers == 1:
-                _work_here(study, sweep, trials)
-            else:
-                _work_in_processes(study, sweep, trials, workers)
+            with HeldInterrupt() as interrupt:
+                if workers == 1:
+                    _work_here(study, sweep, trials, interrupt)
+                else:
+                    _work_in_processes(study, sweep, trials, workers, interrupt)
         except KeyboardInterrupt:
             stopped = True
         finally:
@@ -244,18 +246,22 @@ def put_back(study: optuna.Study) -> int:
     return len(dead)
 
 
-def train_one(study: optuna.Study, sweep: Sweep) -> FrozenTrial:
+def train_one(
+    study: optuna.Study, sweep: Sweep, training: AbstractContextManager[None] | None = None
+) -> FrozenTrial:
     """Train one trial.
 
     Args:
         study: The study.
         sweep: The sweep.
+        training: What is entered for the training itself, see `HeldInterrupt`.
 
     Returns:
         The trial, completed, pruned or failed.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM; the trial waits to be begun anew.
+        KeyboardInterrupt: So.
     """
     from tracknet.cli.sweep_trial import TrialFailedError, objective
     from tracknet.cli.train import StoppedError
@@ -265,7 +271,14 @@ def train_one(study: optuna.Study, sweep: Sweep) -> FrozenTrial:
     def train(trial: Trial) -> float:
         begun.append(trial)
         return objective(
-            trial, sweep.config, sweep.space, sweep.monitor, sweep.direction, sweep.folder, sweep.name
+            trial,
+            sweep.config,
+            sweep.space,
+            sweep.monitor,
+            sweep.direction,
+            sweep.folder,
+            sweep.name,
+            training,
         )
 
     try:
@@ -277,17 +290,21 @@ def train_one(study: optuna.Study, sweep: Sweep) -> FrozenTrial:
     return study.get_trials(deepcopy=False)[begun[-1].number]
 
 
-def _work_here(study: optuna.Study, sweep: Sweep, trials: int) -> None:
+def _work_here(study: optuna.Study, sweep: Sweep, trials: int, interrupt: HeldInterrupt) -> None:
     from tracknet.cli.train import StoppedError
 
     try:
         while len(finished(study)) < trials:
-            print(one_line(study, train_one(study, sweep), sweep.monitor), flush=True)
+            interrupt.heed()
+            trained = train_one(study, sweep, interrupt.let_through())
+            print(one_line(study, trained, sweep.monitor), flush=True)
     except StoppedError as stop:
         raise KeyboardInterrupt from stop
 
 
-def _work_in_processes(study: optuna.Study, sweep: Sweep, trials: int, workers: int) -> None:
+def _work_in_processes(
+    study: optuna.Study, sweep: Sweep, trials: int, workers: int, interrupt: HeldInterrupt
+) -> None:
     places: dict[Worker, int] = {}
 
     def begin(place: int, worker: Worker | None = None) -> None:
@@ -302,7 +319,9 @@ def _work_in_processes(study: optuna.Study, sweep: Sweep, trials: int, workers: 
         for place in range(workers):
             begin(place)
         while places:
-            for worker in that_speak(list(places)):
+            with interrupt.let_through():
+                speaking = that_speak(list(places))
+            for worker in speaking:
                 said = worker.hear()
                 place = places.pop(worker)
                 if isinstance(said, TrackNetError):

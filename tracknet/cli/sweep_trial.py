@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -137,6 +137,7 @@ def objective(
     direction: Direction,
     folder: Path,
     name: str,
+    training: AbstractContextManager[None] | None = None,
 ) -> float:
     """Train once.
 
@@ -151,6 +152,7 @@ def objective(
         direction: Which way is better.
         folder: Where the runs go, each as ``trial_N``.
         name: Name of the sweep.
+        training: What is entered for the training itself, see `HeldInterrupt`.
 
     Returns:
         The best figure of all validations.
@@ -158,6 +160,7 @@ def objective(
     Raises:
         TrialPruned: The pruner gave it up.
         StoppedError: Ctrl-C or SIGTERM.
+        KeyboardInterrupt: Ctrl-C while nothing was trained yet.
         TrialFailedError: The training failed.
     """
     run = folder / f"trial_{trial.number}"
@@ -168,7 +171,7 @@ def objective(
     report = TrialReport(trial, monitor)
     cli = partial(TrialCLI, run, ["sweep", name, f"trial-{trial.number}"], report)
     try:
-        with _output_to(run.with_suffix(".log")):
+        with _output_to(run.with_suffix(".log")), training or nullcontext():
             _fit(words, cli)
     except StoppedError:
         raise

@@ -1,0 +1,34 @@
+"""Ctrl-C that waits until it is looked for."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tracknet.cli.held_interrupt import HeldInterrupt
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_it_waits_until_it_is_looked_for_and_a_second_one_does_not():
+    before = signal.getsignal(signal.SIGINT)
+    with HeldInterrupt() as interrupt:
+        interrupt.heed()
+        with interrupt.let_through():
+            assert signal.getsignal(signal.SIGINT) is before
+        press()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.heed()
+        with pytest.raises(KeyboardInterrupt), interrupt.let_through():
+            pytest.fail("was not looked for")
+        with pytest.raises(KeyboardInterrupt):
+            press()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_it_is_raised_at_once_where_it_is_let_through():
+    with HeldInterrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.let_through():
+        press()
