@@ -240,6 +240,19 @@ def test_ctrl_c_and_failures(here, monkeypatch, capsys):
     )
 
 
+def test_runs_of_another_storage_are_not_written_over(here, capsys):
+    first = here / "sweeps" / "rates" / "trial_0"
+    first.mkdir(parents=True)
+    for number in (0, 1):
+        (here / "sweeps" / "rates" / f"trial_{number}.log").touch()
+    assert tracknet(["sweep", "rates.yaml", "--storage", "sqlite:///other.db"]) == 2
+    assert capsys.readouterr().err == (
+        "tracknet sweep: folder: sweeps/rates holds trials that the sweep 'rates' in sqlite:///other.db does "
+        "not know: trial_0, trial_1; give the --storage they are kept in, or another --folder\n"
+    )
+    assert not list(first.iterdir())
+
+
 class _Interrupts:
     """Presses Ctrl-C while Python deletes it, where no exception gets out."""
 

@@ -29,7 +29,7 @@ from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
 from tracknet.configs import compose
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import TrackNetError, UsageError, first_few
 from tracknet.training.records.machine import lives
 from tracknet.training.records.redaction import Redactor
 
@@ -94,7 +94,7 @@ def run_sweep(
         Exit code: 0, or 130 after a Ctrl-C.
 
     Raises:
-        UsageError: A wrong setting, or the study was begun with others.
+        UsageError: A wrong setting, the study was begun with others, or the folder is that of another one.
         TrackNetError: No trial came to its end, or the storage cannot be used.
     """
     name = name or "sweep"
@@ -111,6 +111,7 @@ def run_sweep(
     sweep = Sweep(config, varied, monitor, direction, name, folder, storage, sampler, pruner)
     study = open_study(sweep)
     _same(study, sweep, space)
+    _refuse_others(study, sweep)
     put_back(study)
     before = finished(study)
     if len(before) > trials:
@@ -431,3 +432,17 @@ def _same(study: optuna.Study, sweep: Sweep, space: Space) -> None:
             "a new sweep"
         )
     study.set_user_attr("sweep", about)
+
+
+def _refuse_others(study: optuna.Study, sweep: Sweep) -> None:
+    """Refuse a folder in which runs of other studies would be written over.
+
+    Raises:
+        UsageError: It holds trials that this study does not know.
+    """
+    known = {f"trial_{one.number}" for one in study.get_trials(deepcopy=False)}
+    if others := sorted({path.stem for path in sweep.folder.glob("trial_*")} - known):
+        raise UsageError(
+            f"folder: {sweep.folder} holds trials that the sweep {sweep.name!r} in {sweep.storage} does not "
+            f"know: {first_few(others, 3)}; give the --storage they are kept in, or another --folder"
+        )
