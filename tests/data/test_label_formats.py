@@ -243,9 +243,23 @@ def test_of_tracks_with_several_labels_those_of_the_ball_count(cvat):
     assert labels.visible.tolist() == [False, True, False, False]
     labels, (fault,) = cvat(text=f"<annotations>{players}{track('referee')}</annotations>")
     assert fault.message == (
-        "holds tracks of 'player, referee'; expected one whose label has ball or shuttle in it"
+        "holds tracks of 'player, referee'; expected one with the word ball or shuttle in its label"
     )
     assert not labels.labelled.any()
+
+
+@pytest.mark.parametrize(
+    ("label", "is_ball"),
+    [
+        *((name, True) for name in ("ball", "Tennis_ball", "ball-1", "Shuttlecock", "shuttle", "football")),
+        *((name, False) for name in ("football player", "basketball_hoop", "shuttler", "ballerina")),
+    ],
+)
+def test_the_ball_is_named_by_a_word_of_the_label(cvat, label, is_ball):
+    tracks = track("referee", box(0, 1, 1, 50, 90)) + track(label, point(1, "7,8"))
+    labels, faults = cvat(text=f"<annotations>{tracks}</annotations>")
+    assert labels.visible.tolist() == [False, is_ball, False, False]
+    assert bool(faults) != is_ball
 
 
 def test_a_track_that_is_written_ends_where_the_ball_is_gone(tmp_path):

@@ -5,6 +5,7 @@ They are the labels of WASB's soccer and basketball, too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.parsers import expat
@@ -18,7 +19,7 @@ _TRUE = ("1", "true")
 _FALSE = ("0", "false")
 _READ = ("points", "box")
 _SHAPES = (*_READ, "ellipse", "polygon", "polyline", "cuboid", "mask", "skeleton")
-_BALLS = ("ball", "shuttle")
+_BALLS = ("ball", "shuttle", "shuttlecock")
 
 
 def read_cvat(
@@ -32,9 +33,10 @@ def read_cvat(
 
     A point with ``outside`` 1 ends a track: it is no ball. The ball is visible when ``occluded`` is 0. Of
     several points separated by semicolons the first one counts; of a ``<box xtl= ytl= xbr= ybr=>`` the middle
-    does. Where tracks have several labels, those with ``ball`` or ``shuttle`` in their label count. Frames
-    without a point have no ball, because annotators went through the whole clip. XML with a document type is
-    refused, so that nothing in it can refer to other files or grow without limit.
+    does. Where tracks have several labels, those count that have the word ``ball``, ``shuttle`` or
+    ``shuttlecock``, or are one word that ends so, such as ``football``. Frames without a point have no ball,
+    because annotators went through the whole clip. XML with a document type is refused, so that nothing in it
+    can refer to other files or grow without limit.
 
     Args:
         path: The file.
@@ -69,7 +71,9 @@ def read_cvat(
     tracks = _of_the_ball(reader.tracks)
     if not tracks:
         named = ", ".join(sorted(set(reader.tracks)))
-        message = f"holds tracks of {shown(named, 80)}; expected one whose label has ball or shuttle in it"
+        message = (
+            f"holds tracks of {shown(named, 80)}; expected one with the word ball or shuttle in its label"
+        )
         return sheet.labels(), [Fault(path, "bad-markup", message)]
     places = None if images is None else _places(images)
     for point in reader.points:
@@ -201,7 +205,12 @@ def _of_the_ball(labels: Sequence[str]) -> set[int]:
     tracks = range(len(labels))
     if len(set(labels)) == 1:
         return set(tracks)
-    return {track for track in tracks if any(name in labels[track].lower() for name in _BALLS)}
+    return {track for track in tracks if _names_ball(labels[track])}
+
+
+def _names_ball(label: str) -> bool:
+    words = re.findall(r"[^\W\d_]+", label.lower())
+    return any(word in _BALLS for word in words) or (len(words) == 1 and words[0].endswith(_BALLS))
 
 
 def _position(point: _Point) -> tuple[float, float] | str:
