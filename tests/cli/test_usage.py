@@ -91,7 +91,7 @@ def test_every_case_has_its_place():
             "--data.faults maks",
             "data.faults: expected one of refuse, mask, found 'maks'; did you mean 'mask'?",
         ),
-        ("--data.val 0003", "data.val: expected a list or null, found '3'"),
+        ("--data.val 0003", "data.val: expected a list or null, found '0003'"),
         ("--data.augmentation.flip 2", "data.augmentation.flip: expected a number from 0 to 1, found '2'"),
         ("--model.mixup=-1", "model.mixup: expected a number from 0, found '-1'"),
         ("--model.input_size 64", "model.input_size: expected a list of 2, found '64'"),

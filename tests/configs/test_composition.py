@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonargparse import ArgumentParser
 
 import tracknet.training.lightning_module
 import tracknet.training.loggers  # noqa: F401
@@ -91,6 +92,18 @@ class TestMappingsListsAndValues:
 
     def test_a_lone_key_is_no_text(self, merged):
         assert merged("trainer:\n").values == {"trainer": None}
+
+
+def test_names_of_digits_with_zeros_before_them_are_text(merged):
+    names = ["00017", "00049", "0_1"]
+    composed = merged("a: [00017, 00049, 0_1]", words=["--b=[00017, 00049, 0_1]", "--c=0", "--d=0.5"])
+    assert composed.values == {"a": names, "b": names, "c": 0, "d": 0.5}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--b", type=list[str])
+    parser.add_argument("--c", type=int)
+    parsed = parser.parse_args(["--b=[00017, 00049, 0_1]", "--c=0"])
+    assert (parsed.b, parsed.c) == (names, 0)
+    assert yaml.safe_load(parser.dump(parsed))["b"] == names
 
 
 @given(

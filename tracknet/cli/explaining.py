@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from tracknet.cli.words import LINKS, follows_model
 from tracknet.configs.check import START
 from tracknet.configs.options import family, load
-from tracknet.configs.wording import IN_WORDS
+from tracknet.configs.wording import IN_WORDS, to_quote
 from tracknet.errors import nearest
 from tracknet.trust import refusal_of
 
@@ -85,7 +85,7 @@ def explain(message: str, options: Iterable[str], classes: Iterable[str]) -> tup
     if expected:
         found = f", found {value!r}{nearest(value, choices)}" if value else ""
         if "text" in expected and value.replace(".", "", 1).isdigit():
-            found += " (quote text that looks like a number)"
+            found += to_quote(value)
         return key, f"{prefix}expected {' or '.join(expected)}{found}"
     return key, message.strip()
 

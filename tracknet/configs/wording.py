@@ -99,8 +99,13 @@ def refusal(hint: Any, value: object) -> str:
         shown = {True: "true", False: "false", None: "null"}[value]
     said = f"expected {in_words(hint)}, found {shown!r}" + nearest(shown, choices(hint))
     if not choices(hint) and "text" in in_words(hint) and isinstance(value, (int, float)):
-        said += " (quote text that looks like a number)"
+        said += to_quote(shown)
     return said
+
+
+def to_quote(text: str) -> str:
+    """Say how to write a number that is to be text; a list on the command line has quotes already."""
+    return f' (quote text that looks like a number, within the quotes of the shell, too: "{text}")'
 
 
 def _culprit(hint: Any, value: object) -> tuple[Any, object]:
