@@ -17,6 +17,7 @@ from tracknet.cli.main import main
 from tracknet.cli.parsing import Parsing
 from tracknet.configs import find_config, packaged_configs
 from tracknet.configs.check import find_faults
+from tracknet.configs.composition import OF_COMMANDS
 from tracknet.configs.schema import json_schema
 from tracknet.configs.template import Chosen, choices, write_template
 
@@ -39,6 +40,13 @@ def run(capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+def test_keys_that_only_some_commands_take_are_known():
+    taken = {command: Parsing(command).options.keys for command in ("fit", "validate", "test", "predict")}
+    some = {key for keys in taken.values() for key in keys if "." not in key}
+    commands = {key: tuple(command for command, keys in taken.items() if key in keys) for key in some}
+    assert {key: found for key, found in commands.items() if len(found) < len(taken)} == OF_COMMANDS
 
 
 def test_list(run):

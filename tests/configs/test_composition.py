@@ -94,6 +94,16 @@ class TestMappingsListsAndValues:
         assert merged("trainer:\n").values == {"trainer": None}
 
 
+def test_a_file_for_one_command_serves_the_others(write):
+    file = write("x.yaml", "trainer: {max_epochs: 1}\nverbose: false\nmax_gap: 3\n")
+    words = [f"--config={file}"]
+    assert compose(words, "test").values.keys() == {"trainer", "verbose", "max_gap"}
+    told = compose(words, "predict")
+    assert told.values == told.merged == {"trainer": {"max_epochs": 1}, "max_gap": 3}
+    assert told.notes == ["x.yaml:2: verbose is for validate and test; predict does without"]
+    assert compose([*words, "--verbose=true"], "fit").values["verbose"] is True  # a flag is for the command
+
+
 def test_names_of_digits_with_zeros_before_them_are_text(merged):
     names = ["00017", "00049", "0_1"]
     composed = merged("a: [00017, 00049, 0_1]", words=["--b=[00017, 00049, 0_1]", "--c=0", "--d=0.5"])

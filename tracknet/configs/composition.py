@@ -22,6 +22,14 @@ COMMAND_LINE = "command line"
 VARIABLES = "vars"
 """Section of values that are there only for others to refer to: ``${vars.NAME}``."""
 
+OF_COMMANDS = {
+    "verbose": ("validate", "test"),
+    "rectifier": ("test", "predict"),
+    "max_gap": ("test", "predict"),
+    "return_predictions": ("predict",),
+}
+"""Keys that some training commands take, and which; the others pass over them in files, which serve all."""
+
 
 @dataclass
 class Composed:
@@ -88,6 +96,9 @@ def compose(words: Sequence[str], command: str, start: Start | None = None) -> C
     with limited(layers.trusted_only):  # merging looks at the classes that files name
         for _, file in layers.files:
             tree = merge(tree, file, "", notes)
+        for key in [key for key, known in OF_COMMANDS.items() if key in tree.value and command not in known]:
+            place = tree.value.pop(key).origins[-1]
+            notes.append(f"{place}: {key} is for {' and '.join(OF_COMMANDS[key])}; {command} does without")
         full = tree
         for source, word in set_by:
             full = overlay(full, word, Origin(source), notes)
