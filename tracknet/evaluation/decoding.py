@@ -164,15 +164,18 @@ class PeakDecoder(HeatmapDecoder):
         values = heatmaps[peaks.unbind(dim=1)].float()
         place, value = peaks.cpu().numpy(), values.cpu().numpy()
         kept: list[int] = []
+        half, taken = self._around // 2, np.zeros(heatmaps.shape, dtype=bool)
         for index in np.lexsort((-value, place[:, 0])):
-            same = [k for k in kept if place[k, 0] == place[index, 0]]
-            apart = np.abs(place[same, 1:] - place[index, 1:]).max(axis=1)
-            if (apart > self._around // 2).all():
+            n, row, column = place[index]
+            if not taken[n, row, column]:
+                taken[n, max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1] = (
+                    True
+                )
                 kept.append(int(index))
         chosen = torch.tensor(kept, dtype=torch.int64, device=heatmaps.device)
         owner, cells = peaks[chosen, 0], peaks[chosen][:, [2, 1]].float()
         if self.window > 1 and kept:
-            cells = centre_of_mass(heatmaps[owner], cells, torch.full_like(cells, self.window / 2))
+            cells = centre_of_mass(heatmaps, cells, torch.full_like(cells, self.window / 2), owner=owner)
         return owner, cells, values[chosen]
 
     @property
@@ -231,12 +234,14 @@ class ComponentDecoder(HeatmapDecoder):
         start = np.array([blob.middle for blob in blobs], np.float32)
         half = np.array([blob.half for blob in blobs], np.float32)
         peak = np.array([blob.peak for blob in blobs], np.float32)
-        return index, self._refined(heatmaps[index], start, half), torch.from_numpy(peak).to(heatmaps.device)
+        return index, self._refined(heatmaps, start, half, index), torch.from_numpy(peak).to(heatmaps.device)
 
-    def _refined(self, heatmaps: Tensor, start: np.ndarray, half: np.ndarray) -> Tensor:
+    def _refined(
+        self, heatmaps: Tensor, start: np.ndarray, half: np.ndarray, owner: Tensor | None = None
+    ) -> Tensor:
         found = torch.from_numpy(start).to(heatmaps.device)
         if self.centre == "weighted":
-            found = centre_of_mass(heatmaps, found, torch.from_numpy(half).to(heatmaps.device))
+            found = centre_of_mass(heatmaps, found, torch.from_numpy(half).to(heatmaps.device), owner=owner)
         return found
 
     def _blobs(self, heatmaps: Tensor, best_only: bool) -> tuple[list[int], list[_Blob]]:
@@ -251,8 +256,9 @@ class ComponentDecoder(HeatmapDecoder):
         for n in np.flatnonzero(np.diff(ends)):
             own = slice(ends[n], ends[n + 1])
             label, order = self._ranked(places[own, 1:], values[own])
+            by_label, ends_of = np.argsort(label, kind="stable"), np.cumsum(np.bincount(label))
             for wanted in order[:1] if best_only else order:
-                chosen = label == wanted
+                chosen = by_label[ends_of[wanted - 1] if wanted else 0 : ends_of[wanted]]
                 at, weight = places[own][chosen, 2:0:-1], values[own][chosen]
                 low, high = at.min(axis=0), at.max(axis=0)
                 middle = (low + high) / 2 if self.centre == "box" else weight @ at / weight.sum()
@@ -303,7 +309,13 @@ def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([index % width, index.div(width, rounding_mode="floor")], dim=1).float(), value.float()
 
 
-def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor, widest: float | None = None) -> Tensor:
+def centre_of_mass(
+    heatmaps: Tensor,
+    start: Tensor,
+    half: Tensor,
+    widest: float | None = None,
+    owner: Tensor | None = None,
+) -> Tensor:
     """Move points to where they are the centre of mass of the window around themselves.
 
     Each heatmap is taken as constant within a cell, and cells that the window covers in part weigh in part.
@@ -312,13 +324,14 @@ def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor, widest: float 
 
     Args:
         heatmaps: Ball probabilities, float ``[N, h, w]``.
-        start: Points ``(x, y)`` in cells, float32 ``[N, 2]``.
-        half: Half the width and the height of the windows in cells, float32 ``[N, 2]``.
+        start: Points ``(x, y)`` in cells, float32 ``[K, 2]``.
+        half: Half the width and the height of the windows in cells, float32 ``[K, 2]``.
         widest: The largest value of `half`; without it the tensor is looked into, which an exported graph
             cannot do.
+        owner: Index of the heatmap of each point, int64 ``[K]``; default one point in each, K = N.
 
     Returns:
-        The points moved, float32 ``[N, 2]``; those in an empty window stay where they are.
+        The points moved, float32 ``[K, 2]``; those in an empty window stay where they are.
     """
     count, height, width = heatmaps.shape
     half = half.clamp(max=_LARGEST_WINDOW / 2)
@@ -326,10 +339,10 @@ def centre_of_mass(heatmaps: Tensor, start: Tensor, half: Tensor, widest: float 
     widest = float(half.max()) if widest is None else min(widest, _LARGEST_WINDOW / 2)
     reach = 2 * ceil(widest) + 1
     offsets = torch.arange(-reach, reach + 1, device=heatmaps.device)
-    cells = start.round().long()[:, :, None] + offsets  # columns and rows, [N, 2, K]
+    cells = start.round().long()[:, :, None] + offsets  # columns and rows, [K, 2, offsets]
     columns, rows = cells[:, 0].clamp(0, width - 1), cells[:, 1].clamp(0, height - 1)
-    n = torch.arange(count, device=heatmaps.device)[:, None, None]
-    patch = heatmaps[n, rows[:, :, None], columns[:, None, :]].float()
+    n = torch.arange(count, device=heatmaps.device) if owner is None else owner
+    patch = heatmaps[n[:, None, None], rows[:, :, None], columns[:, None, :]].float()
     last = start.new_tensor([width - 0.5, height - 0.5])
     inner, lowest, highest = last - 0.5, start - half, start + half
     left, right = (cells - 0.5).clamp(min=-0.5), torch.minimum(cells + 0.5, last[:, None])
