@@ -65,9 +65,9 @@ def train(tmp_path, monkeypatch, tiny_rallies):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["tracknet"])
 
-    def run(retention, *words, name="e"):
+    def run(retention, *words, name="e", folder="kept"):
         told = CONFIG.format(rallies=tiny_rallies, retention=retention, name=name)
-        Path("small.yaml").write_text(told)
+        Path("small.yaml").write_text(told.replace("dirpath: kept", f"dirpath: {folder}"))
         return tracknet(["fit", "--config", "small.yaml", *words])
 
     return run
@@ -110,6 +110,14 @@ def test_a_budget_counts_files_of_this_run_alone(train):
     assert train(f"max_size: '{room}'", name="n") == 0
     assert set(before) < set(left())
     assert [name for name in left() if name.startswith("n")] == ["n0", "n3", "n4"]
+
+
+def test_the_best_that_is_taken_along_into_another_folder_counts(train):
+    assert train("max_size: 1TB", "--trainer.max_epochs=1") == 0
+    room = 2.5 * Path("kept/e0.ckpt").stat().st_size
+    words = ["--ckpt_path=kept/e0.ckpt", "--trainer.max_epochs=4"]
+    assert train(f"max_size: '{room:.0f}'", *words, folder="moved") == 0
+    assert sorted(path.stem for path in Path("moved").iterdir()) == ["e0", "e3"]
 
 
 def test_older_ones_go_when_the_run_goes_on_and_the_newest_whole_one_stays(train):

@@ -74,7 +74,8 @@ class CheckpointRetention(Callback):
             pl_module: The module.
         """
         origin = Path(trainer.ckpt_path).resolve().parent if trainer.ckpt_path else None
-        self._others = {path for path in _checkpoints(trainer) if path.parent != origin}
+        own = {path.resolve() for path in _counted(trainer)}  # `BestSoFar` has taken them along
+        self._others = {path for path in _checkpoints(trainer) if path.parent != origin} - own
         self._has_saved = False
 
     def on_save_checkpoint(
