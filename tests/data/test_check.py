@@ -397,7 +397,7 @@ def test_images_without_content_are_named_before_a_training(images, tmp_path):
         (images / f"{number}.png").write_bytes(b"")
     report = check_dataset(tmp_path)
     assert summary(report) == [("a", "unreadable", None, "error")]
-    assert f"  {images}: 2.png is empty (0 bytes), and so are 2 more" in report.render()
+    assert f"  {images}: 2.png and 2 more are empty (0 bytes)" in report.render()
     assert [clip.name for clip in report.unusable] == ["1/a"]
     (images / "1.png").unlink()
     (images / "1.png").symlink_to("gone.png")

@@ -20,7 +20,7 @@ from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
 from tracknet.data.threads import in_threads, usable_cores
 from tracknet.data.video import FrameSource, VideoFile, count_frames, open_source, turned
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, first_few
 
 _SHOWN = 5
 _MANY = 100
@@ -311,8 +311,8 @@ def _emptied(folder: Path, images: Sequence[Path]) -> Fault | None:
         return Fault(folder, "unreadable", f"{Path(error.filename).name} cannot be read: {error.strerror}")
     if not empty:
         return None
-    more = f", and so {'is' if len(empty) == 2 else 'are'} {len(empty) - 1} more" if len(empty) > 1 else ""
-    return Fault(folder, "unreadable", f"{empty[0]} is empty (0 bytes){more}")
+    told = f"{first_few(empty, 1)} {'is' if len(empty) == 1 else 'are'} empty (0 bytes)"
+    return Fault(folder, "unreadable", told)
 
 
 def _numbering(folder: Path, images: Sequence[str]) -> Fault | None:
