@@ -12,6 +12,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from tracknet.cli.subcommands import commands_parser, run_subcommand
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.compression import DEFAULT_LEVEL, ZstdLevel
 
 ABOUT = "Import checkpoints of other trackers; inspect, verify, convert, prune, compare, average ours."
@@ -138,7 +139,7 @@ def verify_file(file: Path) -> int:
     if not file.is_dir():
         print("\n".join(verify(file)))
         return 0
-    files = sorted(file.rglob("[!.]*.ckpt"))
+    files = sorted(checkpoints_in(file, below=True))
     if not files:
         raise TrackNetError(f"{file}: no checkpoints in this folder")
     damaged = 0
@@ -239,17 +240,11 @@ def prune_file(
 def _prune_folder(
     root: Path, keep_last: int | None, older_than: str | None, max_size: str | None, yes: bool
 ) -> int:
-    from tracknet.data.sizes import bytes_of, days_of
     from tracknet.training.retention import Retention, removable_checkpoints
 
     if keep_last is None and older_than is None and max_size is None:
         raise UsageError(f"prune {root}: of a folder, say --keep_last N, --older_than 30d or --max_size 5GB")
-    retention = Retention(
-        keep_last,
-        None if older_than is None else days_of(older_than),
-        None if max_size is None else bytes_of(max_size, "--max_size"),
-    )
-    found = removable_checkpoints(root, retention)
+    found = removable_checkpoints(root, Retention.of(keep_last, older_than, max_size, "--"))
     for one in found:
         if yes:
             try:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tracknet.cli.words import CKPT_FLAG, checkpoints_named
 from tracknet.configs import compose
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.checkpoint_format import check_seal, read_metadata
 from tracknet.training.checkpoint_report import changes, flat
 from tracknet.training.checkpoints import read_checkpoint
 
-FLAG = "--ckpt_path"
 _FOUND = ("last", "best")
 _RUNS = "runs"
 _OF_EACH_RUN = ("ckpt_path", "trainer.logger.version", "config")
@@ -55,14 +56,10 @@ def resolve(words: Sequence[str], command: str) -> Resolved:
         TrackNetError: All are damaged.
     """
     words = list(words)
-    for place, word in enumerate(words):
-        flag, equals, value = word.partition("=")
-        if flag != FLAG or not (equals or place + 1 < len(words)):
-            continue
-        name = value if equals else words[place + 1]
+    for place, rest, name in checkpoints_named(words):
         if name not in _FOUND and not Path(name).is_dir():
             continue
-        others = words[:place] + words[place + (1 if equals else 2) :]
+        others = words[:place] + words[rest:]
         folder = Path(name) if name not in _FOUND else folder_of_runs(others, command)
         files = _newest_first(folder)
         if name == "best":
@@ -73,11 +70,11 @@ def resolve(words: Sequence[str], command: str) -> Resolved:
             return Resolved(others, [f"no checkpoint under {folder} yet; training begins anew"])
         if not files:
             what = "checkpoint to go on from" if command == "fit" else "checkpoint"
-            raise UsageError(f"{FLAG} {name}: no {what} under {folder}")
+            raise UsageError(f"{CKPT_FLAG} {name}: no {what} under {folder}")
         notes: list[str] = []
         chosen = _first_whole(files, notes)
-        notes.append(f"{FLAG} {name}: {chosen}")
-        return Resolved([*others[:place], f"{FLAG}={chosen}", *others[place:]], notes)
+        notes.append(f"{CKPT_FLAG} {name}: {chosen}")
+        return Resolved([*others[:place], f"{CKPT_FLAG}={chosen}", *others[place:]], notes)
     return Resolved(words)
 
 
@@ -173,14 +170,8 @@ def _is_of_each_run(key: str) -> bool:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(_checkpoints(folder), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-
-
-def _checkpoints(folder: Path) -> Iterator[Path]:
-    # Hidden ones are being written, or were when a process was killed.
-    for path in folder.rglob("[!.]*.ckpt"):
-        if path.is_file():
-            yield path
+    files = (path for path in checkpoints_in(folder, below=True) if path.is_file())
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def _is_resumable(path: Path) -> bool:
@@ -197,4 +188,4 @@ def _first_whole(files: Sequence[Path], notes: list[str]) -> Path:
             notes.append(f"{error}; the one before it is taken")
         else:
             return path
-    raise TrackNetError(f"{FLAG}: none of {len(files)} checkpoints can be read: {notes[0]}")
+    raise TrackNetError(f"{CKPT_FLAG}: none of {len(files)} checkpoints can be read: {notes[0]}")

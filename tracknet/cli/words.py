@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tracknet.configs import COMMAND_LINE, CONFIG_FLAGS, Composed, Start
@@ -17,6 +17,7 @@ LINKS = {
 }
 """Attribute of the module -> parameter of the data: written once, at the model."""
 
+CKPT_FLAG = "--ckpt_path"
 FOUND_BY_LIGHTNING = ("last", "hpc")
 """Values of ``--ckpt_path`` that are no files: what a resumed training looks for in its own folder."""
 
@@ -25,6 +26,23 @@ _SET_AT = {
     "needs_background": "model.network.background",
     "overlaps": "model.eval_mode",
 }
+
+
+def checkpoints_named(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Find ``--ckpt_path`` in words.
+
+    Args:
+        words: Words of the command line.
+
+    Yields:
+        Where it stands, where the words behind it and its value begin, and the value.
+    """
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == CKPT_FLAG and equals:
+            yield place, place + 1, value
+        elif flag == CKPT_FLAG and place + 1 < len(words):
+            yield place, place + 2, words[place + 1]
 
 
 def config_of_run(words: Sequence[str]) -> Start | None:
@@ -40,20 +58,16 @@ def config_of_run(words: Sequence[str]) -> Start | None:
     Raises:
         UsageError: There is no such checkpoint, or it is a configuration.
     """
-    for place, word in enumerate(words):
-        flag, _, value = word.partition("=")
-        if flag != "--ckpt_path" or not (value or place + 1 < len(words)):
-            continue
-        name = value or words[place + 1]
+    for _, _, name in checkpoints_named(words):
         if name in FOUND_BY_LIGHTNING or "://" in name or name.startswith("registry:"):
             continue
         path = Path(name)
         if not path.is_file():
             near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
-            raise UsageError(f"--ckpt_path: no file {name!r}{nearest(name, near)}")
+            raise UsageError(f"{CKPT_FLAG}: no file {name!r}{nearest(name, near)}")
         if path.suffix.lower() in (".yaml", ".yml"):
             raise UsageError(
-                f"--ckpt_path: {name} is a configuration; expected a checkpoint, such as "
+                f"{CKPT_FLAG}: {name} is a configuration; expected a checkpoint, such as "
                 "RUN/checkpoints/best.ckpt, which finds its configuration by itself"
             )
         if any(word.partition("=")[0] in CONFIG_FLAGS for word in words):

@@ -24,6 +24,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from tracknet.errors import TrackNetError, first_few, nearest
+from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.checkpoint_format import (
     FORMAT_KEY,
     check_seal,
@@ -178,7 +179,7 @@ class TrackNetCheckpointIO(TorchCheckpointIO):
             rank_zero_warn(f"{path}: kept, as this run has written no checkpoint to its folder")
             return
         if not _is_remote(path):
-            others = (one for one in Path(path).parent.glob("[!.]*.ckpt") if one != Path(path))
+            others = (one for one in checkpoints_in(Path(path).parent) if one != Path(path))
             if not any(check_seal(one) == "whole" for one in others):
                 rank_zero_warn(f"{path}: kept, as no other checkpoint in its folder is whole")
                 return

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracknet.data.sizes import bytes_of, days_of
 from tracknet.errors import TrackNetError, UsageError
+from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.checkpoint_format import check_seal
 from tracknet.training.checkpoints import read_checkpoint
 
@@ -44,6 +46,25 @@ class Retention:
     older_than: float | None = None
     max_size: int | None = None
 
+    @classmethod
+    def of(cls, keep_last: int | None, older_than: str | None, max_size: str | None, named: str) -> Retention:
+        """Make one of an age and a size as people write them.
+
+        Args:
+            keep_last: How many of the newest checkpoints of each run stay.
+            older_than: Age such as ``30d``.
+            max_size: Size such as ``5GB``.
+            named: What stands before the names of the settings, for messages.
+
+        Raises:
+            UsageError: An age or a size is none.
+        """
+        return cls(
+            keep_last,
+            None if older_than is None else days_of(older_than, f"{named}older_than"),
+            None if max_size is None else bytes_of(max_size, f"{named}max_size"),
+        )
+
 
 def removable_checkpoints(root: Path, retention: Retention) -> list[Removable]:
     """List the checkpoints below a folder that may go, the oldest first; see `removable_of`.
@@ -57,8 +78,7 @@ def removable_checkpoints(root: Path, retention: Retention) -> list[Removable]:
     """
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder")
-    # Hidden ones are being written.
-    return removable_of(root.rglob("[!.]*.ckpt"), retention)
+    return removable_of(checkpoints_in(root, below=True), retention)
 
 
 def removable_of(

@@ -11,8 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from tracknet.data.sizes import bytes_of, days_of
 from tracknet.errors import UsageError
+from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.retention import Removable, Retention, removable_of
 
 
@@ -58,11 +58,7 @@ class CheckpointRetention(Callback):
     ) -> None:
         if keep_last is None and older_than is None and max_size is None:
             raise UsageError("CheckpointRetention: set keep_last, older_than (30d) or max_size (5GB)")
-        self.retention = Retention(
-            keep_last,
-            None if older_than is None else days_of(older_than, "CheckpointRetention: older_than"),
-            None if max_size is None else bytes_of(max_size, "CheckpointRetention: max_size"),
-        )
+        self.retention = Retention.of(keep_last, older_than, max_size, "CheckpointRetention: ")
         self._others: set[Path] = set()
         self._has_saved = False
 
@@ -134,10 +130,10 @@ def _remove(trainer: Trainer, one: Removable) -> None:
 
 
 def _checkpoints(trainer: Trainer) -> Iterator[Path]:
-    """Give the checkpoints in the folders of the run; hidden ones are being written."""
+    """Give the checkpoints in the folders of the run."""
     named = (getattr(one, "dirpath", None) for one in trainer.checkpoint_callbacks)
     for folder in {Path(one).resolve() for one in named if one and "://" not in str(one)}:
-        yield from folder.glob("[!.]*.ckpt")
+        yield from checkpoints_in(folder)
 
 
 def _counted(trainer: Trainer) -> Iterator[Path]:

@@ -15,6 +15,7 @@ import yaml
 
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
+from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.records.machine import lives
 from tracknet.trust import is_boundless
 
@@ -177,7 +178,7 @@ class Run:
     @property
     def checkpoints(self) -> list[Path]:
         """The checkpoint files in the run's folder."""
-        return sorted(self.folder.glob("**/[!.]*.ckpt"))
+        return sorted(checkpoints_in(self.folder, below=True))
 
     @cached_property
     def settings(self) -> dict[str, Any]:
