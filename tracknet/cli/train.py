@@ -51,6 +51,7 @@ from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
+from tracknet.training.callbacks.plateau import PlateauAfterResuming
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
 from tracknet.training.checkpoints import (
     importing,
@@ -352,6 +353,7 @@ class TrackNetCLI(LightningCLI):
             )
         guard(trainer.loggers)
         if self.subcommand == "fit":
+            callbacks.insert(0, PlateauAfterResuming())
             callbacks.insert(place_for(callbacks), CheckpointsInValidation())
             callbacks += [BestSoFar(), InterruptBetweenSteps()]
         return trainer

@@ -1,0 +1,69 @@
+"""A ``ReduceLROnPlateau`` learns of each epoch once, wherever a run was resumed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from tracknet.training.callbacks.plateau import PlateauAfterResuming
+
+
+class Flat(BoringModel):
+    """A model whose figure does not fall; it notes the learning rate of each epoch."""
+
+    def __init__(self, monitor, frequency=1):
+        super().__init__()
+        self.monitor, self.frequency, self.rates = monitor, frequency, {}
+
+    def training_step(self, batch, batch_idx):
+        self.rates[self.current_epoch] = self.optimizers().param_groups[0]["lr"]
+        self.log("train/figure", 1.0, on_epoch=True, on_step=False)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/figure", 1.0)
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1, factor=0.5)
+        told = {"scheduler": schedule, "monitor": self.monitor, "frequency": self.frequency}
+        return {"optimizer": optimizer, "lr_scheduler": told}
+
+
+def rates(folder, ckpt_path=None, **options):
+    model = Flat(**options)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=9,
+        limit_train_batches=2,
+        limit_val_batches=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            PlateauAfterResuming(),
+            ModelCheckpoint(folder / "epochs", filename="{epoch}", save_top_k=-1),
+            ModelCheckpoint(folder / "steps", filename="{step}", save_top_k=-1, every_n_train_steps=1),
+        ],
+    )
+    trainer.fit(model, ckpt_path=ckpt_path)
+    return model.rates
+
+
+@pytest.mark.parametrize("options", [{"monitor": "val/figure"}, {"monitor": "val/figure", "frequency": 2}])
+@pytest.mark.parametrize("saved", ["epochs/epoch=2.ckpt", "epochs/epoch=3.ckpt", "steps/step=7.ckpt"])
+def test_a_resumed_run_has_the_rates_of_the_run(tmp_path, saved, options):
+    straight = rates(tmp_path / "a", **options)
+    assert len(set(straight.values())) == (2 if "frequency" in options else 4)
+    resumed = rates(tmp_path / "b", tmp_path / "a" / saved, **options)
+    assert resumed == {epoch: straight[epoch] for epoch in resumed}
+    assert max(resumed) == 8
+
+
+def test_a_figure_of_the_training(tmp_path):
+    straight = rates(tmp_path / "a", monitor="train/figure")
+    resumed = rates(tmp_path / "b", tmp_path / "a" / "steps" / "step=7.ckpt", monitor="train/figure")
+    assert resumed == {epoch: straight[epoch] for epoch in resumed}
