@@ -49,6 +49,20 @@ class Unreachable(Logger):
         raise AssertionError("called though it never started")
 
     log_hyperparams = log_metrics
+
+
+class Unbuilt(CSVLogger):
+    def __init__(self, save_dir: str = "x"):
+        raise RuntimeError("no such store\\nand more")
+
+
+class RefusedError(Exception):
+    error_code = "INVALID_PARAMETER_VALUE"
+
+
+class Keeping(CSVLogger):
+    def log_hyperparams(self, params=None):
+        raise RefusedError("lr was logged before")
 """
 
 
@@ -149,6 +163,31 @@ def test_tensorboard_on_a_full_disk_is_told_of_once(tmp_path, caplog, capsys, mo
     other.start()
     other.join()
     assert "Exception in thread another" in capsys.readouterr().err
+
+
+def test_a_logger_that_cannot_be_built_is_told_in_a_line(tiny_rallies, failing, capsys):
+    own = {"class_path": "RunLogger", "init_args": {"save_dir": "runs"}}
+    config = Path("loggers.yaml")
+    config.write_text(
+        yaml.safe_dump({"trainer": {"logger": [own, {"class_path": "failing_loggers.Unbuilt"}]}})
+    )
+    words = ["fit", "+env=ci", "+model=compact", f"--config={config}", f"--data.root={tiny_rallies}"]
+    assert main(words) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"tracknet fit: {config}:6:5: trainer.logger: Unbuilt cannot be built: no such store"
+
+
+def test_settings_that_a_logger_refuses_do_not_cost_its_figures(tmp_path, failing, caplog):
+    logger = failing.Keeping(tmp_path / "kept")
+    guard([logger])
+    logger.log_hyperparams({"lr": 1})
+    logger.log_metrics({"val/f1": 1.0}, 3)
+    logger.finalize("success")
+    assert [one.getMessage() for one in caplog.records] == [
+        "Keeping does not take a value, and goes on: lr was logged before"
+    ]
+    [row] = rows(Path(logger.log_dir) / "metrics.csv")
+    assert row["step"] == "3"
 
 
 class Kept(CSVLogger):

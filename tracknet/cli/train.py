@@ -64,7 +64,7 @@ from tracknet.training.loggers import go_on
 from tracknet.training.records.redaction import Redactor
 from tracknet.training.run_trainer import RunTrainer
 from tracknet.training.schedules import WarmupCosine
-from tracknet.training.settings import CHECKS
+from tracknet.training.settings import CHECKS, unbuilt_loggers
 from tracknet.trust import limited
 
 # Short class names are looked up among imported classes: these rooms hold what YAML may choose.
@@ -303,9 +303,11 @@ class TrackNetCLI(LightningCLI):
                 super().instantiate_classes()
         except ValueError as error:
             own = next((one for one in reasons(error) if isinstance(one, TrackNetError)), None)
-            if own is None:
-                raise
-            raise own from None
+            if own is not None:
+                raise own from None
+            if self.composed and (faults := crossing_faults(self._settings, [unbuilt_loggers])):
+                raise refusal(faults, self.composed) from error
+            raise
         # What loggers are told of; a class that needs its own keys has them in `hparams`.
         config = yaml.safe_load(self._saved_text)
         of_data = getattr(self.datamodule, "_hparams_initial", None) or {}  # Lightning takes no key of both

@@ -23,6 +23,9 @@ CALLED_BY_LIGHTNING = (
 )
 """All that Lightning calls of a logger while it trains."""
 
+_REFUSED = "INVALID_PARAMETER_VALUE"
+"""Of MLflow, which does not take a value but is well, such as a changed setting of a resumed run."""
+
 _lost: WeakSet[Logger] = WeakSet()
 _log = logging.getLogger(__name__)
 
@@ -44,10 +47,13 @@ def attempt(logger: Logger, function: Callable[..., Any], *args: Any, **kwargs: 
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        _lost.add(logger)
         # Lightning says of whatever TensorBoard raises that the figure is not supported; its cause is true.
         reason = error.__cause__ or error
         said = str(reason).partition("\n")[0] or type(reason).__name__
+        if getattr(error, "error_code", None) == _REFUSED:
+            _log.warning("%s does not take a value, and goes on: %s", type(logger).__name__, said)
+            return None
+        _lost.add(logger)
         _log.warning("%s is lost, training goes on without it: %s", type(logger).__name__, said)
         return None
 

@@ -128,6 +128,20 @@ def check_loggers(key: str, config: Namespace) -> Faults:
             yield "trainer.logger", f"{name} needs the package {package}: pip install {install}"
 
 
+def unbuilt_loggers(key: str, config: Namespace) -> Faults:
+    """Loggers that cannot be built; asked when a run's could not, as building some of them writes files."""
+    logger = config.get("trainer.logger")
+    for place, one in enumerate(logger if isinstance(logger, list) else [logger]):
+        at = f"trainer.logger.{place}" if isinstance(logger, list) else "trainer.logger"
+        values = getattr(one, "init_args", None)
+        try:
+            if (cls := _class_of(one)) is not None:
+                cls(**(values.as_dict() if isinstance(values, Namespace) else {}))
+        except Exception as error:  # loggers raise what their packages raise
+            said = str(error).partition("\n")[0] or type(error).__name__
+            yield at, f"{cls.__name__} cannot be built: {said}"
+
+
 def check_plugins(key: str, config: Namespace) -> Faults:
     """Checkpoints that are to be compressed without the package for it."""
     plugins = config.get("trainer.plugins")
