@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
@@ -25,7 +26,7 @@ from tracknet.data.crops import RandomCrop
 from tracknet.data.packed import Pack
 from tracknet.data.packed_datamodule import PackedDataModule, ShardSampler
 from tracknet.data.packing import Packing, PackSettings
-from tracknet.data.shards import chunks_at
+from tracknet.data.shards import ShardError, chunks_at, patiently
 from tracknet.data.splits import Split, choose_clips
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.callbacks.mid_epoch import MidEpochCheckpoint
@@ -309,6 +310,25 @@ class Shaky(Plain):
             self.wfile.write(bytes(1000))
 
 
+class Forbidding(Plain):
+    """A server that lets nobody have a file."""
+
+    def do_GET(self):
+        self.send_error(403)
+
+
+class Silent(Plain):
+    """A server that says nothing after the first half of a file."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2000")
+        self.end_headers()
+        self.wfile.write(bytes(1000))
+        self.wfile.flush()
+        time.sleep(1)
+
+
 @contextmanager
 def served(folder, handler):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
@@ -332,11 +352,27 @@ def test_data_on_a_server(packed, tmp_path, handler, workers, monkeypatch):
             data.setup("fit")
         for one, other in zip(near.train_dataloader(), far.train_dataloader(), strict=True):
             assert all(torch.equal(one[name], other[name]) for name in one)
-        missing = rf"{address}/none/index.json: cannot be read: (404, .*|No such file); expected packed data"
+        missing = rf"{address}/none/index.json: cannot be read: (404 .*|No such file); expected packed data"
         with pytest.raises(TrackNetError, match=missing):
             data_of(f"{address}/none", cache_dir=tmp_path).prepare_data()
     with pytest.raises(TrackNetError, match=rf"{address}/index.json: cannot be read: Connect call failed"):
         data_of(address, cache_dir=tmp_path).prepare_data()
+
+
+@pytest.mark.parametrize(
+    ("handler", "pauses", "told"),
+    [
+        (Forbidding, ("never",), "403 Forbidden"),  # no sleep can be that long
+        (Silent, (), "the server was silent for 0.1 seconds"),
+    ],
+)
+def test_a_server_that_refuses_or_falls_silent(tmp_path, handler, pauses, told, monkeypatch):
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr("tracknet.data.shards._PAUSES", pauses)
+    monkeypatch.setattr("tracknet.data.shards._SILENCE", 0.1)
+    with served(tmp_path, handler) as address, pytest.raises(ShardError) as caught:
+        patiently(lambda: list(chunks_at(f"{address}/train-00000.tar")))
+    assert str(caught.value) == f"{address}/train-00000.tar: cannot be read: {told}"
 
 
 def test_a_large_file_on_a_server_without_parts(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -28,7 +29,15 @@ _Read = TypeVar("_Read")
 _CHUNK = 1 << 20
 _PAUSE = 0.1  # between two looks whether others have finished, in seconds
 _PAUSES = (0.1, 1.0, 5.0)  # before something is read again; a server may be starting anew
-_LASTING = (ImportError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
+_LASTING = (
+    FileNotFoundError,
+    ImportError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+    ValueError,
+)
+_FORBIDDEN = (401, 403)  # statuses of HTTP
 _SILENCE = 60.0  # of a server, after which the connection counts as lost, in seconds
 
 
@@ -185,9 +194,8 @@ def patiently(read: Callable[[], _Read]) -> _Read:
             return read()
         except ShardError as error:
             cause = error.__cause__
-            missing = isinstance(cause, FileNotFoundError) and cause.__cause__ is None
-            if missing or isinstance(cause, _LASTING):
-                raise  # a folder does not hold it, or so; of servers that do not, fsspec tells a cause
+            if isinstance(cause, _LASTING) or getattr(cause, "status", None) in _FORBIDDEN:
+                raise
         time.sleep(pause)
     return read()
 
@@ -206,9 +214,19 @@ def chunks_at(address: str) -> Iterator[bytes]:
     except Exception as error:  # file systems have errors of their own, such as that of a lost connection
         # fsspec calls a server that does not answer a missing file.
         cause = (isinstance(error, FileNotFoundError) and error.__cause__) or error
-        missing = "No such file" if isinstance(cause, FileNotFoundError) else ""
-        reason = getattr(cause, "strerror", None) or missing or str(cause) or type(cause).__name__
-        raise ShardError(f"{address}: cannot be read: {reason}") from error
+        raise ShardError(f"{address}: cannot be read: {_reason(cause)}") from cause
+
+
+def _reason(error: BaseException) -> str:
+    if said := getattr(error, "strerror", None):
+        return str(said)
+    if isinstance(error, FileNotFoundError):
+        return "No such file"
+    if isinstance(error, asyncio.TimeoutError):
+        return f"the server was silent for {_SILENCE:g} seconds"
+    if status := getattr(error, "status", None):  # of HTTP; the address was told
+        return f"{status} {getattr(error, 'message', '')}".rstrip()
+    return str(error) or type(error).__name__
 
 
 def _at(address: str) -> fsspec.core.OpenFile:
