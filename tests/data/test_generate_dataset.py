@@ -194,6 +194,15 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
         generate(tmp_path / "file" / "rallies")
 
 
+def test_a_folder_that_may_not_be_written_is_told_with_its_remedy(tmp_path, monkeypatch):
+    def refusing(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refusing)
+    with pytest.raises(TrackNetError, match="Permission denied; choose a folder that you may write to"):
+        generate(tmp_path / "rallies")
+
+
 def test_settings_are_kept_with_the_rallies(tmp_path):
     root = generate(tmp_path / "rallies", sport="volleyball", train=0, val=0)
     assert json.loads((root / "rallies.json").read_text()) == {

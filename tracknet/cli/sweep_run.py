@@ -29,6 +29,7 @@ from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
 from tracknet.configs import compose
+from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, first_few
 from tracknet.training.records.machine import lives
 from tracknet.training.records.redaction import Redactor
@@ -106,7 +107,7 @@ def run_sweep(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrackNetError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+        raise TrackNetError(f"{folder}: the folder cannot be made: {why_refused(error)}") from error
     storage = storage or f"sqlite:///{folder / 'sweep.db'}"
     sweep = Sweep(config, varied, monitor, direction, name, folder, storage, sampler, pruner)
     study = open_study(sweep)

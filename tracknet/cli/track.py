@@ -16,6 +16,7 @@ from tracknet.cli.engines import Engine, Precision
 from tracknet.cli.subcommands import usage_message
 from tracknet.cli.trusting import add_trust
 from tracknet.data.running_background import BACKGROUND_SECONDS
+from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.modes import Mode
@@ -349,7 +350,7 @@ def csv_path(output: Path | None, name: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrackNetError(f"{path.parent}: the folder cannot be made: {error.strerror}") from error
+        raise TrackNetError(f"{path.parent}: the folder cannot be made: {why_refused(error)}") from error
     return path
 
 

@@ -27,6 +27,7 @@ from tracknet.data.labels import Labels
 from tracknet.data.progress import Progress, track_progress
 from tracknet.data.threads import as_finished, usable_cores
 from tracknet.data.video import VideoWriter
+from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, refuse_second_import
 
 if TYPE_CHECKING:
@@ -157,9 +158,7 @@ def generate_rallies(
             rallies = [rally for rally in plan if not rally.labels.exists()]
             _write_all(root, settings, rallies, workers, progress)
     except OSError as error:
-        raise TrackNetError(
-            f"{root}: cannot be written: {error.strerror or error}; expected a folder on a disk with room"
-        ) from error
+        raise TrackNetError(f"{root}: cannot be written: {why_refused(error)}") from error
     return root
 
 
