@@ -290,6 +290,12 @@ class TestAChangedClass:
             "1.yaml:1: optimizer is now AdamW, which does not take momentum (from 0.yaml:5): dropped"
         ]
 
+    def test_settings_without_a_value_are_not_told(self, merged):
+        first = "optimizer:\n  class_path: SGD\n  init_args:\n    lr: 0.1\n    dampening: null\n"
+        composed = merged(first, "optimizer: {class_path: AdamW}")
+        assert composed.values == {"optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.1}}}
+        assert composed.notes == []
+
     def test_values_must_fit_too(self, merged):
         target = "{class_path: X, init_args: {radius: a}}"
         first = f"model:\n  class_path: HeatmapTracker\n  init_args: {{target: {target}}}"

@@ -101,8 +101,13 @@ def _with_class(earlier: Node, later: Node, key: str, notes: list[str], root: No
         kept["init_args"] = Node(
             {name: one for name, one in arguments.value.items() if name not in strangers}, arguments.origins
         )
-        dropped = ", ".join(f"{name} (from {arguments.value[name].origins[-1]})" for name in strangers)
-        notes.append(f"{new.origins[-1]}: {key} is now {new.value}, which does not take {dropped}: dropped")
+        # That a setting without a value is gone changes nothing: the configuration of a run holds them all.
+        told = [(name, one) for name in strangers if (one := arguments.value[name]).value is not None]
+        dropped = ", ".join(f"{name} (from {one.origins[-1]})" for name, one in told)
+        if dropped:
+            notes.append(
+                f"{new.origins[-1]}: {key} is now {new.value}, which does not take {dropped}: dropped"
+            )
     return kept
 
 
