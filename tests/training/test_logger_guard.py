@@ -62,7 +62,10 @@ class RefusedError(Exception):
 
 class Keeping(CSVLogger):
     def log_hyperparams(self, params=None):
-        raise RefusedError("lr was logged before")
+        try:
+            raise RefusedError("lr was logged before")
+        except RefusedError as error:
+            raise RuntimeError(error)
 """
 
 

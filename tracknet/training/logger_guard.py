@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, reasons
 
 CALLED_BY_LIGHTNING = (
     "log_metrics",
@@ -50,7 +50,8 @@ def attempt(logger: Logger, function: Callable[..., Any], *args: Any, **kwargs: 
         # Lightning says of whatever TensorBoard raises that the figure is not supported; its cause is true.
         reason = error.__cause__ or error
         said = str(reason).partition("\n")[0] or type(reason).__name__
-        if getattr(error, "error_code", None) == _REFUSED:
+        # MLflow's store of files wraps it in an internal error.
+        if any(getattr(one, "error_code", None) == _REFUSED for one in reasons(error)):
             _log.warning("%s does not take a value, and goes on: %s", type(logger).__name__, said)
             return None
         _lost.add(logger)
