@@ -363,16 +363,18 @@ def test_data_on_a_server(packed, tmp_path, handler, workers, monkeypatch):
     ("handler", "pauses", "told"),
     [
         (Forbidding, ("never",), "403 Forbidden"),  # no sleep can be that long
-        (Silent, (), "the server was silent for 0.1 seconds"),
+        (Silent, ("never",), "the server was silent for 0.1 seconds"),
     ],
 )
-def test_a_server_that_refuses_or_falls_silent(tmp_path, handler, pauses, told, monkeypatch):
+def test_a_server_that_refuses_or_falls_silent(tmp_path, handler, pauses, told, monkeypatch, capsys):
     pytest.importorskip("aiohttp")
     monkeypatch.setattr("tracknet.data.shards._PAUSES", pauses)
     monkeypatch.setattr("tracknet.data.shards._SILENCE", 0.1)
     with served(tmp_path, handler) as address, pytest.raises(ShardError) as caught:
         patiently(lambda: list(chunks_at(f"{address}/train-00000.tar")))
-    assert str(caught.value) == f"{address}/train-00000.tar: cannot be read: {told}"
+    message = f"{address}/train-00000.tar: cannot be read: {told}"
+    assert str(caught.value) == message
+    assert capsys.readouterr().err == ("" if handler is Forbidding else f"note: {message}; trying again\n")
 
 
 def test_a_large_file_on_a_server_without_parts(tmp_path):

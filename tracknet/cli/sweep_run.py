@@ -441,8 +441,9 @@ def _refuse_others(study: optuna.Study, sweep: Sweep) -> None:
     Raises:
         UsageError: It holds trials that this study does not know.
     """
+    found = {path.stem for path in sweep.folder.glob("trial_*")}  # first: others may begin trials meanwhile
     known = {f"trial_{one.number}" for one in study.get_trials(deepcopy=False)}
-    if others := sorted({path.stem for path in sweep.folder.glob("trial_*")} - known):
+    if others := sorted(found - known):
         raise UsageError(
             f"folder: {sweep.folder} holds trials that the sweep {sweep.name!r} in {sweep.storage} does not "
             f"know: {first_few(others, 3)}; give the --storage they are kept in, or another --folder"

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ _LASTING = (
     ValueError,
 )
 _FORBIDDEN = (401, 403)  # statuses of HTTP
-_SILENCE = 60.0  # of a server, after which the connection counts as lost, in seconds
+_SILENCE = 30.0  # of a server, after which the connection counts as lost, in seconds
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class ShardStore:
 
 
 def patiently(read: Callable[[], _Read]) -> _Read:
-    """Read something from afar, again when a connection fails.
+    """Read something from afar, again when a connection fails; each time that is said on standard error.
 
     Raises:
         ShardError: It cannot be read.
@@ -196,6 +197,9 @@ def patiently(read: Callable[[], _Read]) -> _Read:
             cause = error.__cause__
             if isinstance(cause, _LASTING) or getattr(cause, "status", None) in _FORBIDDEN:
                 raise
+            print(f"note: {error}; trying again", file=sys.stderr, flush=True)
+            if isinstance(cause, asyncio.TimeoutError):
+                break  # that was a long pause
         time.sleep(pause)
     return read()
 
