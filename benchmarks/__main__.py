@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, help="folder of NAME.mp4 with NAME.csv; default generated rallies"
     )
-    parser.add_argument("--clips", type=int, default=6, help="clips taken of the data, default 6")
-    parser.add_argument("--rounds", type=int, help="rounds of each measurement at most")
-    parser.add_argument("--threads", type=int, help="threads of PyTorch; default its own choice")
+    parser.add_argument("--clips", type=_count, default=6, help="clips taken of the data, default 6")
+    parser.add_argument("--rounds", type=_count, help="rounds of each measurement at most")
+    parser.add_argument("--threads", type=_count, help="threads of PyTorch; default its own choice")
     parser.add_argument("--out", type=Path, help="Markdown file of the table")
     parser.add_argument(
         "--compare", type=Path, help="JSON of an earlier run on such a machine, as full or as quick"
@@ -54,6 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrackNetError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _count(text: str) -> int:
+    """Read a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
+    return number
 
 
 def _measure(options: argparse.Namespace) -> int:
@@ -108,7 +117,8 @@ def _write(table: Path | None, figures: Path | None, record: Record, earlier: Re
 
     if table is not None and figures is not None:
         save(record, figures)
-        table.write_text(markdown(record, earlier), encoding="utf-8")
+        with whole_file(table) as part:
+            part.write_text(markdown(record, earlier), encoding="utf-8")
 
 
 def _places(options: argparse.Namespace, machine: str) -> tuple[Path | None, Path | None]:

@@ -217,6 +217,15 @@ def test_a_part_that_there_is_not_is_named(capsys):
     assert "did you mean 'tracking'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--clips", "--rounds", "--threads"])
+def test_counts_are_above_0(option, capsys):
+    from benchmarks.__main__ import main
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["startup", option, "0"])
+    assert f"argument {option}: expected a whole number above 0, found 0" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_part_can_be_measured(tmp_path):
     from benchmarks.__main__ import PARTS
