@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from tracknet.data.cache import FrameCache
 from tracknet.data.cached_clip import LabelledClip
@@ -396,3 +397,19 @@ def test_one_tracker_is_judged_and_trained_in_any_order(tiny_rallies):
     assert after["val/loss"] != before[0]["val/loss"]
     trainer().test(tracker, data, verbose=False)
     trainer().fit(tracker, data)
+
+
+@pytest.mark.parametrize(("algorithm", "sharded"), [(None, True), ("norm", True), ("value", False)])
+def test_gradients_that_fsdp_shards_are_clipped_by_its_own_norm(algorithm, sharded, monkeypatch):
+    tracker = HeatmapTracker(CompactTrackNet(3, "none", 4, (8, 8, 8)), input_size=SIZE)
+    tracker.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    calls = []
+    monkeypatch.setattr(tracker, "clip_gradients", lambda *given: calls.append(given))
+    monkeypatch.setattr(FullyShardedDataParallel, "clip_grad_norm_", lambda _, most: calls.append(most))
+    tracker.configure_gradient_clipping(None, 1.0, algorithm)
+    assert calls.pop() == (None, 1.0, algorithm)
+
+    tracker.trainer.strategy.model = FullyShardedDataParallel.__new__(FullyShardedDataParallel)
+    tracker.configure_gradient_clipping(None, 1.0, algorithm)
+    tracker.configure_gradient_clipping(None, None, algorithm)
+    assert calls == [1.0 if sharded else (None, 1.0, algorithm), (None, None, algorithm)]

@@ -10,8 +10,10 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_warn
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric
 
 from tracknet.data.geometry import resize_xy
@@ -187,6 +189,26 @@ class HeatmapTracker(LightningModule):
             "train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(x)
         )
         return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients; FSDP alone knows the norm of those that it has spread over processes.
+
+        Args:
+            optimizer: Whose gradients.
+            gradient_clip_val: As the trainer has it; None or 0 for no clipping.
+            gradient_clip_algorithm: As the trainer has it; None for the norm.
+        """
+        whole = self.trainer.model
+        by_norm = gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM)
+        if isinstance(whole, FullyShardedDataParallel) and gradient_clip_val and by_norm:
+            whole.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the validation figures."""
