@@ -90,7 +90,7 @@ class CompactTrackNet(HeatmapNetwork):
         batch, _, _, height, width = x.shape
         half = (height // 2, width // 2)
         stem = self.stem(x)  # [B*L, stem, H/2, W/2]
-        y1 = self.down1(_channels_last(stem.reshape(batch, -1, *half)))
+        y1 = self.down1(_side_by_side(stem, batch))
         y2 = self.down2(y1)
         y3 = self.down3(y2)
         y2 = self.up2(torch.cat([self.upsample(y3), y2], dim=1))
@@ -174,6 +174,15 @@ def _centred(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _convolved(x: Tensor, weight: Tensor) -> Tensor:
     return nn.functional.conv2d(_channels_last(x), weight, stride=2, padding=1)
+
+
+def _side_by_side(x: Tensor, windows: int) -> Tensor:
+    """Put the channels of all frames of a window beside each other: ``[B*L, C, h, w] -> [B, L*C, h, w]``."""
+    if torch.onnx.is_in_onnx_export():  # no channels_last there: a reshape costs nothing
+        return x.reshape(windows, -1, *x.shape[2:])
+    # In one copy: a reshape gives up channels_last, which takes another one to come back to.
+    each = x.permute(0, 2, 3, 1).reshape(windows, -1, *x.shape[2:], x.shape[1])  # [B, L, h, w, C]
+    return each.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
 
 
 def _channels_last(x: Tensor) -> Tensor:
