@@ -69,6 +69,8 @@ def _measure(options: argparse.Namespace) -> int:
     for name in options.parts:
         if name not in PARTS:
             raise UsageError(f"no part {name!r}{nearest(name, PARTS)} (there are {', '.join(PARTS)})")
+    if options.data is not None and not options.data.is_dir():
+        raise UsageError(f"--data {options.data}: no such folder")
     # What takes seconds to import comes once the words are known to be right.
     import torch
 

@@ -217,6 +217,15 @@ def test_a_part_that_there_is_not_is_named(capsys):
     assert "did you mean 'tracking'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("part", ["targets", "tracking"])
+def test_a_folder_that_there_is_not_is_told_before_anything_is_measured(part, tmp_path, capsys):
+    from benchmarks.__main__ import main
+
+    assert main([part, "--data", str(tmp_path / "nope"), "--out", str(tmp_path / "table.md")]) == 2
+    assert f"--data {tmp_path / 'nope'}: no such folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("option", ["--clips", "--rounds", "--threads"])
 def test_counts_are_above_0(option, capsys):
     from benchmarks.__main__ import main
