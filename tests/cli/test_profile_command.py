@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,17 @@ def test_too_little_to_measure(tmp_path, capsys):
     assert "Traceback" not in err
 
 
+def test_a_folder_that_may_not_be_written_is_told_before_anything_is_measured(tmp_path, monkeypatch, capsys):
+    (tmp_path / "locked").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "locked" and access(path, mode))
+    assert main(["profile", "tiny.yaml", *SHORT, "--output=locked/a"]) == 1
+    out, err = capsys.readouterr()
+    assert "--output locked/a: cannot be written: Permission denied; choose a folder" in err
+    assert "Seed set" not in out + err
+    assert files(tmp_path / "locked") == []
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -134,7 +146,8 @@ def test_too_little_to_measure(tmp_path, capsys):
         (["."], ".: no config.yaml there; expected the folder of a run or a configuration"),
         (["tiny.yaml", "--profile.step=3"], "profile.step"),
         (["tiny.yaml", "--profile.steps=0"], "expected a whole number above 0"),
-        (["tiny.yaml", "--output=tiny.yaml"], "--output tiny.yaml: is a file; expected a folder"),
+        (["tiny.yaml", "--output=tiny.yaml"], "--output tiny.yaml: tiny.yaml is a file; expected a folder"),
+        (["tiny.yaml", "--output=tiny.yaml/a/b"], "tiny.yaml is a file; expected a folder"),
         (["tiny.yaml", "--data.batchsize=3"], "did you mean 'batch_size'?"),
         (["compare", "a"], "compare: expected two profiles, found 1"),
         (["compare", "a", "."], "a: no profile.json there or in profile/"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing_extensions import override
 
 from tracknet.cli.train import TrackNetCLI
 from tracknet.cli.train import main as train
+from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.callbacks import Profile
 
@@ -60,8 +63,7 @@ class ProfiledCLI(TrackNetCLI):
         """Parse, then keep of the run what a step is made of."""
         super().parse_arguments(parser, args)
         config: Namespace = self.config["fit"]
-        if config.output.exists() and not config.output.is_dir():
-            raise UsageError(f"--output {config.output}: is a file; expected a folder")
+        _check_output(config.output)
         config.ckpt_path = None
         # Figures are logged, but not where a run is looked for.
         logger = {"save_dir": self._scratch, "name": "", "version": "profile"}
@@ -103,6 +105,16 @@ class ProfiledCLI(TrackNetCLI):
                 f"nothing measured: an epoch has {self.trainer.num_training_batches} batches, and the first "
                 "of each does not count; lower data.init_args.batch_size or raise trainer.limit_train_batches"
             )
+
+
+def _check_output(folder: Path) -> None:
+    """Refuse a folder that could not be written, before anything is measured."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise UsageError(f"--output {folder}: {there} is a file; expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        refused = why_refused(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        raise TrackNetError(f"--output {folder}: cannot be written: {refused}")
 
 
 def profiled_fit(words: Sequence[str]) -> int:
