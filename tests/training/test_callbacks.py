@@ -242,7 +242,7 @@ def test_the_best_checkpoint_holds_the_averaged_weights_that_were_validated(tiny
     [figures] = a_trainer(tmp_path, logger=False).validate(
         found, datamodule=rallies(tiny_rallies, found), verbose=False
     )
-    assert figures == pytest.approx(expected, rel=1e-5)
+    assert figures == pytest.approx(expected, rel=1e-5, nan_ok=True)
     content = torch.load(tmp_path / "best.ckpt", weights_only=True)
     averaged, current = content["state_dict"], content["current_model_state"]
     assert not torch.equal(averaged["network.predictor.bias"], current["network.predictor.bias"])
@@ -314,6 +314,21 @@ def test_report_follows_the_metrics_of_the_tracker(tiny_rallies, tmp_path, brigh
     with (tmp_path / "run" / "test_clips.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert sum(int(row["fp1"]) for row in rows) == told["fp1"]
+
+
+def test_where_nothing_is_hit_no_error_is_told(tiny_rallies, tmp_path, bright_network, capsys):
+    tracker = Trained(bright_network(right=8), input_size=SIZE)
+    trainer = a_trainer(tmp_path, Report(), ProgressLines(), max_epochs=1)
+    data = rallies(tiny_rallies, tracker, test=["a", "d"])
+    trainer.fit(tracker, datamodule=data)
+    trainer.test(tracker, datamodule=data, verbose=False)
+    assert json.loads((tmp_path / "run" / "test.json").read_text())["rmse"] is None
+    with (tmp_path / "run" / "test_clips.csv").open(newline="") as file:
+        assert [row["rmse"] for row in csv.DictReader(file)] == ["", ""]
+    out = capsys.readouterr().out
+    assert "rmse none (tracknetv2" in out
+    assert "accuracy 0.0" in out
+    assert "rmse none\n" in out
 
 
 def test_report_without_its_own_data_or_logger(tiny_rallies, tmp_path, bright_network, monkeypatch):

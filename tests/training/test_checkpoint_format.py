@@ -136,6 +136,7 @@ def test_figures_are_those_that_are_named_and_there():
         "c": {"monitor": "val/loss", "current_score": None},
         "d": {"monitor": "val/rmse", "current_score": 0},
         "e": 3,
+        "f": {"monitor": "val/l2", "current_score": torch.tensor(float("inf"))},
     }
     assert figures_of({"callbacks": states}) == {"val/f1": 0.5, "val/rmse": 0.0}
     assert figures_of({}) == {}

@@ -260,7 +260,8 @@ def test_a_shift_by_one_pixel_of_the_input_is_too_far(tiny_rallies, bright_netwo
     tracker = HeatmapTracker(bright_network(right=right, down=down), input_size=SIZE)
     figures = evaluated(tracker, tiny_rallies)
     assert counts(figures) == (0, 70, 0, 5, 0)
-    assert figures["f1"] == figures["rmse"] == 0.0
+    assert figures["f1"] == 0.0
+    assert np.isnan(figures["rmse"])
 
 
 def test_a_shift_within_the_tolerance_is_the_error_that_is_told(tiny_rallies, bright_network):
@@ -391,7 +392,7 @@ def test_one_tracker_is_judged_and_trained_in_any_order(tiny_rallies):
         return Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, **quiet)
 
     before = trainer().validate(tracker, data, verbose=False)
-    assert trainer().validate(tracker, data, verbose=False) == before
+    np.testing.assert_equal(trainer().validate(tracker, data, verbose=False), before)
     trainer().fit(tracker, data)
     (after,) = trainer().validate(tracker, data, verbose=False)
     assert after["val/loss"] != before[0]["val/loss"]

@@ -17,7 +17,7 @@ class BallDistances(BallMetrics):
 
     Over all frames with a ball, in pixels of the network's input, and whether or not the confidence reaches
     the decoder's threshold: ``l2`` is the mean distance, ``pck@R`` the share of frames within R pixels
-    (percentage of correct keypoints, here in 0..1). Without a ball anywhere both are 0.
+    (percentage of correct keypoints, here in 0..1). Without a ball anywhere ``l2`` is NaN and ``pck@R`` 0.
 
     Args:
         preset: As in `BallMetrics`.
@@ -85,9 +85,8 @@ class BallDistances(BallMetrics):
 
     def compute(self) -> dict[str, Tensor]:
         """Give the figures of `BallMetrics.compute`, ``l2`` in pixels and a ``pck@R`` for each radius."""
-        balls = self.visible.clamp(min=1)
-        shares = (self.within / balls).unbind()
-        found = {"l2": (self.distance / balls * _UNIT).squeeze()}
+        shares = (self.within / self.visible).nan_to_num(0.0).unbind()
+        found = {"l2": (self.distance / self.visible * _UNIT).squeeze()}
         found |= dict(zip(_pck_names(self.pck), shares, strict=True))
         return super().compute() | found
 

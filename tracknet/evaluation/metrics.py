@@ -67,7 +67,7 @@ class BallMetrics(Metric):
     accuracy = (TP + TN) / all, precision = TP / (TP + FP1 + FP2), recall = TP / (TP + FN) or
     TP / (TP + FP1 + FN), F1 = 2 precision recall / (precision + recall), RMSE = root of the mean squared
     distance of the TPs, in pixels of the space (WASB's own RMSE takes in FP1). Without anything to divide by,
-    a figure is 0.
+    a figure is 0, but RMSE is NaN: 0 px would be perfect.
 
     ========== ========= ======== ======== =========
     preset     tolerance space    distance recall
@@ -234,10 +234,9 @@ class BallMetrics(Metric):
     def _figures(self, counts: Tensor, error: Tensor) -> dict[str, Tensor]:
         tp, fp1, fp2, tn, fn = counts
         judged = precision_recall_f1(torch.stack((tp, fp1, fp2, fn)), self.recall)
-        accuracy, rmse = (tp + tn) / counts.sum(), (error / tp * _ERROR_UNIT).sqrt()
-        figures = (accuracy, *judged, rmse)
-        found: dict[str, Tensor] = dict(zip(KINDS, counts, strict=True))
-        return found | {name: one.nan_to_num(0.0) for name, one in zip(FIGURES, figures, strict=True)}
+        shares = [one.nan_to_num(0.0) for one in ((tp + tn) / counts.sum(), *judged)]
+        figures = (*shares, (error / tp * _ERROR_UNIT).sqrt())
+        return dict(zip((*KINDS, *FIGURES), (*counts, *figures), strict=True))
 
 
 def precision_recall_f1(counts: Tensor, recall: Recall) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any, Literal, TypedDict
 
@@ -386,7 +387,7 @@ def _describe(content: Mapping[str, Any], config: str | None) -> dict[str, Any]:
 
 
 def figures_of(content: Mapping[str, Any]) -> dict[str, float]:
-    """Give the figures that checkpoints were chosen by, by name, those of the moment.
+    """Give the figures that checkpoints were chosen by, by name, those of the moment that are numbers.
 
     Args:
         content: Content of a checkpoint.
@@ -395,7 +396,7 @@ def figures_of(content: Mapping[str, Any]) -> dict[str, float]:
     return {
         str(one["monitor"]): float(one["current_score"])
         for one in states
-        if one.get("monitor") and one.get("current_score") is not None
+        if one.get("monitor") and one.get("current_score") is not None and isfinite(one["current_score"])
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +122,21 @@ class Report(Callback):
             name.removeprefix("test/"): value.item() for name, value in trainer.callback_metrics.items()
         }
         further = {name: value for name, value in logged.items() if name not in total and name != "loss"}
-        report = {"metric": label, "clips": len(names), **total, **further}
+        figures = {name: None if isnan(value) else value for name, value in {**total, **further}.items()}
+        report = {"metric": label, "clips": len(names), **figures}
         with whole_file(folder / "test.json") as part:
             part.write_text(json.dumps(report, indent=2) + "\n")
         with whole_file(folder / "test_clips.csv") as part, part.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["clip", *FIGURES, *KINDS])
             for name, row in zip(names, clips, strict=True):
-                writer.writerow([name, *(f"{row[f]:.4f}" for f in FIGURES), *(int(row[c]) for c in KINDS)])
+                found = ["" if isnan(row[f]) else f"{row[f]:.4f}" for f in FIGURES]
+                writer.writerow([name, *found, *(int(row[c]) for c in KINDS)])
         with whole_file(folder / "test.png") as part:
             draw_clips(names, clips, label).savefig(part, dpi=120)
         print(f"\ntest figures ({label}):")
-        print("  " + "  ".join(f"{name} {total[name]:.4f}" for name in FIGURES))
+        told = {name: "none" if isnan(total[name]) else f"{total[name]:.4f}" for name in FIGURES}
+        print("  " + "  ".join(f"{name} {one}" for name, one in told.items()))
         print("  " + "  ".join(f"{name} {total[name]}" for name in KINDS))
         print(f"  by clip: {folder / 'test_clips.csv'}, {folder / 'test.png'}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from math import isnan
 from typing import Any
 
 from jsonargparse.typing import PositiveInt
@@ -58,7 +59,8 @@ class ProgressLines(Callback):
         names = {"f1": "F1", "precision": "P", "recall": "R", "accuracy": "accuracy"}
         shown = "  ".join(f"{name} {float(figures[f'val/{key}']):.4f}" for key, name in names.items())
         label = pl_module.val_metrics.label if isinstance(pl_module, HeatmapTracker) else ""
-        rmse = f"rmse {float(figures['val/rmse']):.2f} px"
+        error = float(figures["val/rmse"])
+        rmse = "rmse none" if isnan(error) else f"rmse {error:.2f} px"
         print(f"{self._place(trainer)}: val {shown}  {rmse} ({label}){self._pace(trainer)}", flush=True)
 
     def _place(self, trainer: Trainer) -> str:
