@@ -353,6 +353,13 @@ def test_without_a_figure_to_judge_by_the_newest_one_is_told(run, capsys):
     assert "best:" not in said
 
 
+def test_the_end_before_a_validation_is_told_in_words(run, capsys, recwarn):
+    assert fit("--config", "run.yaml", "--trainer.max_steps=1", "--trainer.limit_train_batches=2") == 0
+    [said] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("newest:")]
+    assert said.endswith("last.ckpt  (this training ended before a validation that measures val/f1)")
+    assert not [one for one in recwarn if "monitored key" in str(one.message)]
+
+
 def test_a_damaged_last_is_passed_over_for_the_one_before(run, caplog):
     flip(LAST)
     with caplog.at_level("INFO"):

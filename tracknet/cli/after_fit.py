@@ -38,7 +38,10 @@ def tell_end(trainer: Trainer, model: LightningModule, folder: Path, first_step:
         shown.append(f"stopped:    {by}")
     if chosen:
         kind = "best" if best and monitor is not None else "newest"
-        shown.append(f"{kind + ':':<12}{chosen}{_figure(trainer, model) if best else ''}")
+        told = _figure(trainer, model) if best else ""
+        if monitor is not None and monitor not in trainer.callback_metrics:
+            told += f"  (this training ended before a validation that measures {monitor})"
+        shown.append(f"{kind + ':':<12}{chosen}{told}")
     else:
         shown.append("checkpoint: none; no callback among trainer.callbacks has saved one")
     events = (one.log_dir for one in trainer.loggers if isinstance(one, TensorBoardLogger))

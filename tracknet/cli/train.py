@@ -557,6 +557,7 @@ def _silence_known_noise() -> None:
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
         r".*WeightAveraging callback, but loading a checkpoint outside.*",  # which holds the average
+        r".*could not find the monitored key in the returned metrics.*",  # no validation: see `tell_end`
         r".*The dirpath has changed from .*",  # see `BestSoFar`; test results have a folder of their own
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*Experiment logs directory .* exists and is not empty.*",  # no table is there: see `go_on`
