@@ -174,6 +174,26 @@ def test_pictures_of_a_single_trial_give_no_warning(tmp_path):
     assert "![slice](slice.png)" in _pictures(alone, tmp_path, "val/loss")
 
 
+def test_values_between_the_powers_of_ten_are_slanted_too(tmp_path, monkeypatch):
+    angles = {}
+
+    def note(figure, part, **_):
+        part.touch()
+        ticks = [one for axes in figure.axes for one in axes.get_xticklabels(which="both")]
+        angles[part.name] = {one.get_rotation() for one in ticks}
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", note)
+    told = optuna.create_study()
+    for value in (0.006, 0.01):
+        space = {"optimizer.lr": FloatDistribution(1e-4, 1.0, log=True)}
+        told.add_trial(
+            optuna.trial.create_trial(params={"optimizer.lr": value}, distributions=space, value=value)
+        )
+    _pictures(told, tmp_path, "val/loss")
+    [slanted] = [found for name, found in angles.items() if name.endswith("slice.png")]
+    assert slanted == {30.0}
+
+
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_pruned_trials_are_marked_at_the_edge_of_each_setting(direction):
     told = optuna.create_study(direction=direction)

@@ -129,7 +129,8 @@ def _pictures(study: optuna.Study, folder: Path, monitor: str) -> list[str]:
         figure = every[0].figure
         figure.set_size_inches(max(6.4, 3.2 * len(every)), 4.8)
         for one in every:
-            one.tick_params(axis="x", rotation=30)  # values in words are long
+            # Values in words are long, and so are those between the powers of ten.
+            one.tick_params(axis="x", which="both", rotation=30)
         with whole_file(folder / f"{name}.png") as part:
             figure.savefig(part, dpi=100, bbox_inches="tight")
         matplotlib.pyplot.close(figure)
