@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 import pytest
 
@@ -32,3 +33,26 @@ def test_it_waits_until_it_is_looked_for_and_a_second_one_does_not():
 def test_it_is_raised_at_once_where_it_is_let_through():
     with HeldInterrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.let_through():
         press()
+
+
+def test_an_ignored_ctrl_c_stays_so_and_another_thread_listens_to_none():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with HeldInterrupt() as interrupt:
+            press()
+            with interrupt.let_through():
+                press()
+            interrupt.heed()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    heeded = []
+
+    def elsewhere():
+        with HeldInterrupt() as interrupt, interrupt.let_through():
+            heeded.append(interrupt.heed())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert heeded == [None]

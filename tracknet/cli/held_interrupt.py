@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from typing_extensions import Self
+
+
+def is_heard(number: int) -> bool:
+    """Say whether this thread may listen to a signal, and nobody has this process ignore it.
+
+    Shells have what scripts start in the background ignore Ctrl-C: it is meant for others.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(number) is not signal.SIG_IGN
 
 
 class HeldInterrupt:
@@ -18,17 +28,19 @@ class HeldInterrupt:
     """
 
     def __init__(self) -> None:
-        self._heard = False
+        self._heard = self._holds = False
         self._before: Any = None
 
     def __enter__(self) -> Self:
-        """Begin to hold."""
-        self._before = signal.signal(signal.SIGINT, self._hear)
+        """Begin to hold, where it is heard at all."""
+        self._holds = is_heard(signal.SIGINT)
+        self._before = signal.getsignal(signal.SIGINT)
+        self._listen(self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Hold no longer."""
-        signal.signal(signal.SIGINT, self._before)
+        self._listen(self._before)
 
     def heed(self) -> None:
         """Look for it.
@@ -46,14 +58,18 @@ class HeldInterrupt:
         Raises:
             KeyboardInterrupt: It has come.
         """
-        signal.signal(signal.SIGINT, self._before)
+        self._listen(self._before)
         try:
             self.heed()
             yield
         finally:
             if not self._heard:
-                signal.signal(signal.SIGINT, self._hear)
+                self._listen(self._hear)
 
     def _hear(self, *_: object) -> None:
         self._heard = True
-        signal.signal(signal.SIGINT, self._before)
+        self._listen(self._before)
+
+    def _listen(self, handler: Any) -> None:
+        if self._holds:
+            signal.signal(signal.SIGINT, handler)

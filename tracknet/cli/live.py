@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracknet.cli.engines import Engine, Precision, load_detector
+from tracknet.cli.held_interrupt import is_heard
 from tracknet.cli.track import Device, csv_path, print_summary
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
@@ -95,7 +96,7 @@ def track_stream(
 @contextmanager
 def _ended_by_signals(stream: LiveStream) -> Iterator[None]:
     """Let Ctrl-C and a supervisor's SIGTERM end a stream between two frames; a second one does not wait."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if is_heard(number)]
 
     def end(*_: object) -> None:
         for number in numbers:
