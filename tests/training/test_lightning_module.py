@@ -23,6 +23,7 @@ from tracknet.models import CompactTrackNet, HeatmapNetwork, stack_frames
 from tracknet.tracking.tracker import track
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import MSELoss, WBCELoss
+from tracknet.training.rectifier import TrajectoryRectifier
 from tracknet.training.targets import DiscTarget, GaussianTarget
 
 SIZE = (64, 96)
@@ -401,8 +402,10 @@ def test_one_tracker_is_judged_and_trained_in_any_order(tiny_rallies):
 
 
 @pytest.mark.parametrize(("algorithm", "sharded"), [(None, True), ("norm", True), ("value", False)])
-def test_gradients_that_fsdp_shards_are_clipped_by_its_own_norm(algorithm, sharded, monkeypatch):
-    tracker = HeatmapTracker(CompactTrackNet(3, "none", 4, (8, 8, 8)), input_size=SIZE)
+@pytest.mark.parametrize("model", [HeatmapTracker, TrajectoryRectifier])
+def test_gradients_that_fsdp_shards_are_clipped_by_its_own_norm(model, algorithm, sharded, monkeypatch):
+    sized = {"network": CompactTrackNet(3, "none", 4, (8, 8, 8)), "input_size": SIZE}
+    tracker = model(**sized if model is HeatmapTracker else {})
     tracker.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     calls = []
     monkeypatch.setattr(tracker, "clip_gradients", lambda *given: calls.append(given))

@@ -10,10 +10,8 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric
 
 from tracknet.data.geometry import resize_xy
@@ -24,6 +22,7 @@ from tracknet.evaluation.ensemble import WindowEnsemble
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
 from tracknet.models.evaluating import evaluating
 from tracknet.models.network import HeatmapNetwork, in_unit_range
+from tracknet.training.clipping import clip_whole_norm
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
 from tracknet.training.micro_batches import BatchLoss, Phase, WholeBatch
@@ -72,6 +71,8 @@ class HeatmapTracker(LightningModule):
             ``average``, ``triangular``: one begins at every frame, and a frame's heatmap is the (weighted)
             mean of the up to L that see it, as in TrackNetV3; costs L times as much.
     """
+
+    configure_gradient_clipping = clip_whole_norm
 
     def __init__(
         self,
@@ -189,26 +190,6 @@ class HeatmapTracker(LightningModule):
             "train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(x)
         )
         return loss
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients; FSDP alone knows the norm of those that it has spread over processes.
-
-        Args:
-            optimizer: Whose gradients.
-            gradient_clip_val: As the trainer has it; None or 0 for no clipping.
-            gradient_clip_algorithm: As the trainer has it; None for the norm.
-        """
-        whole = self.trainer.model
-        by_norm = gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM)
-        if isinstance(whole, FullyShardedDataParallel) and gradient_clip_val and by_norm:
-            whole.clip_grad_norm_(gradient_clip_val)
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the validation figures."""

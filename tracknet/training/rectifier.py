@@ -20,6 +20,7 @@ from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import acceleration_curve, cubic_curve, linear_curve
 from tracknet.models.inpaintnet import ResidualInpaintNet, TrajectoryNetwork
 from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.clipping import clip_whole_norm
 from tracknet.training.hyperparameters import describe
 from tracknet.training.settings import check_data
 from tracknet.trust import check_recipe, limited, refusal_of
@@ -52,6 +53,8 @@ class TrajectoryRectifier(LightningModule):
             288x512 and grows linearly beyond, so that hits inside of a gap, which nobody can foresee, do not
             rule the training.
     """
+
+    configure_gradient_clipping = clip_whole_norm
 
     def __init__(
         self, network: TrajectoryNetwork | None = None, loss: Literal["mse", "huber"] = "huber"
