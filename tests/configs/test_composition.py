@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,9 @@ def test_a_file_for_one_command_serves_the_others(write):
     assert told.values == told.merged == {"trainer": {"max_epochs": 1}, "max_gap": 3}
     assert told.notes == ["x.yaml:2: verbose is for validate and test; predict does without"]
     assert compose([*words, "--verbose=true"], "fit").values["verbose"] is True  # a flag is for the command
+    file = write("y.yaml", "trainer: {max_epochs: 1}\nrectifier: null\n")
+    told = compose([f"--config={file}"], "fit")
+    assert (told.values, told.notes) == ({"trainer": {"max_epochs": 1}}, [])
 
 
 def test_names_of_digits_with_zeros_before_them_are_text(merged):
@@ -114,6 +119,14 @@ def test_names_of_digits_with_zeros_before_them_are_text(merged):
     parsed = parser.parse_args(["--b=[00017, 00049, 0_1]", "--c=0"])
     assert (parsed.b, parsed.c) == (names, 0)
     assert yaml.safe_load(parser.dump(parsed))["b"] == names
+
+
+def test_without_the_loader_of_jsonargparse_nothing_but_this_is_lost():
+    code = (
+        "from jsonargparse import _loaders_dumpers as one; del one.get_yaml_default_loader\n"
+        "import tracknet.configs.tree"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @given(

@@ -97,8 +97,9 @@ def compose(words: Sequence[str], command: str, start: Start | None = None) -> C
         for _, file in layers.files:
             tree = merge(tree, file, "", notes)
         for key in [key for key, known in OF_COMMANDS.items() if key in tree.value and command not in known]:
-            place = tree.value.pop(key).origins[-1]
-            notes.append(f"{place}: {key} is for {' and '.join(OF_COMMANDS[key])}; {command} does without")
+            if (one := tree.value.pop(key)).value is not None:  # the configuration of a run holds them all
+                known = " and ".join(OF_COMMANDS[key])
+                notes.append(f"{one.origins[-1]}: {key} is for {known}; {command} does without")
         full = tree
         for source, word in set_by:
             full = overlay(full, word, Origin(source), notes)
