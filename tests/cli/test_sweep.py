@@ -271,6 +271,10 @@ def test_runs_of_another_storage_are_not_written_over(here, capsys):
         "not know: trial_0, trial_1; give the --storage they are kept in, or another --folder\n"
     )
     assert not list(first.iterdir())
+    first.rename(first.with_name("trial_0_kept"))
+    for number in (0, 1):
+        first.with_name(f"trial_{number}.log").unlink()
+    assert tracknet(["sweep", "rates.yaml", "--storage", "sqlite:///other.db", "--trials", "1"]) == 0
 
 
 class _Interrupts:

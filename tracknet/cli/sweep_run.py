@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import warnings
@@ -441,7 +442,8 @@ def _refuse_others(study: optuna.Study, sweep: Sweep) -> None:
     Raises:
         UsageError: It holds trials that this study does not know.
     """
-    found = {path.stem for path in sweep.folder.glob("trial_*")}  # first: others may begin trials meanwhile
+    # First: others may begin trials meanwhile. What only is called after a trial, such as a copy, is safe.
+    found = {path.stem for path in sweep.folder.glob("trial_*") if re.fullmatch(r"trial_\d+", path.stem)}
     known = {f"trial_{one.number}" for one in study.get_trials(deepcopy=False)}
     if others := sorted(found - known):
         raise UsageError(
