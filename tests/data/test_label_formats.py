@@ -252,7 +252,11 @@ def test_of_tracks_with_several_labels_those_of_the_ball_count(cvat):
     ("label", "is_ball"),
     [
         *((name, True) for name in ("ball", "Tennis_ball", "ball-1", "Shuttlecock", "shuttle", "football")),
-        *((name, False) for name in ("football player", "basketball_hoop", "shuttler", "ballerina")),
+        *((name, True) for name in ("balls", "Golf balls", "Shuttles", "BallTrack", "TennisBall")),
+        *(
+            (name, False)
+            for name in ("football player", "FootballPlayer", "basketball_hoop", "shuttler", "ballerina")
+        ),
     ],
 )
 def test_the_ball_is_named_by_a_word_of_the_label(cvat, label, is_ball):

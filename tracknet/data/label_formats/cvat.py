@@ -19,7 +19,7 @@ _TRUE = ("1", "true")
 _FALSE = ("0", "false")
 _READ = ("points", "box")
 _SHAPES = (*_READ, "ellipse", "polygon", "polyline", "cuboid", "mask", "skeleton")
-_BALLS = ("ball", "shuttle", "shuttlecock")
+_BALLS = ("ball", "balls", "shuttle", "shuttles", "shuttlecock", "shuttlecocks")
 
 
 def read_cvat(
@@ -209,7 +209,8 @@ def _of_the_ball(labels: Sequence[str]) -> set[int]:
 
 
 def _names_ball(label: str) -> bool:
-    words = re.findall(r"[^\W\d_]+", label.lower())
+    spaced = re.sub("(?<=[a-z])(?=[A-Z])", " ", label)  # BallTrack
+    words = re.findall(r"[^\W\d_]+", spaced.lower())
     return any(word in _BALLS for word in words) or (len(words) == 1 and words[0].endswith(_BALLS))
 
 
