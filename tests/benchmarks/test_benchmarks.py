@@ -227,12 +227,13 @@ def test_a_folder_that_there_is_not_is_told_before_anything_is_measured(part, tm
 
 
 @pytest.mark.parametrize("option", ["--clips", "--rounds", "--threads"])
-def test_counts_are_above_0(option, capsys):
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_counts_are_above_0(option, count, capsys):
     from benchmarks.__main__ import main
 
     with pytest.raises(SystemExit, match="2"):
-        main(["startup", option, "0"])
-    assert f"argument {option}: expected a whole number above 0, found 0" in capsys.readouterr().err
+        main(["startup", option, count])
+    assert f"argument {option}: expected a whole number above 0, found {count}" in capsys.readouterr().err
 
 
 @pytest.mark.slow
