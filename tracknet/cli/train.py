@@ -305,7 +305,10 @@ class TrackNetCLI(LightningCLI):
             own = next((one for one in reasons(error) if isinstance(one, TrackNetError)), None)
             if own is not None:
                 raise own from None
-            if self.composed and (faults := crossing_faults(self._settings, [unbuilt_loggers])):
+            # To ask loggers is to build them, which begins a run at some servers: only if one was expected.
+            if self.composed is None or "Logger" not in str(error).partition("Given value")[0]:
+                raise
+            if faults := crossing_faults(self._settings, [unbuilt_loggers]):
                 raise refusal(faults, self.composed) from error
             raise
         # What loggers are told of; a class that needs its own keys has them in `hparams`.
