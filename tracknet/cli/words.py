@@ -36,13 +36,18 @@ def checkpoints_named(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
 
     Yields:
         Where it stands, where the words behind it and its value begin, and the value.
+
+    Raises:
+        UsageError: The value is empty, as of a variable of the shell that is not set.
     """
     for place, word in enumerate(words):
         flag, equals, value = word.partition("=")
-        if flag == CKPT_FLAG and equals:
-            yield place, place + 1, value
-        elif flag == CKPT_FLAG and place + 1 < len(words):
-            yield place, place + 2, words[place + 1]
+        if flag != CKPT_FLAG or not (equals or place + 1 < len(words)):
+            continue
+        name, rest = (value, place + 1) if equals else (words[place + 1], place + 2)
+        if not name:
+            raise UsageError(f"{CKPT_FLAG}: expected a file or a folder, found nothing")
+        yield place, rest, name
 
 
 def config_of_run(words: Sequence[str]) -> Start | None:
