@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tracknet.cli.main import main
 from tracknet.cli.resuming import resolve
 from tracknet.cli.words import checkpoints_named, config_of_run
 from tracknet.errors import UsageError
@@ -21,3 +22,11 @@ def test_an_empty_one_is_not_the_current_folder(tmp_path, monkeypatch, words):
     for find in (lambda: resolve(words, "fit"), lambda: config_of_run(words)):
         with pytest.raises(UsageError, match="--ckpt_path: expected a file or a folder, found nothing"):
             find()
+
+
+def test_nor_is_an_empty_variable(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tracknet"])
+    monkeypatch.setenv("TRACKNET_FIT__CKPT_PATH", "")
+    assert main(["fit", "+env=ci", "+model=compact", "--data=FlatVideoDataModule", "--data.root=x"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "tracknet fit: --ckpt_path: expected a file or a folder, found nothing"

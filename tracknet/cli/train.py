@@ -261,6 +261,8 @@ class TrackNetCLI(LightningCLI):
         path = self.config[command].get("ckpt_path") if command else None
         if command not in (None, "fit") and path in (None, *FOUND_BY_LIGHTNING):
             raise UsageError(f"{command} {_NEEDS_CHECKPOINT}")
+        if path == "":
+            raise UsageError("--ckpt_path: expected a file or a folder, found nothing")
         if path is not None and Path(path).is_file():
             content = read_checkpoint(Path(path))
             if not isinstance(content, dict) or not content.keys() >= _OF_LIGHTNING:
