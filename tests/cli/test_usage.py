@@ -141,6 +141,13 @@ def test_what_a_class_takes_leaves_out_what_cannot_be_set(wrong):
     assert "(it takes lr, betas," in wrong("--optimizer.lrr", "3")
 
 
+def test_a_callback_cannot_be_changed_by_its_name_on_the_command_line(wrong):
+    assert wrong("--trainer.callbacks.ModelCheckpoint.monitor", "val/recall") == (
+        "trainer.callbacks: TrajectoryWriter has no option 'ModelCheckpoint'; that is one of "
+        "trainer.callbacks, of which flags set the last: set it in a file (it takes folder)"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -229,6 +229,9 @@ class _Judge:
 
     def elsewhere(self, name: str, path: KeyPath) -> str:
         """Say where a key belongs, when it is right by name but in the wrong place."""
+        listed = [at for at, cls in self._classes() if cls.__name__ == name and isinstance(at[-1], int)]
+        if listed:
+            return f"; that is one of {shown(listed[0])}, of which flags set the last: set it in a file"
         places = [key for key in self.options.keys if key == name or key.endswith(f".{name}")]
         places += [shown((*at, name)) for at, cls in self._classes() if name in self._settable(cls, at)]
         places = [place for place in dict.fromkeys(places) if place != shown((*path, name))]
