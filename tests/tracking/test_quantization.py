@@ -53,6 +53,7 @@ def test_a_graph_in_8_bits_says_nearly_the_same(here, tiny_rallies, capsys, posi
     assert tracknet(["export", "a.ckpt", *more]) == 0
     assert tracknet(["export", "a.ckpt", *more, "--output", "b.onnx", "--int8", video]) == 0
     out = capsys.readouterr().out
+    assert "check:  in 32 bits it differs from the checkpoint by at most " in out
     assert "int8:   says what the checkpoint says in " in out
     assert "track:  tracknet track VIDEO --ckpt b.onnx" in out
     assert graphs(here) == ["a.onnx", "b.onnx"]

@@ -133,7 +133,9 @@ def export_checkpoint(
     background = f", background uint8 [B, 3, {height}, {width}]" if tracker.needs_background else ""
     print(f"graph:  {target} ({target.stat().st_size / 1e6:.1f} MB)")
     print(f"takes:  frames uint8 [B, {tracker.frames}, 3, {height}, {width}]{background}; gives {gives}")
-    print(f"check:  differs from the checkpoint by at most {found.probability:.1e} (probability)", end="")
+    compared = "" if agreement is None else "in 32 bits it "
+    by = f"{found.probability:.1e} (probability)"
+    print(f"check:  {compared}differs from the checkpoint by at most {by}", end="")
     print("" if found.shift is None else f", {found.shift:.1e} px ({found.positions} positions)")
     if agreement is not None:
         print(
