@@ -41,7 +41,7 @@ from tracknet.cli.usage import (
     refusal,
     refuse_nulls,
 )
-from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, config_of_run, refuse_linked
+from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, NO_CKPT, config_of_run, refuse_linked
 from tracknet.configs import Composed, compose
 from tracknet.configs.crossing import crossing_faults
 from tracknet.data.whole_file import why_refused
@@ -262,7 +262,7 @@ class TrackNetCLI(LightningCLI):
         if command not in (None, "fit") and path in (None, *FOUND_BY_LIGHTNING):
             raise UsageError(f"{command} {_NEEDS_CHECKPOINT}")
         if path == "":
-            raise UsageError("--ckpt_path: expected a file or a folder, found nothing")
+            raise UsageError(NO_CKPT)
         if path is not None and Path(path).is_file():
             content = read_checkpoint(Path(path))
             if not isinstance(content, dict) or not content.keys() >= _OF_LIGHTNING:

@@ -18,6 +18,7 @@ LINKS = {
 """Attribute of the module -> parameter of the data: written once, at the model."""
 
 CKPT_FLAG = "--ckpt_path"
+NO_CKPT = f"{CKPT_FLAG}: expected a file or a folder, found nothing"
 FOUND_BY_LIGHTNING = ("last", "hpc")
 """Values of ``--ckpt_path`` that are no files: what a resumed training looks for in its own folder."""
 
@@ -46,7 +47,7 @@ def checkpoints_named(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
             continue
         name, rest = (value, place + 1) if equals else (words[place + 1], place + 2)
         if not name:
-            raise UsageError(f"{CKPT_FLAG}: expected a file or a folder, found nothing")
+            raise UsageError(NO_CKPT)
         yield place, rest, name
 
 
