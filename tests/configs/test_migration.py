@@ -168,6 +168,12 @@ def test_every_legacy_key_is_told_and_the_file_is_accepted(here, parsing, capsys
     assert [fault for fault in faults if "accelerator" not in fault] == []
 
 
+def test_weights_without_a_word_on_downloads(here):
+    old = {"model_name": "vit_heatmap", "pretrained_model_name": "facebook/dinov3-vits16-x"}
+    report = migrate([write(here / "old.yaml", {"model": old})]).report()
+    assert "not downloaded unless `download: true`" in report
+
+
 def test_what_legacy_values_become(here):
     values = yaml.safe_load(migrate([write(here / "old.yaml", nested(LEGACY))]).yaml())
     model, data, trainer = values["model"]["init_args"], values["data"]["init_args"], values["trainer"]

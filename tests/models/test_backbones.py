@@ -163,8 +163,11 @@ class TestPretrainedBackbone:
         assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
     def test_missing_weights_are_named(self, tmp_path):
-        with pytest.raises(TrackNetError, match="nowhere"):
+        with pytest.raises(TrackNetError, match=r"nowhere is no folder, .*; expected .*download: true"):
             fetched(ConvNeXtFPN(1, **SMALL), tmp_path / "nowhere")
+
+    def test_nothing_is_downloaded_unasked(self):
+        assert not PretrainedBackbone("facebook/convnext-tiny-224").download
 
     def test_a_network_without_backbone(self, tmp_path):
         with pytest.raises(UsageError, match="no backbone in TrackNetV2; ConvNeXtFPN, ConvNeXtH"):

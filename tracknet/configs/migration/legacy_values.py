@@ -188,6 +188,8 @@ def weights(value: Any, old: Old) -> Told:
     """Name the pretrained weights; without a name the backbone starts at random."""
     if value is None:
         return Told("kept", "the backbone starts at random")
+    if old.get("model.backbone.local_files_only") is None:
+        return Told("renamed", "not downloaded unless `download: true` beside it says so", value)
     return Told("renamed", "", value)
 
 

@@ -29,10 +29,10 @@ class PretrainedBackbone(Callback):
     Args:
         weights: Folder of weights in the format of Hugging Face, or their name on its hub, such as
             ``facebook/convnext-tiny-224`` or ``facebook/dinov3-vits16-pretrain-lvd1689m``.
-        download: Whether they may be downloaded; otherwise they must be a folder or downloaded already.
+        download: Whether a name may be fetched from the hub; otherwise it must have been fetched before.
     """
 
-    def __init__(self, weights: str, download: bool = True) -> None:
+    def __init__(self, weights: str, download: bool = False) -> None:
         self.weights = weights
         self.download = download
 
@@ -53,7 +53,7 @@ class PretrainedBackbone(Callback):
         network = _network(pl_module, type(self).__name__)
         backbone = network.backbone
         options = {"out_features": STAGES} if isinstance(network, ConvNeXtNetwork) else {}
-        with _told(self.weights):
+        with _told(self.weights, self.download):
             _check_shards(Path(self.weights))
             config = type(backbone).config_class.from_pretrained(
                 self.weights, local_files_only=not self.download, **options
@@ -66,7 +66,7 @@ class PretrainedBackbone(Callback):
                 f"{self.weights}: the weights are of a {config.model_type} of {_words(found)}; the network's "
                 f"backbone is a {kind} of {_words(expected)}"
             )
-        with _told(self.weights):
+        with _told(self.weights, self.download):
             # Only its weights are wanted: no attention that the file names, which could be code of the hub.
             loaded = type(backbone).from_pretrained(
                 self.weights,
@@ -137,7 +137,7 @@ class BackboneFreeze(BaseFinetuning):
 
 
 @contextmanager
-def _told(weights: str) -> Iterator[None]:
+def _told(weights: str, download: bool) -> Iterator[None]:
     """Make one message of what is wrong with weights, of which there are as many kinds as formats."""
     try:
         yield
@@ -149,6 +149,11 @@ def _told(weights: str) -> Iterator[None]:
             "weights in model.safetensors"
         ) from error
     except Exception as error:
+        if not download and isinstance(error, OSError) and not Path(weights).exists():
+            raise TrackNetError(
+                f"PretrainedBackbone: {weights} is no folder, and no weights of this name have been "
+                "downloaded; expected a folder with config.json and model.safetensors, or `download: true`"
+            ) from error
         said = (str(error).splitlines() or [""])[0]
         kind = "" if isinstance(error, (OSError, ValueError)) else f"cannot be read: {type(error).__name__}: "
         raise TrackNetError(f"{weights}: {kind}{said}") from error
