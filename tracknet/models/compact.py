@@ -6,6 +6,7 @@ import torch
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
+from tracknet.models.folding import Layers, folds, scale_and_offset, scaled
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, needed
 
 MEAN_LIGHT = 0.45
@@ -95,9 +96,20 @@ class CompactTrackNet(HeatmapNetwork):
         y3 = self.down3(y2)
         y2 = self.up2(torch.cat([self.upsample(y3), y2], dim=1))
         y1 = self.up1(torch.cat([self.upsample(y2), y1], dim=1))
-        y = self.fused(self.detail(stem) + self._to_frames(self.context(y1)))
+        y = self._fused(stem, y1)
         logits: Tensor = self.predictor(y)
         return logits.reshape(batch, self.frames, *half)
+
+    def _fused(self, stem: Tensor, y: Tensor) -> Tensor:
+        """Weigh what the window's context says of each frame against the frame's own features."""
+        norm: nn.BatchNorm2d = self.fused[0]  # type: ignore[assignment]
+        if folds(norm, y):
+            scale, offset = scale_and_offset(norm, self.detail.weight.dtype)
+            seen = nn.functional.conv2d(stem, scaled(self.detail.weight, scale), offset, padding=1)
+            found = nn.functional.conv2d(y, scaled(self.context.weight, scale.repeat(4 * self.frames)))
+            return seen.add_(self._to_frames(found)).relu_()
+        fused: Tensor = self.fused(self.detail(stem) + self._to_frames(self.context(y)))
+        return fused
 
     def _to_frames(self, x: Tensor) -> Tensor:
         """Give each frame its cells at twice the resolution: ``[B, L*4*C, h, w] -> [B*L, C, 2h, 2w]``.
@@ -127,18 +139,21 @@ class _EachFrame(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Give ``[B*L, stem, H/2, W/2]`` of ``[B, n, C, H, W]``, bytes or in 0..1."""
         conv, norm, relu = self
-        unit = 255.0 if x.dtype == torch.uint8 else 1.0
-        weight: Tensor = conv.weight / unit  # type: ignore[operator, assignment]
+        weight: Tensor = conv.weight / (255.0 if x.dtype == torch.uint8 else 1.0)  # type: ignore[operator, assignment]
+        offset = None
+        if folds(norm, x):
+            scale, offset = scale_and_offset(norm, weight.dtype)  # type: ignore[arg-type]
+            weight, norm = scaled(weight, scale), nn.Identity()
         coloured = 0 if self.background == "subtract" else 3
         light, motion = weight[:, :coloured] / LIGHT, weight[:, coloured:] / MOTION
         if self.background == "concat":
             y = _convolved(_centred(x[:, 1:], weight.dtype).flatten(0, 1), light + motion)
-            still = _convolved(_centred(x[:, 0], weight.dtype), -motion)
+            still = _convolved(_centred(x[:, 0], weight.dtype), -motion, offset)
             y.view(x.shape[0], x.shape[1] - 1, *y.shape[1:]).add_(still[:, None])
         else:
             x = x.flatten(0, 1)
             x = torch.cat([_centred(x[:, :coloured], weight.dtype), x[:, coloured:]], dim=1)
-            y = _convolved(x, torch.cat([light, motion], dim=1))
+            y = _convolved(x, torch.cat([light, motion], dim=1), offset)
         seen: Tensor = relu(norm(y))
         return seen
 
@@ -149,7 +164,7 @@ class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv_1 = _conv(channels, channels)
-        self.conv_2 = nn.Sequential(
+        self.conv_2 = Layers(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
 
@@ -157,8 +172,8 @@ class _Residual(nn.Module):
         return nn.functional.relu(x + self.conv_2(self.conv_1(x)))
 
 
-def _conv(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(
+def _conv(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3) -> Layers:
+    return Layers(
         nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
@@ -172,8 +187,8 @@ def _centred(images: Tensor, dtype: torch.dtype) -> Tensor:
     return images - MEAN_LIGHT
 
 
-def _convolved(x: Tensor, weight: Tensor) -> Tensor:
-    return nn.functional.conv2d(_channels_last(x), weight, stride=2, padding=1)
+def _convolved(x: Tensor, weight: Tensor, offset: Tensor | None = None) -> Tensor:
+    return nn.functional.conv2d(_channels_last(x), weight, offset, stride=2, padding=1)
 
 
 def _side_by_side(x: Tensor, windows: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tracknet.models.backbones import ConvNeXtKind, ConvNeXtNetwork, Four, Size
 from tracknet.models.decoder_blocks import conv_block
+from tracknet.models.folding import Layers
 from tracknet.models.lora import LoRA
 from tracknet.models.network import expect_no_ball
 from tracknet.models.wasb import Fusion
@@ -53,9 +54,7 @@ class ConvNeXtHRNet(ConvNeXtNetwork):
         super().__init__(frames, background, heatmap_size, kind, widths, depths, lora)
         self.branches, self.num_units, self.fused = branches, num_units, fused
         self.lateral = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(self.images * width, branch, kernel_size=1, bias=False), nn.BatchNorm2d(branch)
-            )
+            Layers(nn.Conv2d(self.images * width, branch, kernel_size=1, bias=False), nn.BatchNorm2d(branch))
             for width, branch in zip(widths, branches, strict=True)
         )
         self.exchange = nn.Sequential(*(Fusion(branches, blocks=1) for _ in range(num_units)))

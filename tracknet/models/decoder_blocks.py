@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from tracknet.models.folding import Layers
+
 Norm = Literal["bn", "gn"]
 Activation = Literal["relu", "gelu"]
 
@@ -32,7 +34,7 @@ class BlockStyle(NamedTuple):
     dropout: float = 0.0
 
 
-def conv_block(channels_in: int, channels_out: int, style: BlockStyle | None = None) -> nn.Sequential:
+def conv_block(channels_in: int, channels_out: int, style: BlockStyle | None = None) -> Layers:
     """Make a 3x3 convolution with what follows it.
 
     Args:
@@ -57,7 +59,7 @@ def conv_block(channels_in: int, channels_out: int, style: BlockStyle | None = N
         layers.append(SqueezeExcitation(channels_out, style.se_reduction))
     if style.dropout:
         layers.append(nn.Dropout2d(style.dropout))
-    return nn.Sequential(*layers)
+    return Layers(*layers)
 
 
 class SqueezeExcitation(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
+from tracknet.models.folding import Layers
 from tracknet.models.imagenet import ImageNetInput
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, expect_no_ball
 
@@ -60,8 +61,8 @@ class _Neck(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(*_layers(channels_in, channels_out, 0).values())
-        self.conv2 = nn.Sequential(*_layers(channels_out, channels_out, 0).values())
+        self.conv1 = Layers(*_layers(channels_in, channels_out, 0).values())
+        self.conv2 = Layers(*_layers(channels_out, channels_out, 0).values())
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(x)
@@ -78,7 +79,7 @@ class _Residual(nn.Module):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i in range(depth):
             layers |= _layers(channels_in if i == 0 else channels_out, channels_out, i)
-        self.convs = nn.Sequential(layers)
+        self.convs = Layers(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         total: Tensor = self.convs(x) + self.conv0(x)

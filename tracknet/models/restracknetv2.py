@@ -8,6 +8,7 @@ import torch
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
+from tracknet.models.folding import Layers
 from tracknet.models.imagenet import ImageNetInput
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, expect_no_ball
 
@@ -65,8 +66,8 @@ class _Neck(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(_conv3x3(channels_in, channels_out), *_bn_relu(channels_out))
-        self.conv2 = nn.Sequential(_conv3x3(channels_out, channels_out), *_bn_relu(channels_out))
+        self.conv1 = Layers(_conv3x3(channels_in, channels_out), *_bn_relu(channels_out))
+        self.conv2 = Layers(_conv3x3(channels_out, channels_out), *_bn_relu(channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.conv2(self.conv1(x))
@@ -80,10 +81,10 @@ class _Bottleneck(nn.Module):
         super().__init__()
         self.conv0: nn.Module = nn.Identity()
         if channels_in != channels_out:
-            self.conv0 = nn.Sequential(
+            self.conv0 = Layers(
                 nn.MaxPool2d(stride), _conv1x1(channels_in, channels_out), nn.BatchNorm2d(channels_out)
             )
-        self.conv1 = nn.Sequential(
+        self.conv1 = Layers(
             *_bn_relu(channels_in),
             _conv1x1(channels_in, channels_out),
             *_bn_relu(channels_out),
@@ -102,12 +103,12 @@ class _Double(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv0 = nn.Sequential(
+        self.conv0 = Layers(
             nn.Upsample(scale_factor=2, mode="nearest"),
             _conv1x1(channels, channels),
             nn.BatchNorm2d(channels),
         )
-        self.conv1 = nn.Sequential(
+        self.conv1 = Layers(
             *_bn_relu(channels),
             _conv1x1(channels, channels),
             *_bn_relu(channels),
@@ -157,7 +158,7 @@ class _Head(nn.Module):
         super().__init__()
         last = _conv1x1(NECK, frames)
         expect_no_ball(last)
-        self.convs = nn.Sequential(
+        self.convs = Layers(
             _conv3x3(channels_in, NECK), *_bn_relu(NECK), _conv3x3(NECK, NECK), *_bn_relu(NECK), last
         )
 

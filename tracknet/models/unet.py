@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tracknet.models.folding import normalised
 from tracknet.models.network import BackgroundMode, HeatmapNetwork
 
 
@@ -88,8 +89,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Give ``[B, channels_in, H, W] -> [B, channels_out, H, W]``."""
-        y = self.conv(x)
         if self.relu_first:
-            normalised: Tensor = self.bn(nn.functional.relu(y, inplace=True))
-            return normalised
-        return nn.functional.relu(self.bn(y), inplace=True)
+            y: Tensor = self.bn(nn.functional.relu(self.conv(x), inplace=True))
+            return y
+        return nn.functional.relu(normalised(self.conv, self.bn, x), inplace=True)

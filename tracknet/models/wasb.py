@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
+from tracknet.models.folding import Layers, normalised
 from tracknet.models.imagenet import ImageNetInput
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, expect_no_ball
 
@@ -69,8 +70,8 @@ class WASB(HeatmapNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H, W]``; H and W divisible by 8."""
-        y = self.relu(self.bn1(self.conv1(self.normalise(x))))
-        y = self.layer1(self.relu(self.bn2(self.conv2(y))))
+        y = self.relu(normalised(self.conv1, self.bn1, self.normalise(x)))
+        y = self.layer1(self.relu(normalised(self.conv2, self.bn2, y)))
         branches = [step(y) for step in self.transition1]
         for stage, transition in ((self.stage2, self.transition2), (self.stage3, self.transition3)):
             branches = stage(branches)
@@ -131,8 +132,8 @@ class _Basic(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = nn.functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        return nn.functional.relu(x + self.bn2(self.conv2(y)))
+        y = nn.functional.relu(normalised(self.conv1, self.bn1, x), inplace=True)
+        return nn.functional.relu(x + normalised(self.conv2, self.bn2, y))
 
 
 class _Bottleneck(nn.Module):
@@ -147,14 +148,14 @@ class _Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, wide, kernel_size=1, bias=False)
         self.bn3 = nn.BatchNorm2d(wide)
-        self.downsample = nn.Sequential(
+        self.downsample = Layers(
             nn.Conv2d(channels_in, wide, kernel_size=1, bias=False), nn.BatchNorm2d(wide)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = nn.functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = nn.functional.relu(self.bn2(self.conv2(y)), inplace=True)
-        return nn.functional.relu(self.downsample(x) + self.bn3(self.conv3(y)))
+        y = nn.functional.relu(normalised(self.conv1, self.bn1, x), inplace=True)
+        y = nn.functional.relu(normalised(self.conv2, self.bn2, y), inplace=True)
+        return nn.functional.relu(self.downsample(x) + normalised(self.conv3, self.bn3, y))
 
 
 def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
@@ -175,18 +176,18 @@ def _resize(widths: Sequence[int], source: int, target: int) -> nn.Module:
     if source == target:
         return nn.Identity()
     if source > target:
-        return nn.Sequential(
+        return Layers(
             nn.Conv2d(widths[source], widths[target], kernel_size=1, bias=False),
             nn.BatchNorm2d(widths[target]),
             nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
         )
     steps = [_conv_bn_relu(widths[source], widths[source], stride=2) for _ in range(target - source - 1)]
-    last = nn.Sequential(_conv3x3(widths[source], widths[target], stride=2), nn.BatchNorm2d(widths[target]))
+    last = Layers(_conv3x3(widths[source], widths[target], stride=2), nn.BatchNorm2d(widths[target]))
     return nn.Sequential(*steps, last)
 
 
-def _conv_bn_relu(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
+def _conv_bn_relu(channels_in: int, channels_out: int, stride: int = 1) -> Layers:
+    return Layers(
         _conv3x3(channels_in, channels_out, stride), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
     )
 
