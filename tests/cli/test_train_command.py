@@ -197,6 +197,7 @@ def parser():
         ("trainer.callbacks", "TrajectoryWriter", "tracknet.tracking.writer"),
         ("trainer.callbacks", "EMAWeightAveraging", "lightning.pytorch.callbacks"),
         ("optimizer", "SGD", "torch.optim"),
+        ("optimizer", "MuonAdamW", "tracknet.training.optimizers"),
         ("lr_scheduler", "WarmupCosine", "tracknet.training.schedules"),
         ("lr_scheduler", "CosineAnnealingLR", "torch.optim.lr_scheduler"),
     ],

@@ -72,7 +72,8 @@ import tracknet.data.packed_datamodule  # isort: skip
 import tracknet.data.public_datamodules  # isort: skip
 import tracknet.models  # isort: skip
 import tracknet.tracking.error_analysis  # isort: skip
-import tracknet.training.callbacks  # isort: skip  # noqa: F401
+import tracknet.training.callbacks  # isort: skip
+import tracknet.training.optimizers  # isort: skip  # noqa: F401
 
 # Written and read as text; StochasticWeightAveraging has one by default.
 register_type(torch.device, deserializer_exceptions=(ValueError, TypeError, RuntimeError))
