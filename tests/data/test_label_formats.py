@@ -332,6 +332,21 @@ def test_lines_of_points(tmp_path):
     assert not labels.labelled.any()
 
 
+def test_shares_of_the_frame_are_no_pixels(tmp_path, markup, cvat):
+    lines = tmp_path / "1.txt"
+    lines.write_text("0.5 0.25\n0 0\n1 0.75\n")
+    for labels, (fault,) in (
+        read_point_lines(lines, 8, SIZE),
+        markup({"2": {"x": 0.5, "y": 0.25}, "3": {"x": -1, "y": -1}}),
+        cvat(point(0, "0.5,0.25"), point(1, outside=1)),
+    ):
+        assert (fault.kind, fault.line) == ("outside-frame", None)
+        assert fault.message == "all coordinates are at most 1; expected pixels of the video"
+        assert not labels.labelled.any()
+    lines.write_text("1 1\n")  # a ball in the corner
+    assert read_point_lines(lines, 8, SIZE)[1] == []
+
+
 def test_lines_of_points_follow_the_numbers_of_images(tmp_path):
     path = tmp_path / "1.txt"
     path.write_text("10 1\n20 2\n30 3\n40 4\n")

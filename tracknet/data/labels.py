@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -181,7 +181,7 @@ def read_labels(
     if not seen and stray_coordinates:
         message = f"no row says that the ball is visible, though coordinates are given ({len(rows)} rows)"
         return nothing, [*faults, Fault(path, "never-visible", message)]
-    if not columns.shares and _look_like_shares(seen):
+    if not columns.shares and look_like_shares((row.x, row.y) for row in seen):
         message = "all coordinates are at most 1 in columns that hold pixels"
         return nothing, [*faults, Fault(path, "outside-frame", message)]
     missing = sorted(set(range(frames)) - set(first_lines))
@@ -391,11 +391,6 @@ def _check_place(x: float, y: float, columns: _Columns, size: tuple[int, int]) -
             )
 
 
-def _look_like_shares(seen: Sequence[_Row]) -> bool:
-    values = [value for row in seen for value in (row.x, row.y)]
-    return bool(values) and max(values) <= 1 and any(value != int(value) for value in values)
-
-
 def _labels(rows: Sequence[_Row], frames: int, columns: _Columns, size: tuple[int, int]) -> Labels:
     codes = np.zeros(frames, np.uint8)
     labels = replace(Labels.none(frames), codes=codes)
@@ -420,6 +415,17 @@ def _number(text: str, name: str) -> float:
     if not math.isfinite(number):
         raise _FaultyRowError("bad-number", f"the {name} {shown(text)} is not a number")
     return number
+
+
+def look_like_shares(balls: Iterable[tuple[float, float]]) -> bool:
+    """Tell whether places of the ball, none of them negative, are shares of the frame and no pixels.
+
+    Example:
+        >>> look_like_shares([(0.5, 0.25), (1, 0.3)]), look_like_shares([(1, 1)]), look_like_shares([])
+        (True, False, False)
+    """
+    values = [value for ball in balls for value in ball]
+    return bool(values) and max(values) <= 1 and any(value != int(value) for value in values)
 
 
 def as_number(text: str) -> float:

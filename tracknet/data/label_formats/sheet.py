@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from tracknet.data.faults import Fault, FaultKind
-from tracknet.data.labels import Labels, as_number
+from tracknet.data.labels import Labels, as_number, look_like_shares
 
 
 class LabelSheet:
@@ -64,12 +64,15 @@ class LabelSheet:
             self._unsure.add(frame)
 
     def labels(self, rest_without_ball: bool = False) -> Labels:
-        """Give the labels.
+        """Give the labels; none, and a fault of the whole file, where all are shares of the frame.
 
         Args:
             rest_without_ball: Frames without an entry have no ball; otherwise they are not labelled.
         """
         labels = self._labels
+        if look_like_shares(map(tuple, labels.xy[labels.visible].tolist())):
+            self.fault("outside-frame", "all coordinates are at most 1; expected pixels of the video")
+            return Labels.none(len(labels.labelled))
         if rest_without_ball:
             labels.labelled[:] = True
         for frame in self._unsure:
