@@ -213,7 +213,7 @@ def test_racketvision(tree):
         ("no-video", "tennis/all/match2/csv/007_ball.csv"),
         ("no-clip", "tennis/info/train.json"),
     ]
-    assert "lists 2 clips that are not there, such as ../../../etc/passwd" in faults[-1].message
+    assert "lists 2 clips without a video, such as ../../../etc/passwd" in faults[-1].message
     assert faults[-1].severity == "warning"
     odd = ("_000.mp4", "000.mp4", "match2_.mp4", "match2_...mp4")
     for name in odd:
@@ -280,6 +280,7 @@ def test_blurball(tree):
         "00/csv/012.csv",
         "match1/frames/2/00000.png",
         "match1/csv/2.csv",
+        "match2/csv/3.csv",  # whose images are all missing
         "rallies_videos/010.mp4",
     )
     layout = detect_layout(root)
@@ -290,7 +291,11 @@ def test_blurball(tree):
         ("00/011", "00", "00/frames/011", None),
         ("match1/2", "match1", "match1/frames/2", "match1/csv/2.csv"),
     ]
-    assert told(faults, root) == [("no-labels", "00/frames/011"), ("no-video", "00/csv/012.csv")]
+    assert told(faults, root) == [
+        ("no-labels", "00/frames/011"),
+        ("no-video", "00/csv/012.csv"),
+        ("no-video", "match2/csv/3.csv"),
+    ]
 
 
 def test_soccer(tree):

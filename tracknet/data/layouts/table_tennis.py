@@ -162,7 +162,7 @@ class RacketVision(Layout):
             for clip in clips:
                 listed.setdefault(clip, []).append(part)
             if missing:
-                message = f"lists {plural(len(missing), 'clip')} that are not there, such as {missing[0]}"
+                message = f"lists {plural(len(missing), 'clip')} without a video, such as {missing[0]}"
                 faults.append(Fault(path, "no-clip", message, severity="warning"))
         both = [clip for clip, found in listed.items() if "train" in found and len(set(found)) > 1]
         if both:
@@ -233,6 +233,6 @@ class BlurBall(Layout):
                 orphans += [
                     without_video(table, f"../frames/{name}/00000.png ...")
                     for name, table in tables.items()
-                    if images and name not in images
+                    if name not in images
                 ]
         return clips, [*without_labels(clips, "../../csv/{stem}.csv"), *orphans]
