@@ -18,7 +18,8 @@ import av.error
 import numpy as np
 import pytest
 
-from tracknet.data.stream import WAITING, LiveStream, _Damage
+from tracknet.data.damage import Damage
+from tracknet.data.stream import WAITING, LiveStream
 from tracknet.data.video import VideoWriter, open_source, packets_of
 from tracknet.errors import TrackNetError
 
@@ -280,6 +281,7 @@ def test_how_many_frames_are_lost_is_told(pipe, capsys):
         ([0, 1, 2, 3, None, 4, 5, 6], 0),
         ([0, 1, 2, 3, None, 6, 7, 8], 2),
         ([0, 2, 4, 6, None, 12, 14, 8, 16], 1),
+        ([*np.arange(20) / 4, None, 5, 10, 5.25, 10.25], 18),
         ([None, 3, 4, 5], 0),
         ([0, 1, None, 2, None, 5, *range(6, 50), 60], 2),
         ([0, 1, 2, None, 1000, 1001, 1002], 0),
@@ -289,7 +291,7 @@ def test_how_many_frames_are_lost_is_told(pipe, capsys):
 )
 def test_missing_frames_by_their_times(seconds, missing):
     """None stands for what could not be decoded."""
-    damage = _Damage()
+    damage = Damage()
     for second in seconds:
         damage.add(0) if second is None else damage.see(second)
     assert damage.missing == missing

@@ -215,11 +215,11 @@ def test_which_of_several_streams_is_read_is_told(tmp_path, capsys, cover):
     assert capsys.readouterr().err == ("" if cover else told)
 
 
-def noisy_video(path: Path) -> Path:
+def noisy_video(path: Path, gop: int = 250) -> Path:
     """A faststart video (its index comes first) with enough bytes a frame to be damaged in one place."""
     noise = np.random.default_rng(0).integers(0, 256, (40, *SIZE, 3), dtype=np.uint8)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=30)
+        stream = container.add_stream("libx264", rate=30, options={"g": str(gop)})
         stream.height, stream.width = SIZE
         stream.pix_fmt = "yuv420p"
         for picture in noise:
@@ -249,6 +249,18 @@ def test_a_video_damaged_in_the_middle(tmp_path):
     path.write_bytes(content)
     with pytest.raises(TrackNetError, match=r"clip\.mp4: damaged behind frame 1\d"):
         list(open_source(path).frames())
+
+
+def test_frames_that_are_lost_in_a_damaged_recording_are_told(tmp_path, capsys):
+    path = noisy_video(tmp_path / "clip.ts", gop=10)
+    packets = [path.read_bytes()[at : at + 188] for at in range(0, path.stat().st_size, 188)]
+    middle = len(packets) // 2
+    path.write_bytes(b"".join(packets[:middle] + packets[middle + len(packets) // 5 :]))
+    kept = len(list(open_source(path).frames()))
+    assert kept < 35
+    told = capsys.readouterr().err
+    assert f"about {40 - kept} frames are lost behind damage near frame " in told
+    assert "the numbers behind are too low" in told
 
 
 def test_what_is_no_video(tmp_path):

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,21 +19,13 @@ import av.error
 import numpy as np
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
+from tracknet.data.damage import HELD_BACK, Damage
 from tracknet.data.stream_names import CAMERA_FORMATS, SCHEMES, without_secrets
 from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo, packets_of
 from tracknet.errors import TrackNetError, nearest
 
 WAITING = 4
 """Frames decoded and not yet taken, at most; then the stream has to wait (or the camera drops its own)."""
-
-_HELD_BACK = 16
-"""Frames that a decoder holds back at most."""
-
-_AROUND = 2 * _HELD_BACK
-"""Frames behind damage whose times tell what is missing there."""
-
-_NEW_CLOCK = 10.0
-"""Seconds between two frames that tell of a camera that was restarted, not of lost frames."""
 
 # Less looking ahead before the first frame than FFmpeg does for files, and no holding back afterwards. Not
 # "nobuffer": it throws away the frames that were looked at, and all others would have the wrong number.
@@ -88,7 +79,7 @@ class LiveStream:
         self._told_waiting = False
         self._heard = time.monotonic()  # when the last packet, of sound too, came or had been dealt with
         self._number = 0
-        self._damage = _Damage()
+        self._damage = Damage()
         self._notes: list[str] = []
 
     def __enter__(self) -> LiveStream:
@@ -214,7 +205,7 @@ class LiveStream:
                 yield from frames
                 since = since if without else time.monotonic()
                 without = 0 if frames else without + 1
-                if without > _HELD_BACK and time.monotonic() - since > self._patience:
+                if without > HELD_BACK and time.monotonic() - since > self._patience:
                     raise self._broken(f"no frame could be decoded for {self._patience:g} s")
         except av.error.FFmpegError:
             yield from self._decoded(stream.codec_context.decode)
@@ -322,62 +313,3 @@ class _Heard:
             if packet.stream.index == stream.index:
                 yield packet
                 self._hear()
-
-
-@dataclass
-class _Damage:
-    """What could not be decoded, or not whole, and how many frames their times say are missing there.
-
-    Attributes:
-        packets: Packets that could not be decoded, or not whole.
-        first: Frame before which the first of them came.
-        missing: Frames that are missing.
-    """
-
-    packets: int = 0
-    first: int = 0
-    missing: float = 0.0
-    _near: int = 0
-    _latest: float | None = None
-    _seconds: float = 0.0
-    _steps: int = 0
-
-    def add(self, number: int) -> None:
-        if not self.packets:
-            self.first = number
-        self.packets += 1
-        self._near = _AROUND
-
-    def see(self, second: float | None) -> None:
-        """Look at the time of a frame: near damage the step to it is compared with those elsewhere."""
-        if second is None:
-            return
-        step = 0.0 if self._latest is None else max(second - self._latest, 0.0)
-        if self._is_new_clock(second):
-            step, self._latest = 0.0, second
-        elif not self._near:
-            self._seconds, self._steps = self._seconds + step, self._steps + (self._latest is not None)
-        elif self._seconds:
-            # Behind damage frames may come out of order: one that is late takes its place in a gap of before.
-            self.missing += step * self._steps / self._seconds - 1
-        self._near = max(self._near - 1, 0)
-        self._latest = second if self._latest is None else self._latest + step
-
-    def _is_new_clock(self, second: float) -> bool:
-        """Say whether the times begin anew, as where a camera is restarted."""
-        if self._latest is None:
-            return False
-        usual = self._seconds / self._steps if self._seconds else _NEW_CLOCK
-        back = min(_HELD_BACK * usual, _NEW_CLOCK)
-        return not -back <= second - self._latest <= _NEW_CLOCK
-
-    def in_words(self) -> Iterator[str]:
-        if not self.packets:
-            return
-        times = "once" if self.packets == 1 else f"{self.packets} times"
-        lost = round(self.missing)
-        told = f"by the times of the rest about {lost} frames are lost, and" if lost > 0 else "lost frames"
-        yield (
-            f"{times} what came could not be decoded, or not whole, first before frame {self.first}; "
-            f"{told} have no number"
-        )

@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 
 from tracknet.data import background
 from tracknet.data.background import background_and_frames, evenly_spaced, median_background, sample_frames
+from tracknet.data.damage import Damage
 from tracknet.data.stream_names import without_secrets
 from tracknet.data.video_writer import VideoWriter
 from tracknet.errors import TrackNetError, nearest
@@ -138,8 +139,8 @@ class VideoFile(FrameSource):
     """A video file of any container and codec that FFmpeg reads.
 
     Frames are given as they are stored. Where that is not what players show, because the video is to be
-    turned, where the decoder had to guess parts of damaged frames, and where the file holds several video
-    streams, of which one is read, it is said once on standard error.
+    turned, where the decoder had to guess parts of damaged frames or has lost some, and where the file holds
+    several video streams, of which one is read, it is said once on standard error.
 
     Args:
         path: The file.
@@ -190,6 +191,7 @@ class VideoFile(FrameSource):
         resize = FrameResizer(size or (self.info.height, self.info.width))
         number = 0
         guessed: list[int] = []
+        damage = Damage()
         size_so_far = (self.info.width, self.info.height)
         with self._opened() as (container, stream):
             if threads:
@@ -203,6 +205,8 @@ class VideoFile(FrameSource):
                 for packet in packets_of(container, stream, self._note):
                     # A frame that ends behind the end of the file: an unfinished download or copy.
                     cut = packet.is_corrupt if packet.size else cut
+                    if packet.size and cut:
+                        damage.add(number)
                     for frame in packet.decode():
                         if number == 0 and frame.rotation:
                             self._note(turned(frame.rotation))
@@ -211,6 +215,7 @@ class VideoFile(FrameSource):
                         if (frame.width, frame.height) != size_so_far:
                             self._note(_resized(number, self.info, frame))
                             size_so_far = (frame.width, frame.height)
+                        damage.see(frame.time)
                         yield frame.time, resize(frame) if wanted(number) else None
                         number += 1
             except _BROKEN as error:
@@ -224,6 +229,8 @@ class VideoFile(FrameSource):
             finally:
                 if guessed:
                     self._note(_damaged(guessed))
+                if damage.lost and not cut:
+                    self._note(_lost(damage))
             if cut:
                 raise TrackNetError(
                     f"{self.path}: the file is cut short, it ends within a frame after {number} frames"
@@ -515,6 +522,14 @@ def _damaged(guessed: Sequence[int]) -> str:
         f"{len(guessed)} frame{'s are' if len(guessed) > 1 else ' is'} damaged, the first is {guessed[0]}"
     )
     return f"{frames}; the decoder guessed what is missing, also in the frames behind; get the file again"
+
+
+def _lost(damage: Damage) -> str:
+    frames = "1 frame is" if damage.lost == 1 else f"{damage.lost} frames are"
+    return (
+        f"by the times of the rest, about {frames} lost behind damage near frame {damage.first}; lost frames "
+        "have no number, so that the numbers behind are too low; get the file again"
+    )
 
 
 def _as_number(name: str) -> tuple[list[str | int], str]:
