@@ -102,6 +102,21 @@ def test_a_broken_video_does_not_stop_the_others(here, ckpt, tiny_rallies, capsy
     assert len(read_trajectory(here / "tracked/court 2/d_ball.csv")) == 17
 
 
+def test_what_is_said_of_a_video_is_said_once(tmp_path, monkeypatch, ckpt, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("films").mkdir()
+    with av.open("films/two.mp4", "w") as container:
+        streams = [container.add_stream("libx264", rate=30) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for stream in streams:
+            for _ in range(4):
+                container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+            container.mux(stream.encode())
+    assert tracknet(["track", "films", "--ckpt", str(ckpt), "--overlay"]) == 0
+    assert capsys.readouterr().err.count("note: films/two.mp4: holds 2 video streams") == 1
+
+
 def test_what_is_done_is_skipped_and_said_so(here, ckpt, tiny_rallies, tmp_path, capsys):
     def run(*words, by=ckpt):
         return tracknet(["track", "../films", "--ckpt", str(by), "--output", "out", *words])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.track import csv_path
 from tracknet.cli.video_tracker import TrackSettings, VideoTracker
-from tracknet.data.video import open_source
+from tracknet.data.video import FrameSource, open_source
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.tracking.batch import Outcome, Value, VideoJob, print_of, print_told, write_told
 from tracknet.tracking.overlay import render_overlay
@@ -67,10 +67,14 @@ class BatchTracker:
         """
         job, kept = so_far.job, ""
         try:
-            outcome = so_far._replace(status="drawn") if so_far.has_trajectory else self._track(job, tell)
+            video_print, source = print_of(job.video), open_source(job.video)
+            if so_far.has_trajectory:
+                outcome = so_far._replace(status="drawn")
+            else:
+                outcome = self._track(job, source, video_print, tell)
             if job.overlay is not None:
                 kept = f"; the trajectory is whole: {job.csv}"
-                self._draw(outcome, tell)
+                self._draw(outcome, source, tell)
         except UsageError:
             raise
         except TrackNetError as error:
@@ -79,23 +83,22 @@ class BatchTracker:
             return Outcome(job, "failed", reason=f"{job.video}: {type(error).__name__}: {error}{kept}")
         return outcome
 
-    def _track(self, job: VideoJob, tell: Tell) -> Outcome:
+    def _track(self, job: VideoJob, source: FrameSource, video_print: list[int], tell: Tell) -> Outcome:
         started = time.monotonic()
         path = csv_path(job.csv, job.csv.stem)
-        video_print = print_of(job.video)
-        with self._tracker.rows(open_source(job.video)) as rows:
+        with self._tracker.rows(source) as rows:
             summary = write_trajectory(path, _counted(rows, tell), filled=self._tracker.fills)
         partial_path(job.csv).unlink(missing_ok=True)
         outcome = Outcome(job, "tracked", summary.frames, summary.visible, time.monotonic() - started)
         write_told(outcome, video_print, self._orders.made)
         return outcome
 
-    def _draw(self, outcome: Outcome, tell: Tell) -> None:
+    def _draw(self, outcome: Outcome, source: FrameSource, tell: Tell) -> None:
         job, trail = outcome.job, self._orders.trail
         assert job.overlay is not None
         rows = _counted(trajectory_rows(job.csv), tell)
         video_print = print_told(job)
-        render_overlay(open_source(job.video), rows, job.overlay, trail, progress=False)
+        render_overlay(source, rows, job.overlay, trail, progress=False)
         write_told(outcome, video_print, self._orders.made, trail)
 
 
