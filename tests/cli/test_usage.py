@@ -30,6 +30,7 @@ PLACES = {
     "unknown_callback": "5:7",
     "unknown_class": "5:14",
     "unknown_group": "4:1",
+    "of_the_older_tracknet": "2:1",
     "unknown_option": "4:3",
     "unknown_parameter": "8:9",
     "unknown_parameter_in_a_list": "7:9",

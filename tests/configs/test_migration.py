@@ -628,6 +628,7 @@ def test_rules_are_unambiguous():
     [
         ([], "name the old files"),
         (["our.yaml"], "no file 'our.yaml'; did you mean 'ours.yaml'?"),
+        (["dataset"], "dataset is a folder; expected the files in it: dataset/tennis.yaml"),
         (["ours.yaml"], "is no old configuration"),
         (["strange.yaml"], "not recognised by its keys (colour, size)"),
         (["old.yaml", "runner.yaml"], "different sources: legacy and wasb"),

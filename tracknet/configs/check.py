@@ -131,7 +131,10 @@ class _Judge:
 
     def stranger(self, key: str, value: object) -> Iterator[Fault]:
         known = {*(name.partition(".")[0] for name in self.options.keys)}
-        if hint := nearest(key, known):
+        if _is_of_older(key, value):
+            older = "; it is of the older tracknet, whose files `tracknet config migrate` converts"
+            yield Fault((key,), f"no option {key!r}{older}", ())
+        elif hint := nearest(key, known):
             yield Fault((key,), f"no option {key!r}{hint}", ())
         else:
             yield Fault((key,), f"no option {key!r}{self.elsewhere(key, ()) or _listed(known)}", ())
@@ -337,3 +340,13 @@ def _what(known: Mapping[str, Option], missing: list[str]) -> str:
     """Name the classes to choose from, where a class is missing."""
     bases = [base for name in missing for base in choosable(known[name].type)]
     return _classes(bases)
+
+
+def _is_of_older(key: str, value: object) -> bool:
+    """Tell whether a key is one of the top of a configuration of the older tracknet, and none of ours."""
+    if key not in ("training", "runtime") or not isinstance(value, Mapping):
+        return False
+    from tracknet.configs.migration.legacy import RULES  # only what is wrong waits for it
+
+    names = {rule.old.split(".")[1] for rule in RULES if rule.old.startswith(f"{key}.")}
+    return "*" in names or (bool(value) and names >= value.keys())

@@ -14,7 +14,7 @@ from tracknet.configs.composition import COMMAND_LINE
 from tracknet.configs.library import find_config
 from tracknet.configs.migration import legacy, tracknetv3, wasb
 from tracknet.configs.tree import read_tree
-from tracknet.errors import UsageError, nearest
+from tracknet.errors import UsageError, first_few, nearest
 
 Source = Literal["legacy", "tracknetv3", "wasb"]
 """What configurations are converted from."""
@@ -123,6 +123,10 @@ def _command(words: Sequence[str]) -> list[str] | None:
 
 def _section(path: Path, source: Source | None) -> tuple[Source, str]:
     """Say whose file it is, and of which section; the section is empty for a merged file."""
+    if path.is_dir():
+        inside = first_few([str(one) for one in sorted(path.rglob("*.yaml"))], 3)
+        expected = f"the files in it: {inside}" if inside else "YAML files, of which it holds none"
+        raise UsageError(f"migrate: {path} is a folder; expected {expected}")
     if not path.is_file():
         near = [str(one) for one in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise UsageError(f"migrate: no file {str(path)!r}{nearest(str(path), near)}")
