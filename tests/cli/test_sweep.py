@@ -162,6 +162,19 @@ def test_killed_after_two_trials_and_resumed(here, capsys, monkeypatch):
 
 
 @pytest.mark.filterwarnings("error:Attempting to set identical")
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_trials_of_other_commands_count(here, capsys):
+    assert tracknet(["sweep", "rates.yaml", "--trials", "1"]) == 0
+    elsewhere = study().ask({"optimizer.lr": CategoricalDistribution([1e-4, 1e-3, 1e-2, 1e9])})
+    elsewhere.set_user_attr("process", this_process())
+    assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
+    assert "1 trial is still trained by other commands" in capsys.readouterr().out
+    assert len(study().trials) == 2
+    elsewhere.set_user_attr("process", {**this_process(), "host": "another"})
+    assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
+    assert len(study().trials) == 2
+
+
 def test_pictures_of_a_single_trial_give_no_warning(tmp_path):
     alone = optuna.create_study()
     alone.add_trial(
@@ -301,6 +314,8 @@ def test_ctrl_c_between_two_trials_is_not_lost(here, monkeypatch, capsys):
 
 def test_ctrl_c_beside_workers_is_not_lost(here, monkeypatch, capsys):
     class Idle:
+        process = SimpleNamespace(pid=None)
+
         def __init__(self, *_):
             self.told = []
 

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
@@ -142,6 +142,10 @@ def run_sweep(
         print("stopped; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     done = finished(study)
+    if others := _elsewhere(study, sweep):
+        are = "trial is" if others == 1 else "trials are"
+        print(f"{others} {are} still trained by other commands; the last of them writes the whole report")
+        return 0
     if not any(one.state == TrialState.COMPLETE for one in done):
         reasons = dict.fromkeys(one.user_attrs.get("failure") or "pruned" for one in done)
         raise TrackNetError("no trial came to its end" + "".join(f"\n  {reason}" for reason in reasons))
@@ -297,7 +301,7 @@ def _work_here(study: optuna.Study, sweep: Sweep, trials: int, interrupt: HeldIn
     from tracknet.cli.train import StoppedError
 
     try:
-        while len(finished(study)) < trials:
+        while len(finished(study)) + _elsewhere(study, sweep) < trials:
             interrupt.heed()
             trained = train_one(study, sweep, interrupt.let_through())
             print(one_line(study, trained, sweep.monitor), flush=True)
@@ -311,7 +315,8 @@ def _work_in_processes(
     places: dict[Worker, int] = {}
 
     def begin(place: int, worker: Worker | None = None) -> None:
-        if trials - len(finished(study)) - len(places) > 0:
+        own = [one.process.pid for one in places]
+        if len(finished(study)) + len(places) + _elsewhere(study, sweep, own) < trials:
             worker = worker or Worker(_serve, sweep, place, workers)
             worker.send("go on")
             places[worker] = place
@@ -374,6 +379,26 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
         for one in study.get_trials(deepcopy=False, states=ended)
         if one.state != TrialState.FAIL or one.user_attrs.get("failure")
     ]
+
+
+def _elsewhere(study: optuna.Study, sweep: Sweep, own: Sequence[int | None] = ()) -> int:
+    """Count the trials that other commands train just now: together they begin no more than are asked for.
+
+    Whether another machine still runs, a database tells by its heartbeat; a journal does not, and trials of
+    other machines in it do not count.
+
+    Args:
+        study: The study.
+        sweep: The sweep.
+        own: Numbers of the processes of this command.
+    """
+    journal = sweep.storage.endswith(".log")
+    if not journal:
+        optuna.storages.fail_stale_trials(study)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    processes = [process for one in running if (process := one.user_attrs.get("process"))]
+    states = [(lives(process), process.get("pid")) for process in processes]
+    return sum(pid not in own if alive else alive is None and not journal for alive, pid in states)
 
 
 def _check(config: list[str], space: Space, monitor: str) -> None:
