@@ -35,6 +35,23 @@ def test_it_is_raised_at_once_where_it_is_let_through():
         press()
 
 
+def test_other_signals_mean_the_same_and_who_waits_is_told_once():
+    numbers, told = (signal.SIGINT, signal.SIGTERM), []
+    before = [signal.getsignal(number) for number in numbers]
+    for first in numbers:
+        with HeldInterrupt(signal.SIGTERM, tell=lambda: told.append("told")) as interrupt:
+            with interrupt.let_through():
+                assert [signal.getsignal(number) for number in numbers] == before
+            signal.raise_signal(first)
+            for number in numbers:
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(number)
+            with pytest.raises(KeyboardInterrupt):
+                interrupt.heed()
+        assert [signal.getsignal(number) for number in numbers] == before
+    assert told == ["told", "told"]
+
+
 def test_an_ignored_ctrl_c_stays_so_and_another_thread_listens_to_none():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tracknet.cli.live import _ended_by_signals
 from tracknet.cli.track import main
-from tracknet.data.stream import LiveStream
 from tracknet.errors import UsageError
 
 H, W = 32, 48
@@ -114,16 +112,31 @@ def test_a_signal_beside_a_lock_is_an_ordinary_end(tmp_path, checkpoint, monkeyp
     assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
 
-def test_a_stream_in_the_background_of_a_script_does_not_hear_ctrl_c():
-    stream = LiveStream("-", (32, 64))
+def test_a_stream_in_the_background_of_a_script_does_not_hear_ctrl_c(
+    tmp_path, checkpoint, monkeypatch, capsys
+):
+    met = []
+
+    class Watched(threading.Condition):
+        def wait(self, timeout=None):
+            for number in numbers:
+                met.append(signal.getsignal(number))
+                signal.raise_signal(number)
+            return super().wait(timeout)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracknet.data.stream.threading.Condition", Watched)
+    film = tmp_path / "film.y4m"
+    film.write_bytes(HEAD + b"".join(map(raw, range(5))))
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
-        with _ended_by_signals(stream):
-            assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
+        assert main([film.as_uri(), "--ckpt", str(checkpoint), "--device", "cpu"]) == 0
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+    assert set(met) == {signal.SIG_IGN}
+    assert "5 frames, " in capsys.readouterr().out
 
 
 def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(tmp_path, checkpoint, monkeypatch, capsys):

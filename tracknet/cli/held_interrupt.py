@@ -1,10 +1,10 @@
-"""A Ctrl-C that waits until nothing is half done."""
+"""A Ctrl-C, and what means the same, that waits until nothing is half done."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,22 +25,27 @@ class HeldInterrupt:
 
     Raised anywhere, a KeyboardInterrupt falls into the midst of what belongs together, and in what Python
     deletes at that moment it is lost.
+
+    Args:
+        also: Further signals that mean the same here.
+        tell: Called with the first one, for who waits and does not look; it must do next to nothing.
     """
 
-    def __init__(self) -> None:
-        self._heard = self._holds = False
-        self._before: Any = None
+    def __init__(self, *also: signal.Signals, tell: Callable[[], None] | None = None) -> None:
+        self._numbers = (signal.SIGINT, *also)
+        self._tell = tell
+        self._heard = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Begin to hold, where it is heard at all."""
-        self._holds = is_heard(signal.SIGINT)
-        self._before = signal.getsignal(signal.SIGINT)
+        """Begin to hold those that are heard at all."""
+        self._before = {number: signal.getsignal(number) for number in self._numbers if is_heard(number)}
         self._listen(self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Hold no longer."""
-        self._listen(self._before)
+        self._give_back()
 
     def heed(self) -> None:
         """Look for it.
@@ -58,7 +63,7 @@ class HeldInterrupt:
         Raises:
             KeyboardInterrupt: It has come.
         """
-        self._listen(self._before)
+        self._give_back()
         try:
             self.heed()
             yield
@@ -68,8 +73,14 @@ class HeldInterrupt:
 
     def _hear(self, *_: object) -> None:
         self._heard = True
-        self._listen(self._before)
+        self._listen(signal.default_int_handler)
+        if self._tell is not None:
+            self._tell()
 
     def _listen(self, handler: Any) -> None:
-        if self._holds:
-            signal.signal(signal.SIGINT, handler)
+        for number in self._before:
+            signal.signal(number, handler)
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

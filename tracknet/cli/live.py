@@ -5,19 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tracknet.cli.engines import Engine, Precision, load_detector
-from tracknet.cli.held_interrupt import is_heard
+from tracknet.cli.held_interrupt import HeldInterrupt
 from tracknet.cli.track import Device, csv_path, print_summary
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
-
-if TYPE_CHECKING:
-    from tracknet.data.stream import LiveStream
 
 
 def track_stream(
@@ -68,7 +62,7 @@ def track_stream(
 
     tracker, place = load_detector(ckpt, device, engine, threshold, precision)
     stream = LiveStream(name, tracker.input_size, tracker.frames if drop_late else None)
-    with _ended_by_signals(stream), stream:
+    with HeldInterrupt(signal.SIGTERM, tell=stream.interrupt), stream:
         info = stream.info
         print(
             f"{without_secrets(name)}: {info.width}x{info.height}, {info.fps:g} frames/s; Ctrl-C ends it",
@@ -91,21 +85,3 @@ def track_stream(
     if path is not None:
         print(f"trajectory: {path}", flush=True)
     return 0
-
-
-@contextmanager
-def _ended_by_signals(stream: LiveStream) -> Iterator[None]:
-    """Let Ctrl-C and a supervisor's SIGTERM end a stream between two frames; a second one does not wait."""
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if is_heard(number)]
-
-    def end(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.default_int_handler)
-        stream.interrupt()
-
-    before = [signal.signal(number, end) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
