@@ -118,7 +118,20 @@ def test_as_a_module():
     assert (done.returncode, done.stdout, done.stderr) == (0, f"tracknet {tracknet.__version__}\n", "")
 
 
+@pytest.mark.parametrize("last", [True, False], ids=["after all else", "before"])
+def test_sigterm_while_python_ends_leaves_the_exit_code(last):
+    told = "atexit.register(os.kill, os.getpid(), signal.SIGTERM)"
+    before, within = (told, "None") if last else ("None", told)
+    code = (
+        "import atexit, os, signal, tracknet.cli.main as main; "
+        f"{before}; main.main = lambda: ({within}, 3)[1]; main.run()"
+    )
+    assert run(code=code).returncode == 3
+
+
+@pytest.mark.usefixtures("plain_sigterm")
 def test_as_the_process(monkeypatch, capsys):
+    monkeypatch.setattr(tracknet.cli.main.atexit, "register", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["tracknet", "flt"])
     with pytest.raises(SystemExit) as stop:
         tracknet.cli.main.run()

@@ -80,8 +80,8 @@ def track_stream(
             summary = write_rows(sys.stdout, rows, endless=True)
         else:
             summary = write_live_trajectory(path, rows)
-    talk = sys.stderr if path is None else sys.stdout
-    print_summary(summary, time.monotonic() - started, tracker.threshold, talk)
-    if path is not None:
-        print(f"trajectory: {path}", flush=True)
+        talk = sys.stderr if path is None else sys.stdout
+        print_summary(summary, time.monotonic() - started, tracker.threshold, talk)
+        if path is not None:
+            print(f"trajectory: {path}", flush=True)
     return 0

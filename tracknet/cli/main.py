@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 import tracknet
+from tracknet.cli.held_interrupt import is_heard
 from tracknet.cli.memory import keep_freed_memory
 from tracknet.cli.trusting import TRUST_FLAG, trusting
 from tracknet.errors import TrackNetError, nearest, refuse_second_import
@@ -87,8 +90,15 @@ def _run(words: list[str]) -> int:
 
 
 def run() -> None:
-    """Run the command of this process and exit with its code."""
-    sys.exit(main())
+    """Run the command of this process and exit with its code, also where SIGTERM comes while Python ends."""
+    heard = is_heard(signal.SIGTERM)
+    if heard:
+        # A supervisor that says it twice would see a kill, of what has ended in order. Called last of all.
+        atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)
+    code = main()
+    if heard:  # until then, a thread that does not end must not make it deaf
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
+    sys.exit(code)
 
 
 def _help() -> str:
