@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_info
 
 from tracknet.training.callbacks.run_record import stopped_by
-from tracknet.training.checkpoint_files import checkpoints_in
+from tracknet.training.checkpoint_files import checkpoint_folders, checkpoints_in
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.rectifier import TrajectoryRectifier
 
@@ -61,9 +61,7 @@ def tell_end(trainer: Trainer, model: LightningModule, folder: Path, first_step:
 
 def newest_checkpoint(trainer: Trainer) -> Path | None:
     """Find the newest checkpoint in the folders that the callbacks of a run save to."""
-    named = (getattr(one, "dirpath", None) for one in trainer.checkpoint_callbacks)
-    folders = {Path(folder) for folder in named if folder}
-    files = [path for folder in folders for path in checkpoints_in(folder)]
+    files = [path for folder in checkpoint_folders(trainer) for path in checkpoints_in(folder)]
     return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from tracknet.errors import UsageError
-from tracknet.training.checkpoint_files import checkpoints_in
+from tracknet.training.checkpoint_files import checkpoint_folders, checkpoints_in
 from tracknet.training.retention import Removable, Retention, removable_of
 
 
@@ -131,8 +131,7 @@ def _remove(trainer: Trainer, one: Removable) -> None:
 
 def _checkpoints(trainer: Trainer) -> Iterator[Path]:
     """Give the checkpoints in the folders of the run."""
-    named = (getattr(one, "dirpath", None) for one in trainer.checkpoint_callbacks)
-    for folder in {Path(one).resolve() for one in named if one and "://" not in str(one)}:
+    for folder in {one.resolve() for one in checkpoint_folders(trainer)}:
         yield from checkpoints_in(folder)
 
 
