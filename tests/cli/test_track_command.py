@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from tracknet.cli.engines import choose_device
 from tracknet.cli.main import main as tracknet
-from tracknet.cli.track import choose_device, main
+from tracknet.cli.track import main
 from tracknet.data.video import VideoWriter
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.decoding import Detections

@@ -1,4 +1,4 @@
-"""Which engine runs a tracker: PyTorch for checkpoints, ONNX Runtime for exported graphs."""
+"""What runs a tracker: PyTorch for checkpoints or ONNX Runtime for exported graphs, and on which device."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tracknet.errors import UsageError
+from tracknet.errors import TrackNetError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
     from tracknet.tracking.finder import BallDetector
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Engine = Literal["auto", "torch", "compiled", "onnxruntime"]
 Precision = Literal["32", "bf16", "16"]
 
 
 def load_detector(
     ckpt: Path,
-    device: str,
+    device: Device,
     engine: Engine = "auto",
     threshold: float | None = None,
     precision: Precision = "32",
@@ -28,7 +29,7 @@ def load_detector(
 
     Args:
         ckpt: Checkpoint of ``tracknet fit``, or graph of ``tracknet export --format onnx``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto`` takes a GPU where there is one.
         engine: ``auto`` goes by the ending of the file.
         threshold: Confidence from which a ball counts as visible; None for that of the file.
         precision: What a checkpoint's network computes with.
@@ -58,10 +59,9 @@ def load_detector(
 
         return load_onnx(ckpt, device, threshold), "cpu"
 
-    from tracknet.cli.track import choose_device
     from tracknet.training.checkpoints import load_tracker
 
-    place = choose_device(device)  # type: ignore[arg-type]
+    place = choose_device(device)
     half = None if precision == "32" else _half(precision, place)
     tracker = load_tracker(ckpt, place)
     if threshold is not None:
@@ -73,6 +73,31 @@ def load_detector(
 
         compile_network(tracker.network, lambda told: print(f"note: {told}", file=sys.stderr))
     return tracker, place
+
+
+def choose_device(name: Device) -> str:
+    """Find out whether there is the device that was asked for.
+
+    Args:
+        name: ``auto`` takes CUDA, then MPS, where there is one, else the CPU.
+
+    Returns:
+        The name of the device for PyTorch.
+
+    Raises:
+        TrackNetError: This machine, or this PyTorch, has no such device.
+    """
+    import torch
+
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(kind for kind, available in here.items() if available)
+    if not here[name]:
+        found = ", ".join(kind for kind, available in here.items() if available)
+        raise TrackNetError(
+            f"no {name} device that PyTorch {torch.__version__} can use; found {found}: use --device auto"
+        )
+    return name
 
 
 def _half(precision: Precision, place: str) -> torch.autocast:

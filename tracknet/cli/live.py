@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from tracknet.cli.engines import Engine, Precision, load_detector
+from tracknet.cli.engines import Device, Engine, Precision, load_detector
 from tracknet.cli.held_interrupt import HeldInterrupt
-from tracknet.cli.track import Device, csv_path, print_summary
+from tracknet.cli.track_output import csv_path, print_summary
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
 

@@ -7,25 +7,22 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tracknet.cli.engines import Engine, Precision
+from tracknet.cli.engines import Device, Engine, Precision
 from tracknet.cli.subcommands import usage_message
+from tracknet.cli.track_output import UNNAMED, csv_path, overlay_path, print_summary
 from tracknet.cli.trusting import add_trust
 from tracknet.data.running_background import BACKGROUND_SECONDS
-from tracknet.data.whole_file import why_refused
-from tracknet.errors import TrackNetError, UsageError
+from tracknet.errors import UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import (
-    FILLED,
-    HEADER,
     TrajectoryInterrupted,
-    TrajectorySummary,
     partial_path,
     trajectory_rows,
     write_rows,
@@ -35,12 +32,6 @@ from tracknet.tracking.trajectory import (
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
-
-UNNAMED = Path("VIDEO_overlay.mp4")
-"""Stands for ``--overlay`` without a value."""
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Choice = Literal["none", "online"]
 
 _FLIP = "Average with what is found in the mirrored frames; takes twice as long."
@@ -237,7 +228,7 @@ def track_video(
         raise UsageError("--overlay is drawn from the CSV; give --output a name instead of -")
     output = Path("-") if to_screen else csv_path(output, name)
     if overlay is not None:
-        overlay = _overlay_path(overlay, name, video)
+        overlay = overlay_path(overlay, name, video)
 
     from tracknet.cli.video_tracker import TrackSettings, VideoTracker
     from tracknet.tracking.overlay import render_overlay
@@ -287,31 +278,6 @@ def track_video(
     return 0
 
 
-def choose_device(name: Device) -> str:
-    """Find out whether there is the device that was asked for.
-
-    Args:
-        name: ``auto`` takes CUDA, then MPS, where there is one, else the CPU.
-
-    Returns:
-        The name of the device for PyTorch.
-
-    Raises:
-        TrackNetError: This machine, or this PyTorch, has no such device.
-    """
-    import torch
-
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(kind for kind, available in here.items() if available)
-    if not here[name]:
-        found = ", ".join(kind for kind, available in here.items() if available)
-        raise TrackNetError(
-            f"no {name} device that PyTorch {torch.__version__} can use; found {found}: use --device auto"
-        )
-    return name
-
-
 def _check_live(mode: Mode | None, step: int | None, overlay: Path | None, rectifier: str | None) -> None:
     """Refuse what needs the frames to come, or the whole video."""
     ahead = {f"--mode {mode}": mode not in (None, "causal"), "--step": step, "--rectifier": rectifier}
@@ -320,85 +286,6 @@ def _check_live(mode: Mode | None, step: int | None, overlay: Path | None, recti
             raise UsageError(f"{word} looks ahead, which a live stream does not allow: leave it out")
     if overlay is not None:
         raise UsageError("--overlay reads the video again; record the stream, and track the recording")
-
-
-def csv_path(output: Path | None, name: str) -> Path:
-    """Say where the trajectory goes; never over a file that is something else, such as labels.
-
-    Args:
-        output: CSV or folder; None for the current folder.
-        name: What the file is named after where it is not told.
-
-    Returns:
-        The CSV, in a folder that is there.
-
-    Raises:
-        UsageError: The name is not that of a CSV.
-        TrackNetError: The file is there and no trajectory, or its folder cannot be made.
-    """
-    path = _within(output or Path(), f"{name}_ball.csv")
-    if path.suffix.lower() != ".csv":
-        raise UsageError(f"--output {path}: expected a name in .csv, or a folder that exists")
-    if path.exists():
-        with path.open("rb") as file:
-            first = file.readline(200)
-        if first.strip() not in (",".join(HEADER).encode(), ",".join([*HEADER, FILLED]).encode()):
-            raise TrackNetError(
-                f"{path}: exists and was not written by `tracknet track` (it may be labels); "
-                "it is left alone: choose another --output"
-            )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrackNetError(f"{path.parent}: the folder cannot be made: {why_refused(error)}") from error
-    return path
-
-
-def _overlay_path(overlay: Path, name: str, video: Path) -> Path:
-    """Say where the overlay goes, before the long work."""
-    path = _within(overlay, f"{name}_overlay.mp4")
-    if path.suffix.lower() not in OVERLAY_SUFFIXES:
-        raise UsageError(
-            f"--overlay {path}: expected a name in {', '.join(OVERLAY_SUFFIXES)}, or a folder that exists"
-        )
-    if path.resolve() == video.resolve():
-        raise UsageError(f"--overlay {path}: is the video itself; choose another name")
-    if path.exists() and not path.stem.endswith("_overlay"):
-        from tracknet.data.video_writer import comment_of
-        from tracknet.tracking.overlay import COMMENT
-
-        if comment_of(path) != COMMENT:
-            raise TrackNetError(
-                f"--overlay {path}: exists and is no overlay that `tracknet track` wrote; it is left alone: "
-                "choose another name"
-            )
-    return path
-
-
-def _within(path: Path, name: str) -> Path:
-    return path / name if path.is_dir() else path
-
-
-def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, file: TextIO) -> None:
-    """Say how much was done and found, and what to do where nothing was.
-
-    Args:
-        summary: What was written, of at least one frame.
-        seconds: How long it took.
-        threshold: Confidence from which a ball counts as visible.
-        file: Where to print.
-    """
-    rate = summary.frames / max(seconds, 1e-6)
-    share = summary.visible / summary.frames
-    filled = f", {summary.filled} of them filled" if summary.filled else ""
-    found = f"ball in {summary.visible} ({share:.1%}){filled}"
-    print(f"{summary.frames} frames, {rate:.1f} frames/s, {found}", file=file)
-    if not summary.visible:
-        print(
-            f"no ball found: the highest confidence is {summary.best:.2f}, the threshold {threshold:.2f}. "
-            "Lower --threshold, or train on videos like this one.",
-            file=file,
-        )
 
 
 def _usage(message: str, argv: Sequence[str], parser: ArgumentParser) -> str:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from tracknet.cli.runs_shown import print_table
-from tracknet.cli.track import OVERLAY_SUFFIXES, UNNAMED
+from tracknet.cli.track_output import OVERLAY_SUFFIXES, UNNAMED
 from tracknet.cli.track_workers import Orders, track_here, track_in_processes
 from tracknet.cli.video_tracker import TrackSettings
 from tracknet.data.faults import plural

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
-from tracknet.cli.track import csv_path
+from tracknet.cli.track_output import csv_path
 from tracknet.cli.video_tracker import TrackSettings, VideoTracker
 from tracknet.data.video import FrameSource, open_source
 from tracknet.errors import TrackNetError, UsageError

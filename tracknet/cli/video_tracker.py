@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tracknet.cli.engines import Engine, Precision, load_detector
-from tracknet.cli.track import Device
+from tracknet.cli.engines import Device, Engine, Precision, load_detector
 from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
 from tracknet.tracking.modes import Mode
