@@ -10,6 +10,9 @@ from typing import Any
 
 from typing_extensions import Self
 
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and after SIGTERM, as shells have them."""
+
 
 def is_heard(number: int) -> bool:
     """Say whether this thread may listen to a signal, and nobody has this process ignore it.

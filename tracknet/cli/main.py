@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import tracknet
-from tracknet.cli.held_interrupt import is_heard
+from tracknet.cli.held_interrupt import INTERRUPTED, is_heard
 from tracknet.cli.memory import keep_freed_memory
 from tracknet.cli.trusting import TRUST_FLAG, trusting
 from tracknet.errors import TrackNetError, nearest, refuse_second_import
@@ -32,8 +32,6 @@ COMMANDS = {
     "demo": ("demo", "Generate rallies, train on them, test on unseen courts and show the result."),
 }
 """Module below `tracknet.cli` and one line of help for each command."""
-
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:

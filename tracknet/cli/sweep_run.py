@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.event import listen
 
-from tracknet.cli.held_interrupt import HeldInterrupt
+from tracknet.cli.held_interrupt import INTERRUPTED, HeldInterrupt
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
@@ -35,7 +35,6 @@ from tracknet.errors import TrackNetError, UsageError, first_few
 from tracknet.training.records.machine import lives
 from tracknet.training.records.redaction import Redactor
 
-INTERRUPTED = 130
 HEARTBEAT_SECONDS = 60
 RETRIES = 2
 """How often a trial that was killed is begun anew."""

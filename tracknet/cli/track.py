@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tracknet.cli.engines import Device, Engine, Precision
+from tracknet.cli.held_interrupt import INTERRUPTED
 from tracknet.cli.subcommands import usage_message
 from tracknet.cli.track_output import UNNAMED, csv_path, overlay_path, print_summary
 from tracknet.cli.trusting import add_trust
@@ -28,9 +29,6 @@ from tracknet.tracking.trajectory import (
     write_rows,
     write_trajectory,
 )
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 Choice = Literal["none", "online"]
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from tracknet.cli.held_interrupt import INTERRUPTED
 from tracknet.cli.runs_shown import print_table
 from tracknet.cli.track_output import OVERLAY_SUFFIXES, UNNAMED
 from tracknet.cli.track_workers import Orders, track_here, track_in_processes
@@ -36,7 +37,6 @@ from tracknet.tracking.batch import (
     write_summary,
 )
 
-INTERRUPTED = 130
 TRACKED = Path("tracked")
 """Where the trajectories of many videos go unless told otherwise."""
 

@@ -27,6 +27,7 @@ from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLR
 from typing_extensions import override
 
 from tracknet.cli.after_fit import newest_checkpoint, tell_end
+from tracknet.cli.held_interrupt import INTERRUPTED, TERMINATED
 from tracknet.cli.main import COMMANDS
 from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
@@ -83,9 +84,6 @@ register_type(torch.device, deserializer_exceptions=(ValueError, TypeError, Runt
 # parameter is a plain number, and is then written by jsonargparse.
 yaml.SafeDumper.add_multi_representer(int, lambda dumper, number: dumper.represent_int(int(number)))
 yaml.SafeDumper.add_multi_representer(float, lambda dumper, number: dumper.represent_float(float(number)))
-
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes after Ctrl-C and after SIGTERM, as shells have them."""
 
 
 _GOES_ON = (

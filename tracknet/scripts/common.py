@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tracknet.cli.held_interrupt import INTERRUPTED
 from tracknet.configs.migration import Migration, convert, legacy, read_sections
 from tracknet.configs.migration.draft import Draft
 from tracknet.data.whole_file import whole_file
@@ -204,7 +205,7 @@ def guarded(script: str, run: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"tracknet.scripts.{script}: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _runtime(old: dict[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,13 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from tracknet.cli.held_interrupt import INTERRUPTED, TERMINATED
 from tracknet.errors import UsageError
 from tracknet.scripts import train
 from tracknet.scripts.common import guarded, parser
 
 MODELS = ("vit_heatmap", "convnext_fpn_heatmap", "convnext_hrnet_heatmap")
 """Trained where none are named."""
-
-_STOPPED = (130, 143)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +61,7 @@ def _run(words: list[str]) -> int:
         gc.collect()
         outcome = "ok" if code == 0 else f"failed (exit code {code})"
         lines.append(f"{name:<32} {outcome:<24} {time.monotonic() - begun:.0f} s")
-        if code in _STOPPED or (code and not options.continue_on_error):
+        if code in (INTERRUPTED, TERMINATED) or (code and not options.continue_on_error):
             break
     lines += [f"{name:<32} not begun" for name in models[len(lines) :]]
     print("\n".join(["==== Sequential training: summary ====", *lines]))
