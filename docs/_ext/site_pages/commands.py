@@ -16,8 +16,6 @@ from tracknet.cli.main import COMMANDS
 from tracknet.cli.parsing import Parsing
 from tracknet.cli.subcommands import parsers_in
 
-_HIDDEN = ("help", "config_help")
-
 
 def parser_of(command: str) -> ArgumentParser | None:
     """Give the parser that a command reads its words with; None for one that reads them itself."""
