@@ -276,16 +276,7 @@ def train_one(
 
     def train(trial: Trial) -> float:
         begun.append(trial)
-        return objective(
-            trial,
-            sweep.config,
-            sweep.space,
-            sweep.monitor,
-            sweep.direction,
-            sweep.folder,
-            sweep.name,
-            training,
-        )
+        return objective(trial, sweep, training)
 
     try:
         study.optimize(train, n_trials=1, catch=(TrialFailedError,))

@@ -7,18 +7,17 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jsonargparse import Namespace, dict_to_namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from optuna import TrialPruned
-from optuna.distributions import BaseDistribution
 from optuna.trial import Trial
 from typing_extensions import override
 
@@ -29,7 +28,8 @@ from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.machine import this_process
 from tracknet.training.records.redaction import Redactor
 
-Direction = Literal["maximize", "minimize"]
+if TYPE_CHECKING:
+    from tracknet.cli.sweep_run import Sweep
 
 _FILE_LOGGERS = ("RunLogger", "TensorBoardLogger", "CSVLogger")
 
@@ -129,16 +129,7 @@ class TrialCLI(TrackNetCLI):
         return trainer
 
 
-def objective(
-    trial: Trial,
-    config: Sequence[str],
-    space: Mapping[str, BaseDistribution],
-    monitor: str,
-    direction: Direction,
-    folder: Path,
-    name: str,
-    training: AbstractContextManager[None] | None = None,
-) -> float:
+def objective(trial: Trial, sweep: Sweep, training: AbstractContextManager[None] | None = None) -> float:
     """Train once.
 
     What it prints goes to ``trial_N.log`` beside the run's folder. Where it failed, the reason is kept in the
@@ -146,12 +137,7 @@ def objective(
 
     Args:
         trial: The trial, which chooses the settings.
-        config: What all trials share, see `fit_words`.
-        space: What varies.
-        monitor: The figure.
-        direction: Which way is better.
-        folder: Where the runs go, each as ``trial_N``.
-        name: Name of the sweep.
+        sweep: What all trials share.
         training: What is entered for the training itself, see `HeldInterrupt`.
 
     Returns:
@@ -163,13 +149,13 @@ def objective(
         KeyboardInterrupt: Ctrl-C while nothing was trained yet.
         TrialFailedError: The training failed.
     """
-    run = folder / f"trial_{trial.number}"
+    run = sweep.folder / f"trial_{trial.number}"
     known = {"process": this_process(), "run": str(run), "failure": ""}
     for key, value in known.items():
         trial.set_user_attr(key, value)
-    words = fit_words(config, draw(trial, space))
-    report = TrialReport(trial, monitor)
-    cli = partial(TrialCLI, run, ["sweep", name, f"trial-{trial.number}"], report)
+    words = fit_words(sweep.config, draw(trial, sweep.space))
+    report = TrialReport(trial, sweep.monitor)
+    cli = partial(TrialCLI, run, ["sweep", sweep.name, f"trial-{trial.number}"], report)
     try:
         with _output_to(run.with_suffix(".log")), training or nullcontext():
             _fit(words, cli)
@@ -187,10 +173,10 @@ def objective(
         raise TrialPruned
     known_values = [value for value in report.values if math.isfinite(value)]
     if not known_values:
-        told = f"no validation gave a {monitor} that is a number"
+        told = f"no validation gave a {sweep.monitor} that is a number"
         trial.set_user_attr("failure", told)
         raise TrialFailedError(told)
-    return max(known_values) if direction == "maximize" else min(known_values)
+    return max(known_values) if sweep.direction == "maximize" else min(known_values)
 
 
 def _fit(words: Sequence[str], cli: Any) -> None:
