@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from tracknet.training.callbacks.plateau import PlateauAfterResuming
+from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation
 
 
 class Flat(BoringModel):
@@ -45,6 +46,7 @@ def rates(folder, ckpt_path=None, **options):
         enable_model_summary=False,
         callbacks=[
             PlateauAfterResuming(),
+            CheckpointsInValidation(),
             ModelCheckpoint(folder / "epochs", filename="{epoch}", save_top_k=-1),
             ModelCheckpoint(folder / "steps", filename="{step}", save_top_k=-1, every_n_train_steps=1),
         ],
@@ -54,13 +56,21 @@ def rates(folder, ckpt_path=None, **options):
 
 
 @pytest.mark.parametrize("options", [{"monitor": "val/figure"}, {"monitor": "val/figure", "frequency": 2}])
-@pytest.mark.parametrize("saved", ["epochs/epoch=2.ckpt", "epochs/epoch=3.ckpt", "steps/step=7.ckpt"])
+@pytest.mark.parametrize(
+    "saved", ["epochs/epoch=2.ckpt", "epochs/epoch=3.ckpt", "steps/step=7.ckpt", "steps/step=8.ckpt"]
+)
 def test_a_resumed_run_has_the_rates_of_the_run(tmp_path, saved, options):
     straight = rates(tmp_path / "a", **options)
     assert len(set(straight.values())) == (2 if "frequency" in options else 4)
     resumed = rates(tmp_path / "b", tmp_path / "a" / saved, **options)
     assert resumed == {epoch: straight[epoch] for epoch in resumed}
     assert max(resumed) == 8
+    last, again = (
+        torch.load(tmp_path / run / "steps" / "step=18.ckpt", weights_only=False)["loops"]["fit_loop"]
+        for run in "ab"
+    )
+    for part in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"):
+        assert again[part] == last[part]
 
 
 def test_a_figure_of_the_training(tmp_path):

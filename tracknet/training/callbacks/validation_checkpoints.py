@@ -1,4 +1,4 @@
-"""Checkpoints that are saved while a validation runs, which is where something stopped it."""
+"""Checkpoints that are saved while a validation runs, or right before it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,41 @@ _BEGUN = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 
 
 class CheckpointsInValidation(Callback):
-    """Lets a run that was stopped within a validation go on as if it had not been.
+    """Lets a run that was stopped within a validation, or right before it, go on as if it had not been.
 
     While averaged weights are validated, Lightning has them and those that are trained change places, and a
     checkpoint saved then (by Ctrl-C, an error, a cluster that takes the machine back) holds them the wrong
     way round: training would go on from the average. Here they are told apart. A resumed run also takes up
     the validation again, from its beginning: Lightning leaves it out, or counts only its last batches, and
-    the epoch had no figures and could not be the best one. ``tracknet fit`` has it always, right behind
-    what averages weights.
+    the epoch had no figures and could not be the best one. So it is with a checkpoint behind the batch that a
+    validation follows, as ``every_n_train_steps`` of Lightning's ``ModelCheckpoint`` may save it.
+    ``tracknet fit`` has it always, right behind what averages weights.
     """
 
     def __init__(self) -> None:
         self._swapped = False
-        self._validating = False
+        self._validating = False  # or about to
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget a validation of before."""
         self._swapped = self._validating = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note that there are figures to come where a validation follows this batch, also in a resumed run.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module.
+            outputs: What the training step gave.
+            batch: The batch.
+            batch_idx: Its number in the epoch, from 0.
+        """
+        fit = trainer.fit_loop
+        by_clock = getattr(trainer, "_val_check_time_interval", None) is not None
+        if not by_clock and not trainer.should_stop and fit._data_fetcher is not None:
+            self._validating = fit.epoch_loop._should_check_val_fx(fit._data_fetcher)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that averaged weights, should there be any, have changed places with the trained ones."""
@@ -76,11 +94,17 @@ class CheckpointsInValidation(Callback):
             checkpoint: What is saved; changed in place.
         """
         if self._swapped and "current_model_state" in checkpoint:
-            trained, averaged = checkpoint["state_dict"], checkpoint["current_model_state"]
-            checkpoint["state_dict"], checkpoint["current_model_state"] = averaged, trained
+            weights, averaged = checkpoint["state_dict"], checkpoint["current_model_state"]
+            checkpoint["state_dict"], checkpoint["current_model_state"] = averaged, weights
         if self._validating:
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            loops = checkpoint["loops"]["fit_loop"]
+            progress = loops["epoch_loop.val_loop.batch_progress"]
             progress |= {"total": dict(_BEGUN), "current": dict(_BEGUN), "is_last_batch": False}
+            trained = loops[
+                "epoch_loop.batch_progress"
+            ]  # a batch counts as completed once all was told of it
+            for part in ("total", "current"):
+                trained[part] |= {"completed": trained[part]["processed"]}
 
 
 def place_for(callbacks: list[Callback]) -> int:
