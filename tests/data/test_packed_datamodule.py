@@ -317,6 +317,13 @@ class Forbidding(Plain):
         self.send_error(403)
 
 
+class Gone(Plain):
+    """A server that had a file."""
+
+    def do_GET(self):
+        self.send_error(410)
+
+
 class Silent(Plain):
     """A server that says nothing after the first half of a file."""
 
@@ -363,6 +370,8 @@ def test_data_on_a_server(packed, tmp_path, handler, workers, monkeypatch):
     ("handler", "pauses", "told"),
     [
         (Forbidding, ("never",), "403 Forbidden"),  # no sleep can be that long
+        (Plain, ("never",), "404 File not found"),
+        (Gone, ("never",), "410 Gone"),
         (Silent, ("never",), "the server was silent for 0.1 seconds"),
     ],
 )
@@ -374,7 +383,7 @@ def test_a_server_that_refuses_or_falls_silent(tmp_path, handler, pauses, told, 
         patiently(lambda: list(chunks_at(f"{address}/train-00000.tar")))
     message = f"{address}/train-00000.tar: cannot be read: {told}"
     assert str(caught.value) == message
-    assert capsys.readouterr().err == ("" if handler is Forbidding else f"note: {message}; trying again\n")
+    assert capsys.readouterr().err == ("" if handler is not Silent else f"note: {message}; trying again\n")
 
 
 def test_a_large_file_on_a_server_without_parts(tmp_path):

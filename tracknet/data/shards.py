@@ -38,7 +38,7 @@ _LASTING = (
     PermissionError,
     ValueError,
 )
-_FORBIDDEN = (401, 403)  # statuses of HTTP
+_FINAL = (401, 403, 404, 410)  # statuses of HTTP: who asks again hears the same
 _SILENCE = 30.0  # of a server, after which the connection counts as lost, in seconds
 
 
@@ -195,7 +195,7 @@ def patiently(read: Callable[[], _Read]) -> _Read:
             return read()
         except ShardError as error:
             cause = error.__cause__
-            if isinstance(cause, _LASTING) or getattr(cause, "status", None) in _FORBIDDEN:
+            if isinstance(cause, _LASTING) or getattr(cause, "status", None) in _FINAL:
                 raise
             print(f"note: {error}; trying again", file=sys.stderr, flush=True)
             if isinstance(cause, asyncio.TimeoutError):
