@@ -124,6 +124,24 @@ def test_what_comes_back_with_the_checkpoint_is_told(run, caplog):
     assert read_checkpoint(end)["optimizer_states"][0]["param_groups"][0]["lr"] == 0.001
 
 
+def test_a_cosine_goes_on_with_the_length_of_the_run(run, caplog):
+    words = ["--config", "run.yaml", "--lr_scheduler=CosineAnnealingLR", "--trainer.logger.name=cosine"]
+    longer = [*words, "--trainer.max_epochs=3", "--lr_scheduler.T_max=6"]
+    assert fit(*longer) == 0
+    assert fit(*words, "--trainer.max_epochs=2", "--lr_scheduler.T_max=2") == 0
+    with caplog.at_level("INFO"):
+        assert fit(*longer, "--ckpt_path=last") == 0
+    assert [note for note in notes(caplog) if note.endswith("~ lr_scheduler.T_max: 2 -> 6")]
+    found = [
+        read_checkpoint(next(run.glob(f"runs/cosine/version_{one}/checkpoints/last.ckpt"))) for one in (0, 2)
+    ]
+    straight, resumed = (one["optimizer_states"][0]["param_groups"][0]["lr"] for one in found)
+    assert resumed == pytest.approx(straight, rel=1e-12)
+    schedules = [one["lr_schedulers"][0] for one in found]
+    assert [one["T_max"] for one in schedules] == [6, 6]
+    assert [one["last_epoch"] for one in schedules] == [3, 3]
+
+
 def test_another_optimizer_cannot_go_on(run, capsys):
     assert fit("--ckpt_path", str(LAST), "--trainer.max_epochs=2", "--optimizer=SGD") == 2
     said = capsys.readouterr().err

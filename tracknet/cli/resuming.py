@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,11 @@ def changes_since(checkpoint: Path, config: str) -> list[str]:
                     f"another length, found {new}; leave the lengths of cycle and run as they are, "
                     f"or {_FROM_WEIGHTS}"
                 )
-    return [f"{line}{_WITHOUT_EFFECT}" if _comes_back(line) else line for line in changes(before, after)]
+    taken = {"lr_scheduler.total_steps"}
+    if _class_name(after, "lr_scheduler") == "CosineAnnealingLR":
+        taken.add("lr_scheduler.T_max")
+    told_of = changes(before, after)
+    return [f"{line}{_WITHOUT_EFFECT}" if _comes_back(line, taken) else line for line in told_of]
 
 
 _FROM_WEIGHTS = "begin a run from the weights alone, with the callback PretrainedWeights"
@@ -156,9 +160,9 @@ def _class_name(settings: Mapping[str, Any], part: str) -> str | None:
     return None if chosen is None else str(chosen).rpartition(".")[2]
 
 
-def _comes_back(line: str) -> bool:
+def _comes_back(line: str, taken: Collection[str]) -> bool:
     key = line.split(maxsplit=1)[1].partition(":")[0]
-    return key.startswith(("optimizer.", "lr_scheduler.")) and key != "lr_scheduler.total_steps"
+    return key.startswith(("optimizer.", "lr_scheduler.")) and key not in taken
 
 
 def _plain(tree: Any) -> dict[str, Any]:

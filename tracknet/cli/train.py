@@ -51,6 +51,7 @@ from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.best_so_far import BestSoFar
+from tracknet.training.callbacks.cosine import CosineAfterResuming
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.plateau import PlateauAfterResuming
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
@@ -361,7 +362,7 @@ class TrackNetCLI(LightningCLI):
         if self.subcommand == "fit":
             callbacks.insert(0, PlateauAfterResuming())
             callbacks.insert(place_for(callbacks), CheckpointsInValidation())
-            callbacks += [BestSoFar(), InterruptBetweenSteps()]
+            callbacks += [BestSoFar(), CosineAfterResuming(), InterruptBetweenSteps()]
         return trainer
 
     @override
