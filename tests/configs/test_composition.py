@@ -110,13 +110,14 @@ def test_a_file_for_one_command_serves_the_others(write):
 
 
 def test_names_of_digits_with_zeros_before_them_are_text(merged):
-    names = ["00017", "00049", "0_1"]
-    composed = merged("a: [00017, 00049, 0_1]", words=["--b=[00017, 00049, 0_1]", "--c=0", "--d=0.5"])
-    assert composed.values == {"a": names, "b": names, "c": 0, "d": 0.5}
+    names = ["00017", "00049", "0_1", "-017", "+017"]
+    text = f"[{', '.join(names)}]"
+    composed = merged(f"a: {text}", words=[f"--b={text}", "--c=0", "--d=0.5", "--e=-0.5", "--f=-7"])
+    assert composed.values == {"a": names, "b": names, "c": 0, "d": 0.5, "e": -0.5, "f": -7}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--b", type=list[str])
     parser.add_argument("--c", type=int)
-    parsed = parser.parse_args(["--b=[00017, 00049, 0_1]", "--c=0"])
+    parsed = parser.parse_args([f"--b={text}", "--c=0"])
     assert (parsed.b, parsed.c) == (names, 0)
     assert yaml.safe_load(parser.dump(parsed))["b"] == names
 

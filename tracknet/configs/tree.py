@@ -17,14 +17,15 @@ from tracknet.configs.well_formed import yaml_faults
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Children = dict[Any, tuple[yaml.Node, yaml.Node]]
 
-# Names of clips such as 00017 are text; YAML 1.1 takes those that it can for octal numbers, here 15. Where
+# Names of clips such as 00017 or -017 are text; YAML 1.1 takes them for octal numbers, here 15. Where
 # a later jsonargparse keeps its loader elsewhere, such names need quotes.
 with suppress(ImportError, AttributeError, LookupError, TypeError):
     from jsonargparse._loaders_dumpers import get_yaml_default_loader
 
-    get_yaml_default_loader().yaml_implicit_resolvers["0"].insert(  # type: ignore[no-untyped-call]
-        0, ("tag:yaml.org,2002:str", re.compile("0[0-9_]+$"))
-    )
+    for _first in "0-+":
+        get_yaml_default_loader().yaml_implicit_resolvers[_first].insert(  # type: ignore[no-untyped-call]
+            0, ("tag:yaml.org,2002:str", re.compile("[-+]?0[0-9_]+$"))
+        )
 
 
 @dataclass(frozen=True)
