@@ -109,6 +109,16 @@ def test_a_file_for_one_command_serves_the_others(write):
     assert (told.values, told.notes) == ({"trainer": {"max_epochs": 1}}, [])
 
 
+def test_what_a_command_does_without_can_still_be_referred_to(write):
+    file = write(
+        "x.yaml", "trainer: {max_epochs: '${max_gap}'}\nmax_gap: 3\nrectifier: ${oc.env:NONE_SUCH}\n"
+    )
+    told = compose([f"--config={file}", "--trainer.min_epochs=${max_gap}"], "fit")
+    assert told.values == {"trainer": {"max_epochs": 3, "min_epochs": 3}}
+    assert told.merged == {"trainer": {"max_epochs": 3}}
+    assert compose([f"--config={file}", "--max_gap=4"], "fit").values["trainer"] == {"max_epochs": 4}
+
+
 def test_names_of_digits_with_zeros_before_them_are_text(merged):
     names = ["00017", "00049", "0_1", "-017", "+017"]
     text = f"[{', '.join(names)}]"

@@ -96,14 +96,16 @@ def compose(words: Sequence[str], command: str, start: Start | None = None) -> C
     with limited(layers.trusted_only):  # merging looks at the classes that files name
         for _, file in layers.files:
             tree = merge(tree, file, "", notes)
+        left_out = {}
         for key in [key for key, known in OF_COMMANDS.items() if key in tree.value and command not in known]:
-            if (one := tree.value.pop(key)).value is not None:  # the configuration of a run holds them all
+            one = left_out[key] = tree.value.pop(key)
+            if one.value is not None:  # the configuration of a run holds them all
                 known = " and ".join(OF_COMMANDS[key])
                 notes.append(f"{one.origins[-1]}: {key} is for {known}; {command} does without")
         full = tree
         for source, word in set_by:
             full = overlay(full, word, Origin(source), notes)
-    values, merged, left = resolve(full, tree, [word for _, word in set_by])
+    values, merged, left = resolve(full, tree, [word for _, word in set_by], left_out)
     hidden = f"--{VARIABLES}."
     return Composed(
         values={key: value for key, value in values.items() if key != VARIABLES},

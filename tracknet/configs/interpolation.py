@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, get_loader
@@ -14,7 +14,7 @@ _WORDS = "words of the command"
 
 
 def resolve(
-    full: Node, files: Node, words: Sequence[str]
+    full: Node, files: Node, words: Sequence[str], left_out: Mapping[str, Node]
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Put in the values that others refer to.
 
@@ -22,6 +22,7 @@ def resolve(
         full: The whole configuration, with what environment variables and flags set.
         files: What the files alone set; they may refer to what a flag sets.
         words: Flags, which may refer to values too.
+        left_out: What files set at the top for other commands; values may refer to it, too.
 
     Returns:
         The values of the whole, those of the files, and the flags.
@@ -30,16 +31,19 @@ def resolve(
         UsageError: A value refers to something that is not there.
     """
     values, merged = full.plain(), files.plain()
-    if "${" not in f"{values}{merged}{words}":
+    text = f"{values}{merged}{words}"
+    if "${" not in text:
         return values, merged, list(words)
     from omegaconf.errors import OmegaConfBaseException  # takes a while, and few configurations need it
 
-    document = write_yaml({**values, _WORDS: list(words)})
+    beside = {key: one.plain() for key, one in left_out.items() if key not in values and f"${{{key}" in text}
+    document = write_yaml({**beside, **values, _WORDS: list(words)})
     try:
         values = _load(document)
     except OmegaConfBaseException as error:
         raise _explained(error, full) from error
     resolved = values.pop(_WORDS)
+    values = {key: one for key, one in values.items() if key not in beside}
     return values, _filled(merged, values), resolved
 
 
