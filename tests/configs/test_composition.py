@@ -119,6 +119,32 @@ def test_what_a_command_does_without_can_still_be_referred_to(write):
     assert compose([f"--config={file}", "--max_gap=4"], "fit").values["trainer"] == {"max_epochs": 4}
 
 
+def test_a_class_that_comes_back_has_what_the_run_set_of_it(write):
+    first, other = (
+        {"class_path": one, "init_args": given}
+        for one, given in (("Adam", {"lr": 0.1, "amsgrad": True, "eps": 0.5}), ("SGD", {"momentum": 0.9}))
+    )
+    run, changes, back, replaces = (
+        write(f"{name}.yaml", yaml.safe_dump({"optimizer": given}))
+        for name, given in (
+            ("run", first),
+            ("changes", other),
+            ("back", {"class_path": "torch.optim.Adam", "init_args": {"eps": 0.25}}),
+            ("replaces", {"class_path": "Adam", "init_args!": {"lr": 0.5}}),
+        )
+    )
+    words = [f"--config={changes}", f"--config={back}"]
+    again = compose(words, "fit", Start(Path(run)))
+    given = {"lr": 0.1, "amsgrad": True, "eps": 0.25}
+    assert again.values["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": given}
+    assert again.place("optimizer.amsgrad").source == str(run)
+    assert ["amsgrad" in note for note in again.notes] == [False]
+    # Another file is not the run, and what is written anew as a whole is what is wanted.
+    assert "amsgrad" not in compose([f"--config={run}", *words], "fit").values["optimizer"]["init_args"]
+    anew = compose([f"--config={replaces}"], "fit", Start(Path(run))).values["optimizer"]["init_args"]
+    assert anew == {"lr": 0.5}
+
+
 def test_names_of_digits_with_zeros_before_them_are_text(merged):
     names = ["00017", "00049", "0_1", "-017", "+017"]
     text = f"[{', '.join(names)}]"

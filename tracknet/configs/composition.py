@@ -11,7 +11,7 @@ from typing import Any
 from tracknet.configs.flags import joined, overlay
 from tracknet.configs.interpolation import resolve
 from tracknet.configs.layers import Start, read_layers
-from tracknet.configs.merging import merge
+from tracknet.configs.merging import merge, take_back
 from tracknet.configs.tree import Node, Origin, write_yaml
 from tracknet.errors import UsageError
 from tracknet.trust import limited
@@ -96,6 +96,8 @@ def compose(words: Sequence[str], command: str, start: Start | None = None) -> C
     with limited(layers.trusted_only):  # merging looks at the classes that files name
         for _, file in layers.files:
             tree = merge(tree, file, "", notes)
+        if start is not None:
+            take_back(tree, str(start.path), notes)
         left_out = {}
         for key in [key for key, known in OF_COMMANDS.items() if key in tree.value and command not in known]:
             one = left_out[key] = tree.value.pop(key)

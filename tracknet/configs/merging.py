@@ -6,7 +6,7 @@ from typing import Any
 
 from tracknet.configs.callback_lists import merge_callbacks, remove_callbacks
 from tracknet.configs.fitting import misfits, same_class
-from tracknet.configs.tree import Node
+from tracknet.configs.tree import Lost, Node
 from tracknet.errors import UsageError
 
 APPEND, REMOVE, REPLACE = "+", "-", "!"
@@ -51,8 +51,9 @@ def merge(earlier: Node | None, later: Node, key: str, notes: list[str], root: N
 
 def _merge_mappings(earlier: Node | None, later: Node, key: str, notes: list[str], root: Node | None) -> Node:
     merged: dict[Any, Node] = {}
+    lost: list[Lost] = []
     if earlier is not None and earlier.is_mapping:
-        merged = _with_class(earlier, later, key, notes, root)
+        merged, lost = _with_class(earlier, later, key, notes, root)
     for name, value in later.value.items():
         target, operator = _split(name)
         at = f"{key}.{target}" if key else str(target)
@@ -69,7 +70,7 @@ def _merge_mappings(earlier: Node | None, later: Node, key: str, notes: list[str
         else:
             merged[target] = merge(there, value, at, notes, root)
     before = [] if earlier is None else earlier.origins
-    return Node(merged, before + later.origins)
+    return Node(merged, before + later.origins, lost)
 
 
 def _split(name: Any) -> tuple[Any, str]:
@@ -86,17 +87,20 @@ def _as_class(earlier: Node | None, later: Node) -> Node | None:
     return earlier
 
 
-def _with_class(earlier: Node, later: Node, key: str, notes: list[str], root: Node | None) -> dict[Any, Node]:
-    """Give the earlier children, without those that the class named later does not take."""
+def _with_class(
+    earlier: Node, later: Node, key: str, notes: list[str], root: Node | None
+) -> tuple[dict[Any, Node], list[Lost]]:
+    """Give the earlier children, without those that the class named later does not take, and all of those."""
     kept = dict(earlier.value)
     old, new = kept.get("class_path"), later.value.get("class_path")
     if old is None or new is None or same_class(old.value, new.value):
-        return kept
+        return kept, earlier.lost
     kept.pop("dict_kwargs", None)
     arguments = kept.get("init_args")
     if arguments is None or not arguments.is_mapping:
-        return kept
+        return kept, earlier.lost
     strangers = misfits(root, key, str(new.value), arguments.plain())
+    lost, note = list(earlier.lost), ""
     if strangers:
         kept["init_args"] = Node(
             {name: one for name, one in arguments.value.items() if name not in strangers}, arguments.origins
@@ -105,10 +109,33 @@ def _with_class(earlier: Node, later: Node, key: str, notes: list[str], root: No
         told = [(name, one) for name in strangers if (one := arguments.value[name]).value is not None]
         dropped = ", ".join(f"{name} (from {one.origins[-1]})" for name, one in told)
         if dropped:
-            notes.append(
-                f"{new.origins[-1]}: {key} is now {new.value}, which does not take {dropped}: dropped"
-            )
-    return kept
+            note = f"{new.origins[-1]}: {key} is now {new.value}, which does not take {dropped}: dropped"
+            notes.append(note)
+        lost += [Lost(str(old.value), name, arguments.value[name], note) for name in strangers]
+    return kept, lost
+
+
+def take_back(tree: Node, source: str, notes: list[str]) -> None:
+    """Give classes back what a file has set of them, where other classes stood in between.
+
+    A run's configuration that is followed by the experiment it comes from is such a case: the experiment
+    begins with a file that chooses another logger.
+
+    Args:
+        tree: The merged tree; changed in place.
+        source: The file.
+        notes: Loses the lines about what is there again.
+    """
+    for _, node in tree.walk():
+        named = node.child("class_path")
+        for one in node.lost:
+            if named is None or one.node.origins[-1].source != source:
+                continue
+            if same_class(named.value, one.class_path):
+                arguments = node.value.setdefault("init_args", Node({}, list(one.node.origins)))
+                if one.name not in arguments.value:
+                    arguments.value[one.name] = one.node
+                    notes[:] = [note for note in notes if note != one.note]
 
 
 def append(there: Node | None, value: Node, key: str, notes: list[str]) -> Node:

@@ -56,10 +56,12 @@ class Node:
     Args:
         value: Children by key; a list of children, if one of them is a mapping; or a plain value.
         origins: All places that set it, the last of which won.
+        lost: What it held while it was of other classes, where it is a class with its arguments.
     """
 
     value: Any
     origins: list[Origin] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
 
     @property
     def is_mapping(self) -> bool:
@@ -97,6 +99,23 @@ class Node:
             below = f"{key}.{name}" if key else str(name)
             yield below, child
             yield from child.walk(below)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An argument that went when another class was chosen, which does not take it.
+
+    Args:
+        class_path: The class that took it.
+        name: The argument.
+        node: Its value.
+        note: Where it is said that it went; empty where it is not.
+    """
+
+    class_path: str
+    name: str
+    node: Node
+    note: str
 
 
 def read_tree(path: Path) -> Node:
