@@ -21,11 +21,11 @@ optuna = pytest.importorskip("optuna")
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
-from optuna.visualization.matplotlib import plot_slice  # noqa: E402
+from optuna.visualization.matplotlib import plot_optimization_history, plot_slice  # noqa: E402
 
 from tracknet.cli import sweep_run  # noqa: E402
 from tracknet.cli.main import main as tracknet  # noqa: E402
-from tracknet.cli.sweep_report import _pictures, _with_pruned, one_line  # noqa: E402
+from tracknet.cli.sweep_report import _pictures, _with_pruned, _with_unfinished, one_line  # noqa: E402
 from tracknet.cli.sweep_space import combinations, distributions, fit_words  # noqa: E402
 from tracknet.errors import UsageError  # noqa: E402
 from tracknet.training.records.machine import this_process  # noqa: E402
@@ -231,6 +231,24 @@ def test_pruned_trials_are_marked_at_the_edge_of_each_setting(direction):
     assert drawn[1].get_xlim()[1] > 0.9
     (legend,) = drawn[0].figure.legends
     assert legend.get_texts()[0].get_text().startswith("pruned")
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_trials_without_a_figure_are_in_the_history(direction):
+    told = optuna.create_study(direction=direction)
+    states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
+    for number, state in enumerate(states):
+        value = number if state == TrialState.COMPLETE else None
+        attributes = {"failure": "RuntimeError: no"} if number == 3 else {}  # the other one was begun anew
+        told.add_trial(optuna.trial.create_trial(state=state, value=value, user_attrs=attributes))
+    axes = _with_unfinished(plot_optimization_history(told), told)
+    marks = {line.get_label(): line for line in axes.lines if "figure" in line.get_label()}
+    assert {name: list(line.get_xdata()) for name, line in marks.items()} == {
+        "pruned: no final figure": [1],
+        "failed: no final figure": [3],
+    }
+    assert all((line.get_ydata()[0] < 0.1) == (direction == "maximize") for line in marks.values())
+    assert len(axes.get_legend().get_texts()) >= 3
 
 
 def test_ctrl_c_and_failures(here, monkeypatch, capsys):

@@ -106,7 +106,9 @@ def _pictures(study: optuna.Study, folder: Path, monitor: str) -> list[str]:
     from optuna.visualization import matplotlib as plots
 
     drawn: dict[str, Callable[[], Any]] = {
-        "history": lambda: plots.plot_optimization_history(study, target_name=monitor),
+        "history": lambda: _with_unfinished(
+            plots.plot_optimization_history(study, target_name=monitor), study
+        ),
         "slice": lambda: _with_pruned(plots.plot_slice(study, target_name=monitor), study),
     }
     lines = ["## Which settings matter", ""]
@@ -138,10 +140,37 @@ def _pictures(study: optuna.Study, folder: Path, monitor: str) -> list[str]:
     return lines
 
 
+def _with_unfinished(drawn: Any, study: optuna.Study) -> Any:
+    """Mark pruned and failed trials at the edge of a history plot, but none that was begun anew."""
+    (axes,) = np.atleast_1d(drawn)
+    for state, told, marker in ((TrialState.PRUNED, "pruned", "o"), (TrialState.FAIL, "failed", "x")):
+        trials = study.get_trials(deepcopy=False, states=(state,))
+        at = [one.number for one in trials if state == TrialState.PRUNED or one.user_attrs.get("failure")]
+        if at:
+            label = f"{told}: no final figure"
+            axes.plot(
+                at,
+                [_edge(study)] * len(at),
+                marker,
+                mfc="none",
+                c="dimgrey",
+                ls="",
+                label=label,
+                transform=axes.get_xaxis_transform(),
+            )
+            axes.margins(y=0.1)
+            axes.legend()
+    return drawn
+
+
+def _edge(study: optuna.Study) -> float:
+    """Give the height of marks at the worse edge of a picture, as a share."""
+    return 0.97 if study.direction == StudyDirection.MINIMIZE else 0.03
+
+
 def _with_pruned(drawn: Any, study: optuna.Study) -> Any:
     """Mark pruned trials at the edge of a slice plot; they have no figure that compares with the others."""
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    height = 0.97 if study.direction == StudyDirection.MINIMIZE else 0.03
     for axes in np.atleast_1d(drawn):
         key = axes.get_xlabel()
         at = [
@@ -152,7 +181,7 @@ def _with_pruned(drawn: Any, study: optuna.Study) -> Any:
             if key in one.params
         ]
         (marks,) = axes.plot(
-            at, [height] * len(at), "o", mfc="none", mec="dimgrey", transform=axes.get_xaxis_transform()
+            at, [_edge(study)] * len(at), "o", mfc="none", mec="dimgrey", transform=axes.get_xaxis_transform()
         )
         axes.autoscale(axis="x")
         axes.margins(y=0.1)
