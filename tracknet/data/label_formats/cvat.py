@@ -20,6 +20,19 @@ _FALSE = ("0", "false")
 _READ = ("points", "box")
 _SHAPES = (*_READ, "ellipse", "polygon", "polyline", "cuboid", "mask", "skeleton")
 _BALLS = ("ball", "balls", "shuttle", "shuttles", "shuttlecock", "shuttlecocks")
+_OF_A_BALL = (
+    "track",
+    "tracks",
+    "position",
+    "point",
+    "centre",
+    "center",
+    "box",
+    "visible",
+    "hidden",
+    "occluded",
+)
+"""Words behind the ball in a label that still is that of the ball."""
 
 
 def read_cvat(
@@ -33,10 +46,10 @@ def read_cvat(
 
     A point with ``outside`` 1 ends a track: it is no ball. The ball is visible when ``occluded`` is 0. Of
     several points separated by semicolons the first one counts; of a ``<box xtl= ytl= xbr= ybr=>`` the middle
-    does. Where tracks have several labels, those count that have the word ``ball``, ``shuttle`` or
-    ``shuttlecock``, or are one word that ends so, such as ``football``. Frames without a point have no ball,
-    because annotators went through the whole clip. XML with a document type is refused, so that nothing in it
-    can refer to other files or grow without limit.
+    does. Where tracks have several labels, those count that end with ``ball``, ``shuttle`` or
+    ``shuttlecock``, such as ``tennis ball``, ``Ball_1`` and ``football``, but not ``ball boy``. Frames
+    without a point have no ball, because annotators went through the whole clip. XML with a document type
+    is refused, so that nothing in it can refer to other files or grow without limit.
 
     Args:
         path: The file.
@@ -71,9 +84,7 @@ def read_cvat(
     tracks = _of_the_ball(reader.tracks)
     if not tracks:
         named = ", ".join(sorted(set(reader.tracks)))
-        message = (
-            f"holds tracks of {shown(named, 80)}; expected one with the word ball or shuttle in its label"
-        )
+        message = f"holds tracks of {shown(named, 80)}; expected one whose label ends with ball or shuttle"
         return sheet.labels(), [Fault(path, "bad-markup", message)]
     places = None if images is None else _places(images)
     for point in reader.points:
@@ -211,7 +222,9 @@ def _of_the_ball(labels: Sequence[str]) -> set[int]:
 def _names_ball(label: str) -> bool:
     spaced = re.sub("(?<=[a-z])(?=[A-Z])", " ", label)  # BallTrack
     words = re.findall(r"[^\W\d_]+", spaced.lower())
-    return any(word in _BALLS for word in words) or (len(words) == 1 and words[0].endswith(_BALLS))
+    while words and (words[-1] in _OF_A_BALL or len(words[-1]) == 1):  # ball A
+        words.pop()
+    return bool(words) and words[-1].endswith(_BALLS)
 
 
 def _position(point: _Point) -> tuple[float, float] | str:
