@@ -312,6 +312,8 @@ def script(tmp_path_factory):
         ("tracknet fit --optimizer=AdamW", "--optimizer=AdamW"),
         ("tracknet fit --data.fault", "--data.faults"),
         ("tracknet config sch", "schema"),
+        ("tracknet config completion z", "zsh"),
+        ("tracknet config completion ", "bash zsh"),
         ("tracknet val", "validate"),
         ("tracknet track match.mp4 --drop", "--drop_late"),
         ("tracknet track match.mp4 --mode tri", "triangular"),
@@ -338,7 +340,7 @@ def test_completion(words, completed, script, tmp_path, monkeypatch):
     (tmp_path / "config.yaml").touch()
     (tmp_path / "hall d.mp4").touch()
     given = words.replace(r"\\ ", "\0").split()
-    given = [one.replace("\0", r"\ ") for one in given]
+    given = [one.replace("\0", r"\ ") for one in given] + [""] * words.endswith(" ")
     ask = f". {script}; COMP_WORDS=({' '.join(map(shlex.quote, given))}); COMP_CWORD={len(given) - 1}; "
     ask += "_tracknet; echo ${COMPREPLY[@]}"
     out = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import SUPPRESS
+from argparse import PARSER, SUPPRESS, Action
 from importlib import import_module
 
 from jsonargparse import ArgumentParser
@@ -32,9 +32,15 @@ def words_after(room: str) -> Words:
 def _words_of(parser: ArgumentParser) -> Words:
     shown = [action for action in parser._actions if action.help != SUPPRESS]
     flags = {
-        word: choices(getattr(action, "_typehint", None)) or [str(one) for one in action.choices or ()]
+        word: _values(action)
         for action in shown
         for word in action.option_strings
         if word.startswith("--") and not word.endswith(".help")
     }
-    return Words(flags, {name: _words_of(inner) for name, inner in parsers_in(parser).items()})
+    commands = {name: _words_of(inner) for name, inner in parsers_in(parser).items()}
+    places = [action for action in shown if not action.option_strings and action.nargs != PARSER]
+    return Words(flags, commands, _values(places[0]) if places else ())
+
+
+def _values(action: Action) -> list[str]:
+    return choices(getattr(action, "_typehint", None)) or [str(one) for one in action.choices or ()]

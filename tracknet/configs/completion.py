@@ -57,10 +57,12 @@ class Words:
     Args:
         flags: Its options, each with the values that may follow, where they are known.
         commands: The commands that it holds.
+        first: What may stand right behind it, where that is one of a few words.
     """
 
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     commands: Mapping[str, Words] = field(default_factory=dict)
+    first: Sequence[str] = ()
 
 
 def completion(
@@ -133,7 +135,7 @@ def _branch(name: str, words: Words, place: int) -> Iterator[str]:
     Options are offered once a dash is there: without one, most commands want a file.
     """
     indent = "  " * place
-    if not words.flags and not words.commands:
+    if not words.flags and not words.commands and not words.first:
         return
     yield f"{indent}{name})"
     if words.commands:
@@ -143,6 +145,8 @@ def _branch(name: str, words: Words, place: int) -> Iterator[str]:
             yield from _branch(inner, its, place + 1)
         yield f"{indent}  esac;;"
         return
+    if words.first:
+        yield f'{indent}  if (( COMP_CWORD == {place} )); then words="{" ".join(words.first)}"; fi'
     yield f'{indent}  case "$before" in'
     for flag, values in words.flags.items():
         if values:
