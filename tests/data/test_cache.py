@@ -340,7 +340,10 @@ def test_a_disk_that_fills_up(clips, cache, monkeypatch):
 
     monkeypatch.setattr(cache_module, "_sync", full)
     sources = sources_of(clips)
-    with pytest.raises(TrackNetError, match=r"cannot write the frame cache: No space left on device"):
+    full_disk = (
+        r"cannot write the frame cache: No space left on device; make room on that disk, or choose ano"
+    )
+    with pytest.raises(TrackNetError, match=full_disk):
         cache.build(sources, workers=1, progress=False)
     assert cache.missing(sources) == sources[1:]
     assert leftovers(cache) == []
@@ -348,8 +351,21 @@ def test_a_disk_that_fills_up(clips, cache, monkeypatch):
 
 def test_a_root_that_cannot_be_made(clips, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(TrackNetError, match=r"cannot write the frame cache: .*TRACKNET_CACHE"):
+    told = "cannot write the frame cache: Not a directory; choose another folder with TRACKNET_CACHE"
+    with pytest.raises(TrackNetError, match=told):
         FrameCache(tmp_path / "file" / "cache", SIZE).build(sources_of(clips), progress=False)
+
+
+def test_a_root_that_must_not_be_written_to(clips, tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", refuse)
+    told = (
+        "Permission denied; change the permissions of that one, or choose another folder with TRACKNET_CACHE"
+    )
+    with pytest.raises(TrackNetError, match=f"cannot write the frame cache: {told}"):
+        FrameCache(tmp_path / "cache", SIZE).build(sources_of(clips), progress=False)
 
 
 def test_the_default_root(monkeypatch, tmp_path):

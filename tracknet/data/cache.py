@@ -40,7 +40,7 @@ from tracknet.data.progress import track_progress
 from tracknet.data.sizes import told_bytes
 from tracknet.data.threads import as_finished, in_threads, usable_cores
 from tracknet.data.video import FrameSource
-from tracknet.data.whole_file import sync_folder
+from tracknet.data.whole_file import sync_folder, why_refused
 from tracknet.errors import TrackNetError
 
 CACHE_VERSION = 1  # part of each key: raise it when the same video would give other bytes
@@ -163,7 +163,7 @@ class FrameCache:
             faults = self._build_all(todo, workers, progress)
         except OSError as error:
             raise TrackNetError(
-                f"{self.root}: cannot write the frame cache: {error.strerror}; make room or {_MOVE}"
+                f"{self.root}: cannot write the frame cache: {why_refused(error, _MOVE)}"
             ) from error
         if faults:
             raise TrackNetError("\n".join(faults))

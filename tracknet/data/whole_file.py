@@ -22,12 +22,19 @@ _REMEDIES = {
     errno.EPERM: _OTHER_FOLDER,
 }
 
+_HERE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room on that disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change the permissions of that one"),
+}
+"""What can be done besides taking another folder."""
 
-def why_refused(error: OSError) -> str:
+
+def why_refused(error: OSError, elsewhere: str | None = None) -> str:
     """Say why the disk refused something, and what can be done where that is known.
 
     Args:
         error: What was raised.
+        elsewhere: How another folder is chosen, where that is known: a remedy for whatever reason.
 
     Example:
         >>> why_refused(OSError(28, "No space left on device"))
@@ -35,6 +42,9 @@ def why_refused(error: OSError) -> str:
     """
     reason = error.strerror or str(error)
     remedy = _REMEDIES.get(error.errno or 0)
+    if elsewhere is not None:
+        here = _HERE.get(error.errno or 0)
+        remedy = f"{here}, or {elsewhere}" if here else elsewhere
     return f"{reason}; {remedy}" if remedy else reason
 
 
