@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracknet.data.augmentation import Augmentation
-from tracknet.errors import UsageError
+from tracknet.errors import TrackNetError, UsageError
 
 H, W = 48, 64
 STILL = {"flip": 0.0, "brightness": 0.0, "contrast": 0.0, "colour": 0.0}
@@ -261,6 +261,16 @@ def test_a_zoom_blends_between_pixels_and_rounds():
     corner = zoomed["xy"][0, 0, 0]  # where the old (0, 0) went
     expected = 3 * (torch.arange(W) - corner) / 2
     assert (zoomed["frames"][0, 0, 0, 5] - expected).abs().max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("name", ["frames", "background"])
+def test_other_pictures_than_bytes_are_refused(name):
+    batch = random_batch()
+    batch[name] = batch[name] / 255
+    with pytest.raises(
+        TrackNetError, match=rf"Augmentation: {name} are torch\.float32; expected torch\.uint8"
+    ):
+        Augmentation()(batch)
 
 
 def test_balls_that_leave_the_picture_stay_labelled():

@@ -9,7 +9,7 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
-from tracknet.errors import UsageError
+from tracknet.errors import TrackNetError, UsageError
 
 _MID_GREY = 127.5
 
@@ -86,8 +86,17 @@ class Augmentation(nn.Module):
         Returns:
             A new batch; the tensors of the old one are left as they are, and those that do not change are
             shared.
+
+        Raises:
+            TrackNetError: Frames or background are not uint8.
         """
         frames = batch["frames"]
+        for name in ("frames", "background"):
+            if name in batch and batch[name].dtype != torch.uint8:
+                raise TrackNetError(
+                    f"Augmentation: {name} are {batch[name].dtype}; expected torch.uint8 in 0..255, as grey "
+                    "levels are counted; networks normalise them behind it"
+                )
         changes = self._draw(len(frames))
         changed = dict(batch)
         changed["frames"] = self._pictures(frames, changes)
