@@ -449,6 +449,12 @@ class TestFailures:
             (["--trainer.accumulate_grad_batches=0"], "expected a number from 1, found 0"),
             (["--trainer.check_val_every_n_epoch=0"], "expected a number from 1, found 0"),
             (["--trainer.gradient_clip_val=-1"], "expected a number from 0, found -1"),
+            (
+                ["--trainer.accelerator=cpuu"],
+                "trainer.accelerator: expected one of auto, gpu, cpu, cuda, mps, tpu, found 'cpuu'; did you "
+                "mean 'cpu'?",
+            ),
+            (["--trainer.strategy=ddpp"], "found 'ddpp'; did you mean 'ddp'?"),
             (["--trainer.val_check_interval=500"], "trainer.val_check_interval: "),
             (
                 ["--trainer.max_epochs=-1", "--trainer.max_time=00:00:01:00", "--lr_scheduler=WarmupCosine"],

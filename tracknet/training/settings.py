@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.strategies import StrategyRegistry
 
 from tracknet.errors import nearest
 from tracknet.training.compression import is_installed
@@ -86,6 +88,18 @@ def check_trainer(key: str, config: Namespace) -> Faults:
         value = config.get(f"trainer.{name}")
         if isinstance(value, (int, float)) and value < least:
             yield f"trainer.{name}", f"expected a number from {least}, found {value}"
+
+
+def check_names(key: str, config: Namespace) -> Faults:
+    """Names that Lightning looks up among those that are registered, by plugins too."""
+    for name, valid in (
+        ("accelerator", ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]),
+        ("strategy", ["auto", *sorted(StrategyRegistry.available_strategies())]),
+    ):
+        value = config.get(f"trainer.{name}")
+        if isinstance(value, str) and (value if name == "accelerator" else value.lower()) not in valid:
+            known = ", ".join(valid)
+            yield f"trainer.{name}", f"expected one of {known}, found {value!r}{nearest(value, valid)}"
 
 
 def check_devices(key: str, config: Namespace) -> Faults:
@@ -262,6 +276,7 @@ CHECKS = (
     check_optimizer,
     check_fused,
     check_trainer,
+    check_names,
     check_devices,
     check_callbacks,
     check_loggers,
