@@ -481,6 +481,29 @@ class TestFailures:
             assert said in capsys.readouterr().out
             assert not (tmp_path / "runs").exists()
 
+    def test_what_a_class_of_ones_own_refuses_is_told_with_its_place(
+        self, config, tmp_path, capsys, monkeypatch
+    ):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "net_of_mine.py").write_text(
+            "from tracknet.models import CompactTrackNet\n"
+            "from tracknet.tracking.export import GraphInfo\n"
+            "def even(depth):\n"
+            "    raise ValueError(f'depth must be even,\\nfound {depth}')\n"
+            "class Mine(CompactTrackNet):\n"
+            "    def __init__(self, depth: int = 3, bug: bool = False) -> None:\n"
+            "        super().__init__()\n"
+            "        GraphInfo.from_json('{}') if bug else even(depth)\n"
+        )
+        words = ["--config", config, "--model.network=net_of_mine.Mine"]
+        assert main(["fit", *words]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "tracknet fit: model.network: Mine does not take its values: ValueError: depth must be even, "
+            f"found 3 ({tmp_path / 'net_of_mine.py'}:4)"
+        )
+        with pytest.raises(ValueError, match="not the metadata"):  # in the package itself: a traceback
+            main(["fit", *words, "--model.network.bug=true"])
+
     def test_null_where_a_class_does_not_take_it(self, config, tmp_path, capsys):
         words = ["--data.batch_size=null", "--optimizer.init_args.lr=null", "--data.split=null"]
         assert main(["fit", "--config", config, *words]) == 2

@@ -29,6 +29,7 @@ from typing_extensions import override
 from tracknet.cli.after_fit import newest_checkpoint, tell_end
 from tracknet.cli.held_interrupt import INTERRUPTED, TERMINATED
 from tracknet.cli.main import COMMANDS
+from tracknet.cli.own_classes import refused_by_own_class
 from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
@@ -307,6 +308,9 @@ class TrackNetCLI(LightningCLI):
             own = next((one for one in reasons(error) if isinstance(one, TrackNetError)), None)
             if own is not None:
                 raise own from None
+            theirs = refused_by_own_class(error, self._settings)
+            if theirs is not None and self.composed is not None:
+                raise refusal([theirs], self.composed) from error
             # To ask loggers is to build them, which begins a run at some servers: only if one was expected.
             if self.composed is None or "Logger" not in str(error).partition("Given value")[0]:
                 raise

@@ -35,25 +35,31 @@ def crossing_faults(config: Namespace, checks: Iterable[Check] = ()) -> list[Fau
         What is wrong.
     """
     found = [pair for check in checks for pair in check("", config)]
-    for key, path in _chosen(config, ""):
+    for key, path in chosen_classes(config):
         check = getattr(load(path), "check_config", None)
         if check is not None:
             found += check(key, config)
-    return [Fault(_split(key), message) for key, message in dict.fromkeys(found)]
+    return [Fault(path_of(key), message) for key, message in dict.fromkeys(found)]
 
 
-def _chosen(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Give the keys at which classes are chosen, and their import paths."""
+def chosen_classes(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Give the keys at which classes are chosen, and their import paths.
+
+    Args:
+        value: The parsed configuration, or a part of it.
+        key: The key of the part.
+    """
     if isinstance(value, list):
         for place, one in enumerate(value):
-            yield from _chosen(one, f"{key}.{place}")
+            yield from chosen_classes(one, f"{key}.{place}")
     elif isinstance(value, Namespace):
         inner = vars(value)
         if isinstance(inner.get("class_path"), str):
             yield key, inner["class_path"]
         for name, one in inner.items():
-            yield from _chosen(one, f"{key}.{name}" if key else name)
+            yield from chosen_classes(one, f"{key}.{name}" if key else name)
 
 
-def _split(key: str) -> tuple[str | int, ...]:
+def path_of(key: str) -> tuple[str | int, ...]:
+    """Give the parts of a dotted key, places in lists as numbers."""
     return tuple(int(part) if part.isdigit() else part for part in key.split("."))
