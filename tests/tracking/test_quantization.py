@@ -11,6 +11,7 @@ from tracknet.data.video import VideoWriter, open_source
 from tracknet.evaluation.decoding import Detections, PeakDecoder
 from tracknet.models import CompactTrackNet
 from tracknet.tracking import quantization
+from tracknet.tracking.export import METADATA, GraphInfo
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.quantization import KEPT_FIRST, KEPT_LAST, agreement, windows_of
 from tracknet.tracking.trajectory import read_trajectory
@@ -46,6 +47,11 @@ def convolutions_in_8_bits(path):
     return [one.input[1] in whole for one in convolutions]
 
 
+def told_in_32_bits(path):
+    told = {one.key: one.value for one in onnx.load(path).metadata_props}
+    return GraphInfo.from_json(told[METADATA]).in_32_bits
+
+
 @pytest.mark.parametrize("positions", [False, True])
 def test_a_graph_in_8_bits_says_nearly_the_same(here, tiny_rallies, capsys, positions):
     save(network(0.05), PeakDecoder(0.3), here / "a.ckpt")
@@ -62,6 +68,10 @@ def test_a_graph_in_8_bits_says_nearly_the_same(here, tiny_rallies, capsys, posi
     # The first and the last convolutions are as they were, all between them are not; frames and background
     # have their first one side by side.
     convolutions = convolutions_in_8_bits(here / "b.onnx")
+    names = [one.name for one in onnx.load(here / "b.onnx").graph.node if one.op_type == "Conv"]
+    in_32_bits = [name for name, in_8 in zip(names, convolutions, strict=True) if not in_8]
+    assert told_in_32_bits(here / "a.onnx") is None
+    assert sorted(told_in_32_bits(here / "b.onnx")) == sorted(in_32_bits)
     assert (convolutions.count(False), convolutions.count(True)) == (KEPT_FIRST + 1 + KEPT_LAST, 17)
     for window in windows_of([open_source(tiny_rallies / "a.mp4")], 2, SIZE, background=True):
         ours, theirs = exact.detect(*window), other.detect(*window)

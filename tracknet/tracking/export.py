@@ -60,6 +60,8 @@ class GraphInfo:
         positions: Whether it gives positions, not heatmaps.
         threshold: Confidence from which a ball counts as visible.
         decoder: Class and parameters of the decoder that its heatmaps are meant for.
+        in_32_bits: Names of the convolutions that stay in 32 bits where the others are in 8; None where none
+            is in 8.
     """
 
     version: str
@@ -71,6 +73,7 @@ class GraphInfo:
     positions: bool
     threshold: float
     decoder: Mapping[str, Any]
+    in_32_bits: Sequence[str] | None = None
 
     def to_json(self) -> str:
         """Give the metadata as a file holds it."""

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tracknet.data.progress import Progress, track_progress
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.data.whole_file import remove_leftovers, whole_file
 from tracknet.errors import TrackNetError
+from tracknet.tracking.export import METADATA, GraphInfo
 from tracknet.tracking.finder import BallDetector, channels_first
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.windows import slide
@@ -115,7 +116,8 @@ def quantize(graph: Path, output: Path, windows: Iterable[Inputs]) -> None:
                     f"{KEPT_FIRST + KEPT_LAST}, which stay as they are"
                 )
             inputs = [one.name for one in model.graph.input]
-            told = list(onnx.load(graph).metadata_props)
+            told = {one.key: one.value for one in onnx.load(graph).metadata_props}
+            told[METADATA] = replace(GraphInfo.from_json(told[METADATA]), in_32_bits=kept).to_json()
             quantize_static(
                 str(prepared),
                 str(output),
@@ -129,7 +131,7 @@ def quantize(graph: Path, output: Path, windows: Iterable[Inputs]) -> None:
             )
             quantized = onnx.load(output)
             del quantized.metadata_props[:]
-            quantized.metadata_props.extend(told)
+            onnx.helper.set_model_props(quantized, told)
             onnx.save(quantized, output)
 
 
