@@ -163,16 +163,24 @@ def test_killed_after_two_trials_and_resumed(here, capsys, monkeypatch):
 
 @pytest.mark.filterwarnings("error:Attempting to set identical")
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_trials_of_other_commands_count(here, capsys):
+def test_trials_of_other_commands_count(here, capsys, monkeypatch):
     assert tracknet(["sweep", "rates.yaml", "--trials", "1"]) == 0
     elsewhere = study().ask({"optimizer.lr": CategoricalDistribution([1e-4, 1e-3, 1e-2, 1e9])})
     elsewhere.set_user_attr("process", this_process())
     assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
     assert "1 trial is still trained by other commands" in capsys.readouterr().out
     assert len(study().trials) == 2
+    monkeypatch.setattr(sweep_run, "HEARTBEAT_SECONDS", 1)
     elsewhere.set_user_attr("process", {**this_process(), "host": "another"})
     assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("waiting up to") == told.count("1 trial is still trained by other commands") == 1
     assert len(study().trials) == 2
+    # Another machine, or this one's container before it was started again, has gone a moment ago.
+    sweep_run.open_storage("sqlite:///sweeps/rates/sweep.db").record_heartbeat(elsewhere._trial_id)
+    assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
+    assert "still trained" not in capsys.readouterr().out
+    assert [one.state.name for one in study().trials] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
 def test_pictures_of_a_single_trial_give_no_warning(tmp_path):

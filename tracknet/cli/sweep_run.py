@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -123,10 +124,13 @@ def run_sweep(
     with _kept(sweep):
         try:
             with HeldInterrupt() as interrupt:
-                if workers == 1:
-                    _work_here(study, sweep, trials, interrupt)
-                else:
-                    _work_in_processes(study, sweep, trials, workers, interrupt)
+                while True:
+                    if workers == 1:
+                        _work_here(study, sweep, trials, interrupt)
+                    else:
+                        _work_in_processes(study, sweep, trials, workers, interrupt)
+                    if not _some_have_gone(study, sweep, trials, interrupt):
+                        break
         except KeyboardInterrupt:
             stopped = True
         finally:
@@ -382,13 +386,45 @@ def _elsewhere(study: optuna.Study, sweep: Sweep, own: Sequence[int | None] = ()
         sweep: The sweep.
         own: Numbers of the processes of this command.
     """
+    states = _running(study, sweep)
+    return sum(pid not in own if alive else alive is None for alive, pid in states)
+
+
+def _some_have_gone(study: optuna.Study, sweep: Sweep, trials: int, interrupt: HeldInterrupt) -> bool:
+    """Wait until other machines' trials end or show, by their heartbeat, that their process has not gone.
+
+    Otherwise nobody would train what a machine began that was lost just now, such as this one's own container
+    before it was started again.
+
+    Returns:
+        Whether trials are left to train.
+    """
+    told, until = False, time.monotonic() + 2 * HEARTBEAT_SECONDS + 2  # whose last is older counts as gone
+    while any(alive is None for alive, _ in _running(study, sweep)) and time.monotonic() < until:
+        missing = trials - len(finished(study))
+        if missing <= 0 or _elsewhere(study, sweep) < missing:
+            break
+        if not told:
+            told = True
+            print("waiting up to two minutes to learn whether other machines still train", flush=True)
+        with interrupt.let_through():
+            time.sleep(1)
+    return len(finished(study)) + _elsewhere(study, sweep) < trials
+
+
+def _running(study: optuna.Study, sweep: Sweep) -> list[tuple[bool | None, int | None]]:
+    """Give of each trial that is begun and not ended whether its process lives, and the number of that.
+
+    None where that cannot be known but for a heartbeat, which was heard then; those of a journal, which has
+    none, are left out.
+    """
     journal = sweep.storage.endswith(".log")
     if not journal:
         optuna.storages.fail_stale_trials(study)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     processes = [process for one in running if (process := one.user_attrs.get("process"))]
     states = [(lives(process), process.get("pid")) for process in processes]
-    return sum(pid not in own if alive else alive is None and not journal for alive, pid in states)
+    return [(alive, pid) for alive, pid in states if not (alive is None and journal)]
 
 
 def _check(config: list[str], space: Space, monitor: str) -> None:
