@@ -628,7 +628,7 @@ def test_rules_are_unambiguous():
     [
         ([], "name the old files"),
         (["our.yaml"], "no file 'our.yaml'; did you mean 'ours.yaml'?"),
-        (["dataset"], "dataset is a folder; expected the files in it: dataset/tennis.yaml"),
+        (["dataset"], "is a folder; expected the files in it: dataset/soccer.yml, dataset/tennis.yaml"),
         (["ours.yaml"], "is no old configuration"),
         (["strange.yaml"], "not recognised by its keys (colour, size)"),
         (["old.yaml", "runner.yaml"], "different sources: legacy and wasb"),
@@ -660,6 +660,7 @@ def test_mistakes_are_told(words, told, here, capsys):
     write(here / "strange.yaml", {"colour": 1, "size": 2})
     write(here / "runner.yaml", WASB["runner/eval"])
     write(here / "dataset/tennis.yaml", WASB["dataset/tennis"])
+    write(here / "dataset/soccer.yml", WASB["dataset/tennis"])
     code, _, err = run(words, capsys)
     assert code == 2
     assert told in err

@@ -21,6 +21,7 @@ Source = Literal["legacy", "tracknetv3", "wasb"]
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 
+_SUFFIXES = (".yaml", ".yml")
 _OURS = {"trainer", "class_path", "seed_everything", "optimizer.class_path"}
 
 
@@ -110,7 +111,7 @@ def _override(found: Found, overrides: Sequence[str]) -> None:
 def _command(words: Sequence[str]) -> list[str] | None:
     """Give the words of a command line of ``train.py``, if they are one or name a script with one."""
     if len(words) == 1 and Path(words[0]).is_file():
-        if Path(words[0]).suffix in (".yaml", ".yml"):
+        if Path(words[0]).suffix in _SUFFIXES:
             return None
         try:
             return tracknetv3.command_in(Path(words[0]).read_text(encoding="utf-8"))
@@ -124,7 +125,8 @@ def _command(words: Sequence[str]) -> list[str] | None:
 def _section(path: Path, source: Source | None) -> tuple[Source, str]:
     """Say whose file it is, and of which section; the section is empty for a merged file."""
     if path.is_dir():
-        inside = first_few([str(one) for one in sorted(path.rglob("*.yaml"))], 3)
+        files = sorted(one for one in path.rglob("*") if one.suffix in _SUFFIXES)
+        inside = first_few([str(one) for one in files], 3)
         expected = f"the files in it: {inside}" if inside else "YAML files, of which it holds none"
         raise UsageError(f"migrate: {path} is a folder; expected {expected}")
     if not path.is_file():
