@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -58,6 +59,17 @@ def _ctrl_c_is_heard() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _lightning_is_not_mute() -> None:
+    """Give Lightning a standard error that is open: it keeps that of the test in which it was imported first.
+
+    Python tells of each line to a closed one, with a traceback and the lines around it.
+    """
+    for handler in logging.getLogger("lightning").handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream.closed:
+            handler.stream = sys.stderr  # `setStream` writes to the closed one before
 
 
 @pytest.fixture
