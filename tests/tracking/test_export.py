@@ -201,6 +201,9 @@ def test_the_decoder_of_a_graph():
 def test_metadata_come_back():
     info = GraphInfo("1", "a.B", 3, 1, (64, 96), True, False, 0.5, {"class_path": "x", "init_args": {}})
     assert GraphInfo.from_json(info.to_json()) == info
+    told = json.loads(info.to_json())
+    assert "in_32_bits" not in told  # a tracknet that does not know the key refuses it
+    assert GraphInfo.from_json(json.dumps({**told, "of_later": [1]})) == info
     for wrong in ("null", "[]", "{}", json.dumps({"input_size": [1, 2], "more": 1}), "no json"):
         with pytest.raises(ValueError):  # noqa: PT011
             GraphInfo.from_json(wrong)

@@ -14,7 +14,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,12 +76,15 @@ class GraphInfo:
     in_32_bits: Sequence[str] | None = None
 
     def to_json(self) -> str:
-        """Give the metadata as a file holds it."""
-        return json.dumps(asdict(self))
+        """Give the metadata as a file holds it, without a key that says nothing."""
+        told = asdict(self)
+        if self.in_32_bits is None:
+            del told["in_32_bits"]
+        return json.dumps(told)
 
     @classmethod
     def from_json(cls, text: str) -> GraphInfo:
-        """Read the metadata of a file.
+        """Read the metadata of a file; what a later tracknet may tell besides is passed over.
 
         Args:
             text: What `to_json` gave.
@@ -92,7 +95,8 @@ class GraphInfo:
         try:
             content = json.loads(text)
             height, width = content.pop("input_size")
-            found = cls(input_size=(int(height), int(width)), **content)
+            known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
+            found = cls(input_size=(int(height), int(width)), **known)
             counts = (found.frames, found.outputs, *found.input_size)
             if not all(type(one) is int and 0 < one <= _MOST for one in counts):
                 raise TypeError(f"frames and sizes {counts}")
