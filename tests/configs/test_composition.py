@@ -124,13 +124,14 @@ def test_a_class_that_comes_back_has_what_the_run_set_of_it(write):
         {"class_path": one, "init_args": given}
         for one, given in (("Adam", {"lr": 0.1, "amsgrad": True, "eps": 0.5}), ("SGD", {"momentum": 0.9}))
     )
-    run, changes, back, replaces = (
+    run, changes, back, replaces, empties = (
         write(f"{name}.yaml", yaml.safe_dump({"optimizer": given}))
         for name, given in (
             ("run", first),
             ("changes", other),
             ("back", {"class_path": "torch.optim.Adam", "init_args": {"eps": 0.25}}),
             ("replaces", {"class_path": "Adam", "init_args!": {"lr": 0.5}}),
+            ("empties", {"class_path": "Adam", "init_args": None}),
         )
     )
     words = [f"--config={changes}", f"--config={back}"]
@@ -141,8 +142,10 @@ def test_a_class_that_comes_back_has_what_the_run_set_of_it(write):
     assert ["amsgrad" in note for note in again.notes] == [False]
     # Another file is not the run, and what is written anew as a whole is what is wanted.
     assert "amsgrad" not in compose([f"--config={run}", *words], "fit").values["optimizer"]["init_args"]
-    anew = compose([f"--config={replaces}"], "fit", Start(Path(run))).values["optimizer"]["init_args"]
-    assert anew == {"lr": 0.5}
+    for between in ([], words[:1]):
+        for file, expected in ((replaces, {"lr": 0.5}), (empties, None)):
+            anew = compose([*between, f"--config={file}"], "fit", Start(Path(run)))
+            assert anew.values["optimizer"]["init_args"] == expected
 
 
 def test_names_of_digits_with_zeros_before_them_are_text(merged):

@@ -70,7 +70,19 @@ def _merge_mappings(earlier: Node | None, later: Node, key: str, notes: list[str
         else:
             merged[target] = merge(there, value, at, notes, root)
     before = [] if earlier is None else earlier.origins
-    return Node(merged, before + later.origins, lost)
+    return Node(merged, before + later.origins, _still_lost(lost, merged, later))
+
+
+def _still_lost(lost: list[Lost], merged: dict[Any, Node], later: Node) -> list[Lost]:
+    """Leave out what the class that is chosen now has been given anew, be it one by one or as a whole."""
+    named, arguments, whole = merged.get("class_path"), merged.get("init_args"), later.child("init_args")
+    if not lost or named is None:
+        return lost
+    anew = f"init_args{REPLACE}" in later.value or (whole is not None and not whole.is_mapping)
+    there = arguments.value if arguments is not None and arguments.is_mapping else {}
+    return [
+        one for one in lost if not ((anew or one.name in there) and same_class(named.value, one.class_path))
+    ]
 
 
 def _split(name: Any) -> tuple[Any, str]:
@@ -132,7 +144,9 @@ def take_back(tree: Node, source: str, notes: list[str]) -> None:
             if named is None or one.node.origins[-1].source != source:
                 continue
             if same_class(named.value, one.class_path):
-                arguments = node.value.setdefault("init_args", Node({}, list(one.node.origins)))
+                arguments = node.value.get("init_args")
+                if arguments is None or not arguments.is_mapping:
+                    arguments = node.value["init_args"] = Node({}, list(one.node.origins))
                 if one.name not in arguments.value:
                     arguments.value[one.name] = one.node
                     notes[:] = [note for note in notes if note != one.note]
