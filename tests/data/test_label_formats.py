@@ -254,7 +254,20 @@ def test_of_tracks_with_several_labels_those_of_the_ball_count(cvat):
         *((name, True) for name in ("ball", "Tennis_ball", "ball-1", "Shuttlecock", "shuttle", "football")),
         *((name, True) for name in ("balls", "Golf balls", "Shuttles", "BallTrack", "TennisBall")),
         *((name, True) for name in ("Ball_1", "tennis ball 2", "ball A", "ball (visible)", "red football")),
-        *((name, False) for name in ("ball boy", "ball kid", "ballkid", "BallPerson", "ball machine", "1")),
+        *((name, True) for name in ("ball (in play)", "ball [tennis]", "thing (ball)", "ball_id_3")),
+        *(
+            (name, False)
+            for name in (
+                "ball boy",
+                "ball (tennis) boy",
+                "player (home)",
+                "ball kid",
+                "ballkid",
+                "BallPerson",
+                "ball machine",
+                "1",
+            )
+        ),
         *(
             (name, False)
             for name in ("football player", "FootballPlayer", "basketball_hoop", "shuttler", "ballerina")

@@ -21,6 +21,7 @@ _READ = ("points", "box")
 _SHAPES = (*_READ, "ellipse", "polygon", "polyline", "cuboid", "mask", "skeleton")
 _BALLS = ("ball", "balls", "shuttle", "shuttles", "shuttlecock", "shuttlecocks")
 _OF_A_BALL = (
+    "id",
     "track",
     "tracks",
     "position",
@@ -221,7 +222,12 @@ def _of_the_ball(labels: Sequence[str]) -> set[int]:
 
 def _names_ball(label: str) -> bool:
     spaced = re.sub("(?<=[a-z])(?=[A-Z])", " ", label)  # BallTrack
-    words = re.findall(r"[^\W\d_]+", spaced.lower())
+    without_remarks = re.sub(r"\(.*?\)|\[.*?\]", " ", spaced)  # ball (in play)
+    return any(_ends_with_ball(one) for one in (spaced, without_remarks))
+
+
+def _ends_with_ball(label: str) -> bool:
+    words = re.findall(r"[^\W\d_]+", label.lower())
     while words and (words[-1] in _OF_A_BALL or len(words[-1]) == 1):  # ball A
         words.pop()
     return bool(words) and words[-1].endswith(_BALLS)
