@@ -489,7 +489,10 @@ class TestFailures:
             "from tracknet.models import CompactTrackNet\n"
             "from tracknet.tracking.export import GraphInfo\n"
             "def even(depth):\n"
-            "    raise ValueError(f'depth must be even,\\nfound {depth}')\n"
+            "    try:\n"
+            "        [{}['no depth'] for _ in range(depth)]\n"
+            "    except KeyError:\n"
+            "        raise ValueError(f'depth must be even,\\nfound {depth}')\n"
             "class Mine(CompactTrackNet):\n"
             "    def __init__(self, depth: int = 3, bug: bool = False) -> None:\n"
             "        super().__init__()\n"
@@ -499,7 +502,7 @@ class TestFailures:
         assert main(["fit", *words]) == 2
         assert capsys.readouterr().err.splitlines()[-1] == (
             "tracknet fit: model.network: Mine does not take its values: ValueError: depth must be even, "
-            f"found 3 ({tmp_path / 'net_of_mine.py'}:4)"
+            f"found 3 ({tmp_path / 'net_of_mine.py'}:7)"
         )
         with pytest.raises(ValueError, match="not the metadata"):  # in the package itself: a traceback
             main(["fit", *words, "--model.network.bug=true"])

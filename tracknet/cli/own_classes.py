@@ -26,23 +26,29 @@ def refused_by_own_class(error: BaseException, config: Namespace) -> Fault | Non
         The key of the class, and what was raised where in their code. None where it was no ``ValueError``,
         which is how a class refuses values, or came from our own code: that is a bug, to be seen as a whole.
     """
-    first = list(reasons(error))[-1]
-    lines = dict(walk_tb(first.__traceback__))
-    frames = list(lines)
-    if not isinstance(first, ValueError) or not frames or _package(frames[-1]) in _NOT_THEIRS[:1]:
-        return None
     theirs = {load(path): key for key, path in reversed(list(chosen_classes(config)))}
-    for frame in reversed(frames):
-        cls = type(frame.f_locals.get("self"))
-        package = cls.__module__.partition(".")[0]
-        if frame.f_code.co_name != "__init__" or cls not in theirs or package in _NOT_THEIRS:
+    for reason in reasons(error):  # the last that their code let through: what it caught itself is its own
+        lines = dict(walk_tb(reason.__traceback__))
+        frames = list(reversed(lines))
+        frame = next((one for one in frames if _class_begun_in(one) in theirs), None)
+        if frame is None:
             continue
-        place = next(one for one in reversed(frames) if one is frame or _package(one) == package)
+        if not isinstance(reason, ValueError) or _package(frames[0]) in _NOT_THEIRS[:1]:
+            return None
+        cls = _class_begun_in(frame)
+        package = cls.__module__.partition(".")[0]
+        place = next(one for one in frames if one is frame or _package(one) == package)
         at = f"{place.f_code.co_filename}:{lines[place]}"
-        said = " ".join(str(first).split())
-        kind = type(first).__name__
-        return Fault(path_of(theirs[cls]), f"{cls.__name__} does not take its values: {kind}: {said} ({at})")
+        said = f"{type(reason).__name__}: {' '.join(str(reason).split())} ({at})"
+        return Fault(path_of(theirs[cls]), f"{cls.__name__} does not take its values: {said}")
     return None
+
+
+def _class_begun_in(frame: FrameType) -> type:
+    """Give the class of the user's own whose ``__init__`` runs there; ``NoneType`` where none does."""
+    cls = type(frame.f_locals.get("self"))
+    own = cls.__module__.partition(".")[0] not in _NOT_THEIRS
+    return cls if own and frame.f_code.co_name == "__init__" else type(None)
 
 
 def _package(frame: FrameType) -> str:
