@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from tracknet.training.callbacks.plateau import PlateauAfterResuming
@@ -34,19 +34,21 @@ class Flat(BoringModel):
         return {"optimizer": optimizer, "lr_scheduler": told}
 
 
-def rates(folder, ckpt_path=None, **options):
+def rates(folder, ckpt_path=None, more=(), limit_val_batches=1, check_val_every_n_epoch=1, **options):
     model = Flat(**options)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=9,
         limit_train_batches=2,
-        limit_val_batches=1,
+        limit_val_batches=limit_val_batches,
+        check_val_every_n_epoch=check_val_every_n_epoch,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
-            PlateauAfterResuming(),
             CheckpointsInValidation(),
+            PlateauAfterResuming(),
+            *more,
             ModelCheckpoint(folder / "epochs", filename="{epoch}", save_top_k=-1),
             ModelCheckpoint(folder / "steps", filename="{step}", save_top_k=-1, every_n_train_steps=1),
         ],
@@ -73,7 +75,20 @@ def test_a_resumed_run_has_the_rates_of_the_run(tmp_path, saved, options):
         assert again[part] == last[part]
 
 
-def test_a_figure_of_the_training(tmp_path):
+@pytest.mark.parametrize("step", [7, 8])
+def test_a_figure_of_the_training(tmp_path, step):
     straight = rates(tmp_path / "a", monitor="train/figure")
-    resumed = rates(tmp_path / "b", tmp_path / "a" / "steps" / "step=7.ckpt", monitor="train/figure")
+    saved = tmp_path / "a" / "steps" / f"step={step}.ckpt"
+    told = EarlyStopping("train/figure", patience=20)  # refuses an epoch without it
+    resumed = rates(tmp_path / "b", saved, monitor="train/figure", more=[told])
     assert resumed == {epoch: straight[epoch] for epoch in resumed}
+
+
+@pytest.mark.parametrize("later", [{"limit_val_batches": 0}, {"check_val_every_n_epoch": 3}])
+def test_a_run_that_does_not_validate_there_ends_the_epoch(tmp_path, later):
+    rates(tmp_path / "a", monitor="train/figure")
+    saved = tmp_path / "a" / "steps" / "step=8.ckpt"  # right before the validation of the fourth epoch
+    resumed = rates(tmp_path / "b", saved, monitor="train/figure", **later)
+    assert sorted(resumed) == [4, 5, 6, 7, 8]
+    newest = torch.load(tmp_path / "b" / "steps" / "step=18.ckpt", weights_only=False)
+    assert newest["epoch"] == 8

@@ -364,8 +364,9 @@ class TrackNetCLI(LightningCLI):
             )
         guard(trainer.loggers)
         if self.subcommand == "fit":
-            callbacks.insert(0, PlateauAfterResuming())
-            callbacks.insert(place_for(callbacks), CheckpointsInValidation())
+            # The first tells figures that the second looks at.
+            place = place_for(callbacks)
+            callbacks[place:place] = [CheckpointsInValidation(), PlateauAfterResuming()]
             callbacks += [BestSoFar(), CosineAfterResuming(), InterruptBetweenSteps()]
         return trainer
 

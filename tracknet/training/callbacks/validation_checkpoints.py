@@ -21,12 +21,25 @@ class CheckpointsInValidation(Callback):
     the validation again, from its beginning: Lightning leaves it out, or counts only its last batches, and
     the epoch had no figures and could not be the best one. So it is with a checkpoint behind the batch that a
     validation follows, as ``every_n_train_steps`` of Lightning's ``ModelCheckpoint`` may save it.
-    ``tracknet fit`` has it always, right behind what averages weights.
+    Such a run ends its epoch with the figures of the training, which are kept; where it validates no more, it
+    does not train on a batch beyond the last one. ``tracknet fit`` has it always, right behind what averages
+    weights.
     """
 
     def __init__(self) -> None:
         self._swapped = False
         self._validating = False  # or about to
+        self._figures: dict[str, tuple[float, bool]] = {}  # of the training, and whether loggers have it
+        self._resumed = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the figures of the training in an epoch that is trained, to be saved."""
+        return {"figures": self._figures} if self._figures else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what was saved."""
+        self._figures = state_dict["figures"]
+        self._resumed = True
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget a validation of before."""
@@ -48,6 +61,19 @@ class CheckpointsInValidation(Callback):
         by_clock = getattr(trainer, "_val_check_time_interval", None) is not None
         if not by_clock and not trainer.should_stop and fit._data_fetcher is not None:
             self._validating = fit.epoch_loop._should_check_val_fx(fit._data_fetcher)
+        self._figures, self._resumed = {}, False
+        if self._validating and trainer.is_last_batch:
+            told = fit.epoch_loop._results.metrics(on_step=False)
+            self._figures = {
+                name: (float(one), name in told["log"]) for name, one in told["callback"].items()
+            }
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the figures of an epoch all of whose training was before the run was resumed."""
+        for name, (figure, logged) in self._figures.items() if self._resumed else ():
+            pl_module.log(name, figure, logger=logged)
+        self._figures, self._resumed = {}, False
+        self._validating = False  # there may have been nothing to validate with
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that averaged weights, should there be any, have changed places with the trained ones."""
@@ -75,6 +101,7 @@ class CheckpointsInValidation(Callback):
             pl_module: The module, into which the averaged weights have been loaded.
             checkpoint: What was saved.
         """
+        _end_epoch_without_validation(trainer, checkpoint)
         averages = any(isinstance(one, WeightAveraging) for one in trainer.callbacks)  # type: ignore[attr-defined]
         if "current_model_state" in checkpoint and not averages:
             rank_zero_info(
@@ -105,6 +132,21 @@ class CheckpointsInValidation(Callback):
             ]  # a batch counts as completed once all was told of it
             for part in ("total", "current"):
                 trained[part] |= {"completed": trained[part]["processed"]}
+
+
+def _end_epoch_without_validation(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Let a last batch before a validation that is none in this run count as any last batch of an epoch."""
+    loops = checkpoint.get("loops", {}).get("fit_loop", {})
+    trained = loops.get("epoch_loop.batch_progress", {})
+    validated = loops.get("epoch_loop.val_loop.batch_progress", {})
+    if not trained.get("is_last_batch") or validated.get("current") != _BEGUN:
+        return
+    every = trainer.check_val_every_n_epoch
+    epoch = loops["epoch_progress"]["current"]["processed"] + 1
+    if not trainer.enable_validation or (every is not None and epoch % every):
+        for part in ("total", "current"):
+            trained[part]["completed"] = trained[part]["processed"] - 1
+            validated[part] = dict.fromkeys(_BEGUN, 0)
 
 
 def place_for(callbacks: list[Callback]) -> int:
