@@ -547,7 +547,7 @@ class TestFailures:
     def test_an_accelerator_that_does_not_exist(self, config, capsys):
         assert main(["fit", "--config", config, "--trainer.accelerator=cpuu"]) == 2
         said = capsys.readouterr().err.splitlines()[-1]
-        assert said.startswith("tracknet fit: trainer: You selected an invalid accelerator name: ")
+        assert said.startswith("tracknet fit: trainer.accelerator: expected one of auto, gpu, cpu")
 
     @pytest.mark.parametrize(
         ("words", "said"),
