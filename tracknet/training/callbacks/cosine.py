@@ -26,7 +26,8 @@ class CosineAfterResuming(Callback):
             if schedule.T_max != length:
                 schedule.T_max = length
                 schedule._last_lr = schedule._get_closed_form_lr()
-                for group, rate in zip(schedule.optimizer.param_groups, schedule._last_lr, strict=True):
+                # Groups that a finetuning callback has added behind those of the schedule keep their rates.
+                for group, rate in zip(schedule.optimizer.param_groups, schedule._last_lr, strict=False):
                     group["lr"] = rate
 
 
