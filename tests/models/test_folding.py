@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from tracknet import models
 from tracknet.models.folding import Layers, folds
@@ -34,6 +35,11 @@ def three_layers(dtype=torch.float64):
     return lived_in(Layers(conv, nn.BatchNorm2d(6), nn.ReLU())).to(dtype)
 
 
+class Doubling(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
 class TestLayers:
     def test_they_give_what_one_after_the_other_gives(self):
         torch.manual_seed(0)
@@ -45,11 +51,10 @@ class TestLayers:
         layers = lived_in(
             Layers(nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5))
         ).double()
-        called = []
-        layers[2].register_forward_hook(lambda *_: called.append(1))
         x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
-        folded = layers(x)
-        assert not called
+        with torch.profiler.profile() as profile:
+            folded = layers(x)
+        assert not any("batch_norm" in event.name for event in profile.events())
         torch.testing.assert_close(folded, nn.Sequential(*layers)(x), rtol=0, atol=1e-12)
 
     def test_a_normalisation_first_and_a_convolution_last(self):
@@ -92,6 +97,37 @@ class TestLayers:
         assert y.dtype == torch.bfloat16
         torch.testing.assert_close(y, nn.Sequential(*layers)(x), rtol=0.02, atol=0.05)
 
+    @pytest.mark.parametrize(
+        ("conv", "norm"),
+        [
+            (nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4)),
+            (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+            (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+            (Doubling(3, 4, 3), nn.BatchNorm2d(4)),
+        ],
+    )
+    def test_layers_that_are_no_plain_ones(self, conv, norm):
+        torch.manual_seed(0)
+        layers, x = Layers(conv, norm).eval().double(), torch.randn(2, 3, 9, 8, dtype=torch.float64)
+        assert torch.equal(layers(x), nn.Sequential(*layers)(x))
+
+    def test_pruned_weights_that_change_are_seen_at_once(self):
+        torch.manual_seed(0)
+        layers, x = three_layers(), torch.randn(1, 3, 9, 8, dtype=torch.float64)
+        prune.l1_unstructured(layers[0], "weight", 0.5)
+        with torch.no_grad():
+            layers[0].weight_orig.mul_(2)
+        assert torch.equal(layers(x), nn.Sequential(*layers)(x))
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_hooks_are_called(self, number):
+        layers, called = three_layers(), []
+        handle = layers[number].register_forward_hook(lambda *_: called.append(1))
+        layers(torch.zeros(1, 3, 9, 8, dtype=torch.float64))
+        handle.remove()
+        layers(torch.zeros(1, 3, 9, 8, dtype=torch.float64))
+        assert called == [1]
+
     def test_what_is_folded(self):
         norm, x = nn.BatchNorm2d(2), torch.zeros(1, 2, 3, 3)
         assert not folds(norm, x)
@@ -122,3 +158,11 @@ def test_the_compact_network_with_each_background(background, monkeypatch):
     x = torch.rand(2, network.in_channels, 32, 48, dtype=torch.float64)
     with torch.inference_mode():
         torch.testing.assert_close(network(x), unfolded(monkeypatch, network, x), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["detail", "context", "fused", "fused.0", "fused.1"])
+def test_hooks_at_the_end_of_the_compact_network_are_called(name):
+    network, called = lived_in(models.CompactTrackNet(frames=2, widths=(8, 8, 8))), []
+    network.get_submodule(name).register_forward_hook(lambda *_: called.append(1))
+    network(torch.rand(1, network.in_channels, 32, 32))
+    assert called == [1]

@@ -6,7 +6,7 @@ import torch
 from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
-from tracknet.models.folding import Layers, folds, scale_and_offset, scaled
+from tracknet.models.folding import Layers, folds, hooked, scale_and_offset, scaled
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, needed
 
 MEAN_LIGHT = 0.45
@@ -103,11 +103,13 @@ class CompactTrackNet(HeatmapNetwork):
     def _fused(self, stem: Tensor, y: Tensor) -> Tensor:
         """Weigh what the window's context says of each frame against the frame's own features."""
         norm: nn.BatchNorm2d = self.fused[0]  # type: ignore[assignment]
-        if folds(norm, y):
+        if folds(norm, y, self.detail, self.context) and not hooked(self.fused):
             scale, offset = scale_and_offset(norm, self.detail.weight.dtype)
             seen = nn.functional.conv2d(stem, scaled(self.detail.weight, scale), offset, padding=1)
             found = nn.functional.conv2d(y, scaled(self.context.weight, scale.repeat(4 * self.frames)))
-            return seen.add_(self._to_frames(found)).relu_()
+            relu = self.fused[1]
+            weighed: Tensor = relu(seen.add_(self._to_frames(found)))
+            return weighed
         fused: Tensor = self.fused(self.detail(stem) + self._to_frames(self.context(y)))
         return fused
 

@@ -46,7 +46,7 @@ def normalised(conv: nn.Conv2d, norm: _BatchNorm, x: Tensor) -> Tensor:
     Returns:
         ``[B, C_out, h, w]``.
     """
-    if not folds(norm, x):
+    if not folds(norm, x, conv):
         y: Tensor = norm(conv(x))
         return y
     scale, offset = scale_and_offset(norm, conv.weight.dtype)
@@ -56,18 +56,46 @@ def normalised(conv: nn.Conv2d, norm: _BatchNorm, x: Tensor) -> Tensor:
     return nn.functional.conv2d(x, weight, offset, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
-def folds(norm: nn.Module, x: Tensor) -> bool:
+def folds(norm: nn.Module, x: Tensor, *convs: nn.Module) -> bool:
     """Say whether a batch normalisation is to be folded.
 
     Args:
         norm: The batch normalisation.
         x: What the layer before it takes.
+        convs: The convolutions that it is to be folded into, where they are called as layers.
 
     Returns:
         Whether it only scales and shifts, on a processor. On a GPU the passes that it saves are cheap, and
-        the launches that it takes are not; who runs an ONNX graph folds by itself.
+        the launches that it takes are not; who runs an ONNX graph folds by itself. Layers that do something
+        of their own when they are called are to be called: those with hooks, as pruning and the search for
+        values that are not finite set them, and subclasses, as adapters and quantization make them.
     """
-    return not norm.training and x.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
+    return (
+        not norm.training
+        and x.device.type == "cpu"
+        and not torch.onnx.is_in_onnx_export()
+        and type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm)
+        and bool(norm.affine and norm.track_running_stats)
+        and all(type(conv) is nn.Conv2d and conv.padding_mode == "zeros" for conv in convs)
+        and not any(hooked(one) for one in (norm, *convs))
+    )
+
+
+def hooked(module: nn.Module) -> bool:
+    """Say whether something is to happen when a module is called, beside its own work.
+
+    Args:
+        module: The module.
+
+    Returns:
+        Whether it has hooks.
+    """
+    return bool(
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+    )
 
 
 def scale_and_offset(norm: _BatchNorm, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
