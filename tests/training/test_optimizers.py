@@ -139,3 +139,9 @@ def test_a_closure_and_parameters_without_gradient():
     assert optimizer.step(closure) == 4.0
     assert not torch.equal(used, unused)
     assert torch.equal(unused, torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("shares", [{"momentum": 1.0}, {"betas": (1.0, 0.9)}, {"betas": (0.9, 1.0)}])
+def test_means_that_never_move_are_refused(shares):
+    with pytest.raises(ValueError, match=rf"{next(iter(shares))}: 1.0 is no share"):
+        MuonAdamW([nn.Parameter(torch.ones(2, 2))], **shares)

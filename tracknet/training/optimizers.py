@@ -42,6 +42,9 @@ class MuonAdamW(Optimizer):
         momentum: Share of the mean of gradients before that is kept at a step, for matrices.
         betas: The same of AdamW, for the mean and for the mean of squares.
         eps: What AdamW adds to the root of the mean of squares.
+
+    Raises:
+        ValueError: A share of the mean before is 1, with which nothing is learned.
     """
 
     def __init__(
@@ -53,6 +56,9 @@ class MuonAdamW(Optimizer):
         betas: tuple[ClosedUnitInterval, ClosedUnitInterval] = (0.9, 0.999),
         eps: PositiveFloat = 1e-8,
     ) -> None:
+        for name, share in (("momentum", momentum), ("betas", betas[0]), ("betas", betas[1])):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}: {share} is no share of at least 0 and less than 1")
         # Plain numbers: these go into checkpoints, which hold no classes of jsonargparse.
         defaults = {
             "lr": float(lr),
