@@ -155,7 +155,24 @@ def test_the_comparison_sees_shifts_and_what_is_no_number(bright_network):
     )
 
 
-def test_what_cannot_be_a_graph_is_told(tmp_path):
+def test_an_onnx_graph_holds_its_weights_as_they_are(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    network = CompactTrackNet(frames=2, stem=4, widths=(8, 8, 8)).eval()
+    output = tmp_path / "small.onnx"
+    export_tracker(network, PeakDecoder(), (32, 48), output, "onnx", positions=False, recipe={})
+    graph = onnx.load(output).graph
+    kept = {one.name for one in graph.initializer}
+    assert [node.name for node in graph.node if node.op_type == "Conv" and node.input[1] not in kept] == []
+
+
+@pytest.mark.parametrize("format", ["onnx", "torchscript", "torch_export"])
+def test_what_cannot_be_a_graph_is_told(tmp_path, format):
+    if format == "onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+
     class Loop(CompactTrackNet):
         def forward(self, x):
             raise RuntimeError("loops over\n what it sees")
@@ -166,7 +183,7 @@ def test_what_cannot_be_a_graph_is_told(tmp_path):
             PeakDecoder(),
             SIZE,
             tmp_path / "a",
-            "torchscript",
+            format,
             positions=False,
             recipe={},
         )

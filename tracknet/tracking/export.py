@@ -339,21 +339,27 @@ def _examples(graph: TrackerGraph) -> tuple[Tensor, ...]:
     return tuple(torch.cat([one, one]) for one in next(_inputs(graph)))
 
 
-def _exported(graph: TrackerGraph) -> Any:
+def _batches(examples: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
     batch = torch.export.Dim("batch")
-    examples = _examples(graph)
-    with torch.no_grad():
-        return torch.export.export(graph, examples, dynamic_shapes=tuple({0: batch} for _ in examples))
+    return tuple({0: batch} for _ in examples)
 
 
 def _write_onnx(graph: TrackerGraph, info: GraphInfo, path: Path) -> None:
-    program = torch.onnx.export(
-        _exported(graph),
-        dynamo=True,
-        input_names=graph.input_names,
-        output_names=graph.output_names,
-        verbose=False,
-    )
+    examples = _examples(graph)
+    try:
+        # The module, not what torch.export makes of it: only so networks know that they become ONNX.
+        with torch.no_grad():
+            program = torch.onnx.export(
+                graph,
+                examples,
+                dynamo=True,
+                dynamic_shapes=_batches(examples),
+                input_names=graph.input_names,
+                output_names=graph.output_names,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise error.__cause__ or error from None
     assert program is not None
     program.model.metadata_props[METADATA] = info.to_json()
     program.save(path, external_data=False)
@@ -369,8 +375,11 @@ def _write_torchscript(graph: TrackerGraph, info: GraphInfo, path: Path) -> None
 
 
 def _write_torch_export(graph: TrackerGraph, info: GraphInfo, path: Path) -> None:
+    examples = _examples(graph)
+    with torch.no_grad():
+        program = torch.export.export(graph, examples, dynamic_shapes=_batches(examples))
     content = io.BytesIO()
-    torch.export.save(_exported(graph), content, extra_files={f"{METADATA}.json": info.to_json()})
+    torch.export.save(program, content, extra_files={f"{METADATA}.json": info.to_json()})
     path.write_bytes(content.getvalue())
 
 
