@@ -32,8 +32,8 @@ class MuonAdamW(Optimizer):
     and weight decay of AdamW fit. Biases, normalisations and weights of a single row or column are stepped by
     AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019).
 
-    The compact network learns as much in a half to two thirds of the steps, each of which takes a few percent
-    longer. PyTorch's own ``Muon`` takes matrices only, no convolutions.
+    On badminton the compact network has in a half of the steps the F1 that AdamW brings it to, and ends with
+    the same; each step takes some 4 % longer. PyTorch's own ``Muon`` takes matrices only, no convolutions.
 
     Args:
         params: Parameters, or groups of them.
