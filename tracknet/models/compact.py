@@ -96,22 +96,21 @@ class CompactTrackNet(HeatmapNetwork):
         y3 = self.down3(y2)
         y2 = self.up2(torch.cat([self.upsample(y3), y2], dim=1))
         y1 = self.up1(torch.cat([self.upsample(y2), y1], dim=1))
-        y = self._fused(stem, y1)
+        y = self._weighed(stem, y1)
         logits: Tensor = self.predictor(y)
         return logits.reshape(batch, self.frames, *half)
 
-    def _fused(self, stem: Tensor, y: Tensor) -> Tensor:
+    def _weighed(self, stem: Tensor, y: Tensor) -> Tensor:
         """Weigh what the window's context says of each frame against the frame's own features."""
         norm: nn.BatchNorm2d = self.fused[0]  # type: ignore[assignment]
         if folds(norm, y, self.detail, self.context) and not hooked(self.fused):
             scale, offset = scale_and_offset(norm, self.detail.weight.dtype)
             seen = nn.functional.conv2d(stem, scaled(self.detail.weight, scale), offset, padding=1)
             found = nn.functional.conv2d(y, scaled(self.context.weight, scale.repeat(4 * self.frames)))
-            relu = self.fused[1]
-            weighed: Tensor = relu(seen.add_(self._to_frames(found)))
-            return weighed
-        fused: Tensor = self.fused(self.detail(stem) + self._to_frames(self.context(y)))
-        return fused
+            weighed: Tensor = self.fused[1](seen.add_(self._to_frames(found)))
+        else:
+            weighed = self.fused(self.detail(stem) + self._to_frames(self.context(y)))
+        return weighed
 
     def _to_frames(self, x: Tensor) -> Tensor:
         """Give each frame its cells at twice the resolution: ``[B, L*4*C, h, w] -> [B*L, C, 2h, 2w]``.

@@ -127,9 +127,8 @@ class CheckpointsInValidation(Callback):
             loops = checkpoint["loops"]["fit_loop"]
             progress = loops["epoch_loop.val_loop.batch_progress"]
             progress |= {"total": dict(_BEGUN), "current": dict(_BEGUN), "is_last_batch": False}
-            trained = loops[
-                "epoch_loop.batch_progress"
-            ]  # a batch counts as completed once all was told of it
+            # Lightning counts a batch as completed once all callbacks were told of it.
+            trained = loops["epoch_loop.batch_progress"]
             for part in ("total", "current"):
                 trained[part] |= {"completed": trained[part]["processed"]}
 
