@@ -95,6 +95,14 @@ def test_the_csv_lies_in_the_current_folder(here, fake, capsys):
     assert out.endswith("to see it:  the same command with --overlay\n")
 
 
+@pytest.mark.parametrize("output", ["out", "new/deep/a.csv"])
+def test_overlay_without_a_value_lies_beside_the_trajectory(output, here, fake):
+    (here / "out").mkdir()
+    assert main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--output", output, "--overlay"]) == 0
+    folder = here / "out" if output == "out" else here / "new" / "deep"
+    assert names(folder) == ["rally_ball.csv" if output == "out" else "a.csv", "rally_overlay.mp4"]
+
+
 def test_overlay_without_a_value_lies_in_the_current_folder(here, fake, capsys):
     assert main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--overlay"]) == 0
     assert names(here) == ["rally_ball.csv", "rally_overlay.mp4"]

@@ -69,7 +69,8 @@ def main(argv: Sequence[str]) -> int:
     if processes > 1:
         raise UsageError("--processes is for many videos; one video is tracked by one process")
     if chosen["overlay"] == UNNAMED:
-        chosen["overlay"] = Path()
+        output = chosen["output"] or Path()
+        chosen["overlay"] = output if output.is_dir() else output.parent
     return track_video(videos[0], **chosen)
 
 
@@ -119,7 +120,7 @@ def make_parser() -> ArgumentParser:
         type=Path,
         metavar="MP4",
         help="Video to write with the ball drawn in, or a folder for it; without a value VIDEO_overlay.mp4 "
-        "in the current folder. Of many videos, a folder; without a value, beside their trajectories.",
+        "beside the trajectory. Of many videos, a folder; without a value beside their trajectories.",
     )
     add_trust(parser)
     return parser
