@@ -279,6 +279,10 @@ def test_what_is_no_video(tmp_path):
         "sound.wav": "no video stream",
         "folder": r"no images in this folder; expected .*\.jpg",
         "emty.mp4": r"no such video or image folder; did you mean 'empty\.mp4'",
+        "words2.mkv": "no such video or image folder$",
+        "words.tyt": r"did you mean 'words\.txt'",
+        "foldr.mp4": "did you mean 'folder'",
+        "soun": r"did you mean 'sound\.wav'",
         "nowhere/clip.mp4": "no such video or image folder$",
     }.items():
         with pytest.raises(TrackNetError, match=message) as fault:

@@ -428,8 +428,8 @@ def open_source(path: Path | str) -> FrameSource:
         if path.is_symlink() and not path.exists():
             raise TrackNetError(f"{path}: is a link to {path.readlink()}, which is not there")
         if not path.exists():
-            siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise TrackNetError(f"{shown}: no such video or image folder{nearest(path.name, siblings)}")
+            hint = nearest(path.name, _might_be_meant(path))
+            raise TrackNetError(f"{shown}: no such video or image folder{hint}")
         if not path.is_file():
             raise TrackNetError(f"{path}: is neither a file nor a folder; streams are tracked one by one")
         if not path.stat().st_size:
@@ -515,6 +515,14 @@ def _resized(number: int, info: VideoInfo, frame: Any) -> str:
         f"from frame {number} on its pictures are {frame.width}x{frame.height}; they are shrunk or "
         f"stretched, and positions are those in pictures of {info.width}x{info.height}, as before"
     )
+
+
+def _might_be_meant(path: Path) -> list[str]:
+    """List the folders beside a file that is not there, and the files of its kind or name."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return [
+        one.name for one in beside if path.suffix in ("", one.suffix) or one.stem == path.stem or one.is_dir()
+    ]
 
 
 def _damaged(guessed: Sequence[int]) -> str:
