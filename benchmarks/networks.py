@@ -107,9 +107,13 @@ def table(rows: list[Row]) -> str:
         lines.append(
             f"| {row.name} | {height}x{width} | {row.frames}, {row.outputs} | {row.background} "
             f"| {row.parameters:,} | {row.gmac:.1f} | {row.gmac / row.outputs:.1f} "
-            f"| {row.outputs / row.seconds:.2g} | {row.outputs / row.cpu_seconds:.2g} |"
+            f"| {_rate(row.outputs / row.seconds)} | {_rate(row.outputs / row.cpu_seconds)} |"
         )
     return "\n".join(lines)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.2g}" if rate < 99.5 else f"{rate:.0f}"
 
 
 def main() -> None:
