@@ -12,8 +12,8 @@ class MidEpochCheckpoint(ModelCheckpoint):
     """Saves every so many steps, or minutes, at moments from which a run can be resumed exactly.
 
     Lightning's `ModelCheckpoint` may save between batches whose gradients are still being added up, which no
-    checkpoint holds, and after a batch but before the validation that follows it, which a resumed run then
-    leaves out. Here the next better moment is waited for. Set ``every_n_train_steps`` or
+    checkpoint holds, and after a batch but before the validation that follows it, which Lightning leaves
+    out when it resumes. Here the next better moment is waited for. Set ``every_n_train_steps`` or
     ``train_time_interval``; all options are those of `ModelCheckpoint`.
 
     The end of a training is saved, too, where no other checkpoint holds it: one that ends by ``max_steps`` or
