@@ -180,7 +180,10 @@ def test_trials_of_other_commands_count(here, capsys, monkeypatch):
     sweep_run.open_storage("sqlite:///sweeps/rates/sweep.db").record_heartbeat(elsewhere._trial_id)
     assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
     assert "still trained" not in capsys.readouterr().out
-    assert [one.state.name for one in study().trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    # The sampler is seeded anew when a study goes on; it may draw the rate that the pruner stops.
+    first, gone, last = (one.state.name for one in study().trials)
+    assert (first, gone) == ("COMPLETE", "FAIL")
+    assert last in ("COMPLETE", "PRUNED")
 
 
 def test_pictures_of_a_single_trial_give_no_warning(tmp_path):
