@@ -49,9 +49,16 @@ def test_convolutions_compute_in_bf16_and_heatmaps_stay_exact(ckpt, with_amx):
         heatmaps = detector.heatmaps(frames, background)
         found = detector.detect(frames, background)
         assert heatmaps.dtype == found.xy.dtype == found.confidence.dtype == torch.float32
+        # So it is where windows share what is seen in each frame.
+        with torch.inference_mode():
+            features = tuple(one[None] for one in detector.frame_features(frames[0], background[0]))
+            shared = detector.window_heatmaps(features)
+        assert features[0].dtype == kinds[0]
+        assert shared.dtype == torch.float32
+        torch.testing.assert_close(shared, heatmaps[:1], rtol=0, atol=1e-6 if precision == "32" else 0.02)
         seen[precision] = kinds, heatmaps
-    assert seen["32"][0] == [torch.float32] * 2
-    assert seen["bf16"][0] == [torch.bfloat16] * 2
+    assert seen["32"][0] == [torch.float32] * 3
+    assert seen["bf16"][0] == [torch.bfloat16] * 3
     assert not torch.equal(seen["32"][1], seen["bf16"][1])
     torch.testing.assert_close(seen["bf16"][1], seen["32"][1], rtol=0, atol=0.02)
 

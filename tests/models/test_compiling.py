@@ -12,7 +12,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from tracknet.errors import TrackNetError
 from tracknet.models import CompactTrackNet
-from tracknet.models.compiling import compile_network, run_as_written
+from tracknet.models.compiling import compile_network, compile_windows, run_as_written
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,6 +49,21 @@ def test_the_same_heatmaps_from_one_graph():
         assert copy.deepcopy(network)._compiled_call_impl is None
         run_as_written(network)
         assert torch.equal(network(x), expected)
+
+
+def test_windows_that_share_frames():
+    torch.manual_seed(0)
+    network = CompactTrackNet(frames=2, stem=4, widths=(8, 8, 8)).eval()
+    told = []
+    with torch.inference_mode():
+        seen = network.frame_features(torch.rand(3, 3, 32, 48), torch.rand(3, 32, 48))
+        windows = tuple(torch.stack([one[:2], one[1:]]) for one in seen)
+        expected = network.window_logits(windows, True)
+        compile_windows(network, told.append, after=2)
+        for _ in range(3):
+            torch.testing.assert_close(network.window_logits(windows, True), expected)
+    assert len(told) == 1
+    assert told[0].endswith(" s: 1 graph, 0 breaks")
 
 
 class Halting(nn.Module):

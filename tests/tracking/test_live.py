@@ -35,7 +35,7 @@ class Windows:
         self.loaded += [int(frame[0, 0, 0]) for frame in frames]
         return [int(frame[0, 0, 0]) for frame in frames]
 
-    def look(self, windows, background):
+    def look(self, windows, background, newest=False):
         self.windows += windows
         self.backgrounds.append(background)
         return np.array(windows)

@@ -59,6 +59,7 @@ def load_detector(
 
         return load_onnx(ckpt, device, threshold), "cpu"
 
+    from tracknet.models.framewise import FramewiseNetwork
     from tracknet.training.checkpoints import load_tracker
 
     place = choose_device(device)
@@ -67,11 +68,17 @@ def load_detector(
     if threshold is not None:
         tracker.decoder.threshold = threshold
     if half is not None:
-        tracker.forward = half(tracker.forward)  # type: ignore[method-assign]
+        for way in ("forward", "frame_features", "window_heatmaps"):
+            setattr(tracker, way, half(getattr(tracker, way)))
     if engine == "compiled":
-        from tracknet.models.compiling import compile_network
+        from tracknet.models.compiling import compile_network, compile_windows
 
-        compile_network(tracker.network, lambda told: print(f"note: {told}", file=sys.stderr))
+        def tell(told: str) -> None:
+            print(f"note: {told}", file=sys.stderr)
+
+        compile_network(tracker.network, tell)
+        if isinstance(tracker.network, FramewiseNetwork):
+            compile_windows(tracker.network, tell)
     return tracker, place
 
 

@@ -3,6 +3,7 @@
 from tracknet.models.backbones import ConvNeXtFPN, ViTUpsample
 from tracknet.models.compact import CompactTrackNet
 from tracknet.models.convnext_hrnet import ConvNeXtHRNet
+from tracknet.models.framewise import FramewiseNetwork
 from tracknet.models.lora import LoRA
 from tracknet.models.monotrack import MonoTrack
 from tracknet.models.network import BackgroundMode, HeatmapNetwork, input_channels, stack_frames
@@ -20,6 +21,7 @@ __all__ = [
     "CompactTrackNet",
     "ConvNeXtFPN",
     "ConvNeXtHRNet",
+    "FramewiseNetwork",
     "HeatmapNetwork",
     "LoRA",
     "MonoTrack",

@@ -7,6 +7,7 @@ where the features of all frames of a window are put together. Weights start at 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Literal
@@ -18,9 +19,10 @@ from torch.nn.functional import interpolate
 
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.models.decoder_blocks import Activation, BlockStyle, Norm, conv_block
+from tracknet.models.framewise import Features, FramewiseNetwork
 from tracknet.models.imagenet import ImageNetInput
 from tracknet.models.lora import LoRA
-from tracknet.models.network import HeatmapNetwork, expect_no_ball
+from tracknet.models.network import expect_no_ball, in_unit_range
 
 ConvNeXtKind = Literal["convnext", "convnextv2", "dinov3"]
 Size = tuple[PositiveInt, PositiveInt]
@@ -33,7 +35,7 @@ REGISTERS = 4
 """Tokens of a DINOv3 ViT beside its patches and its class token."""
 
 
-class BackboneNetwork(HeatmapNetwork):
+class BackboneNetwork(FramewiseNetwork):
     """A network whose layers below are a backbone that sees single images; a subclass is one.
 
     Args:
@@ -66,14 +68,27 @@ class BackboneNetwork(HeatmapNetwork):
         if lora is not None:
             lora.adapt(backbone)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; sides divisible by `stride`."""
+        features = self.image_features(self.by_image(x))
+        return self.window_logits(tuple(y.reshape(-1, self.images, *y.shape[1:]) for y in features))
+
+    def frame_features(self, frames: Tensor, background: Tensor | None = None) -> Features:
+        """Give what the backbone sees in each picture; the background is one more, see `FramewiseNetwork`."""
+        return self.image_features(self.by_image(in_unit_range(frames)))
+
+    @abstractmethod
+    def image_features(self, images: Tensor) -> Features:
+        """Give what is seen in each image by itself, ``[N, 3, H, W] -> [N, C_i, h_i, w_i]``.
+
+        Args:
+            images: As `by_image` gives them.
+        """
+
     def by_image(self, x: Tensor) -> Tensor:
         """Give the images one by one, normalised: ``[B, 3N, H, W] -> [B*N, 3, H, W]``."""
         images: Tensor = self.normalise(x.reshape(-1, 3, *x.shape[-2:]))
         return images.contiguous(memory_format=torch.channels_last)
-
-    def by_window(self, y: Tensor) -> Tensor:
-        """Put the features of a window's images beside each other: ``[B*N, C, h, w] -> [B, N*C, h, w]``."""
-        return y.reshape(-1, self.images * y.shape[1], *y.shape[-2:])
 
     def sized(self, logits: Tensor) -> Tensor:
         """Bring logits to the wanted size; the outer edges of picture and heatmap stay on each other."""
@@ -118,9 +133,9 @@ class ConvNeXtNetwork(BackboneNetwork):
         self.kind: ConvNeXtKind = kind
         self.widths, self.depths = widths, depths
 
-    def stages(self, x: Tensor) -> list[Tensor]:
-        """Give the stages of each image, ``[B*N, widths[i], H/4/2^i, W/4/2^i]``; sides divisible by 32."""
-        return list(self.backbone(self.by_image(x)).feature_maps)
+    def image_features(self, images: Tensor) -> Features:
+        """Give the stages of each image, ``[N, widths[i], H/4/2^i, W/4/2^i]``; sides divisible by 32."""
+        return tuple(self.backbone(images).feature_maps)
 
 
 class ConvNeXtFPN(ConvNeXtNetwork):
@@ -166,14 +181,20 @@ class ConvNeXtFPN(ConvNeXtNetwork):
         self.shuffle = nn.PixelShuffle(2)
         expect_no_ball(self.predictor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; sides divisible by 32."""
-        levels = [lateral(stage) for lateral, stage in zip(self.lateral, self.stages(x), strict=True)]
+    def image_features(self, images: Tensor) -> Features:
+        """Give the pyramid of each image, ``[N, lateral, H/4, W/4]``, or ``4 * lateral`` with ``concat``."""
+        stages = super().image_features(images)
+        levels = [lateral(stage) for lateral, stage in zip(self.lateral, stages, strict=True)]
         y = levels.pop()
         while levels:
             level, y = levels.pop(), self.upsample(y)
             y = level + y if self._fuse == "sum" else torch.cat([level, y], dim=1)
-        return self.sized(self.shuffle(self.predictor(self.fuse(self.by_window(y)))))
+        return (y,)
+
+    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+        """Give the logits of windows, see `FramewiseNetwork`."""
+        logits = self.shuffle(self.predictor(self.fuse(features[0].flatten(1, 2))))
+        return self.sized(logits[:, -1:] if newest else logits)
 
 
 class ViTUpsample(BackboneNetwork):
@@ -256,17 +277,20 @@ class ViTUpsample(BackboneNetwork):
         self.predictor = nn.Conv2d(widths[-1], frames, kernel_size=1)
         expect_no_ball(self.predictor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; sides divisible by 16."""
-        h, w = x.shape[-2] // PATCH, x.shape[-1] // PATCH
-        images = self.by_image(x)
+    def image_features(self, images: Tensor) -> Features:
+        """Give the patches of each image, ``[N, embedding, H/16, W/16]``; sides divisible by 16."""
+        h, w = images.shape[-2] // PATCH, images.shape[-1] // PATCH
         if self.kind == "vit":
             tokens: Tensor = self.backbone(images, interpolate_pos_encoding=True).last_hidden_state
         else:
             tokens = self.backbone(images).last_hidden_state
-        patches = tokens[:, -h * w :].transpose(1, 2)  # the patches are the last ones: [B*N, E, h*w]
-        y = self.fuse(self.by_window(patches.reshape(images.shape[0], -1, h, w)))
-        return self.sized(self.predictor(self.decoder(y)))
+        patches = tokens[:, -h * w :].transpose(1, 2)  # the patches are the last ones: [N, E, h*w]
+        return (patches.reshape(images.shape[0], -1, h, w),)
+
+    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+        """Give the logits of windows, see `FramewiseNetwork`."""
+        logits = self.predictor(self.decoder(self.fuse(features[0].flatten(1, 2))))
+        return self.sized(logits[:, -1:] if newest else logits)
 
 
 def transformers() -> Any:

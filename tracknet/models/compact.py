@@ -7,7 +7,8 @@ from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
 from tracknet.models.folding import Layers, folds, hooked, scale_and_offset, scaled
-from tracknet.models.network import BackgroundMode, HeatmapNetwork, needed
+from tracknet.models.framewise import Features, FramewiseNetwork
+from tracknet.models.network import BackgroundMode, needed, stack_frames
 
 MEAN_LIGHT = 0.45
 LIGHT = 0.25
@@ -15,7 +16,7 @@ MOTION = 0.08
 """Mean and spread of light in broadcast pictures, and spread of its difference from the background."""
 
 
-class CompactTrackNet(HeatmapNetwork):
+class CompactTrackNet(FramewiseNetwork):
     """A U-Net that works at a quarter of the resolution and sees each frame by itself at the half one.
 
     What costs in a TrackNet is the full-resolution convolutions over all frames at once. Here a stem shared
@@ -45,6 +46,7 @@ class CompactTrackNet(HeatmapNetwork):
         super().__init__(frames, background, outputs=frames)
         self._stem = stem
         self.widths = widths
+        self.images = frames
         a, b, c = widths
         self._shown = frames + (background == "concat")  # pictures in the input
         per_frame = {"none": 3, "subtract": 1, "subtract_concat": 4, "concat": 6}[background]
@@ -88,39 +90,50 @@ class CompactTrackNet(HeatmapNetwork):
         """
         if x.dim() == 4:
             x = x.view(x.shape[0], self._shown, -1, *x.shape[2:])
-        batch, _, _, height, width = x.shape
-        half = (height // 2, width // 2)
-        stem = self.stem(x)  # [B*L, stem, H/2, W/2]
-        y1 = self.down1(_side_by_side(stem, batch))
+        return self._logits(self.stem(x), x.shape[0])
+
+    def frame_features(self, frames: Tensor, background: Tensor | None = None) -> Features:
+        """Give what the stem sees in each frame, ``[N, stem, H/2, W/2]``, see `FramewiseNetwork`."""
+        still = None if background is None else background[None]
+        if self.background == "concat":  # the background is convolved once for all of them
+            shown = self.stack(frames[None], still)
+        else:
+            still = still if still is None else still.expand(len(frames), -1, -1, -1)
+            shown = stack_frames(frames[:, None], still, self.background)[:, None]
+        return (self.stem(shown),)
+
+    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+        """Give the logits of windows at half the resolution, see `FramewiseNetwork`."""
+        (stem,) = features
+        return self._logits(stem.flatten(0, 1), stem.shape[0], newest)
+
+    def _logits(self, stem: Tensor, windows: int, newest: bool = False) -> Tensor:
+        y1 = self.down1(_side_by_side(stem, windows))
         y2 = self.down2(y1)
         y3 = self.down3(y2)
         y2 = self.up2(torch.cat([self.upsample(y3), y2], dim=1))
         y1 = self.up1(torch.cat([self.upsample(y2), y1], dim=1))
-        y = self._weighed(stem, y1)
-        logits: Tensor = self.predictor(y)
-        return logits.reshape(batch, self.frames, *half)
+        frames = 1 if newest else self.frames
+        if newest:
+            stem = stem[self.frames - 1 :: self.frames]
+        logits: Tensor = self.predictor(self._weighed(stem, y1, frames))
+        return logits.reshape(windows, frames, *stem.shape[-2:])
 
-    def _weighed(self, stem: Tensor, y: Tensor) -> Tensor:
-        """Weigh what the window's context says of each frame against the frame's own features."""
+    def _weighed(self, stem: Tensor, y: Tensor, frames: int) -> Tensor:
+        """Weigh what the window's context says of its last frames against what is seen in each alone."""
         norm: nn.BatchNorm2d = self.fused[0]  # type: ignore[assignment]
         if folds(norm, y, self.detail, self.context) and not hooked(self.fused):
             scale, offset = scale_and_offset(norm, self.detail.weight.dtype)
             seen = nn.functional.conv2d(stem, scaled(self.detail.weight, scale), offset, padding=1)
-            found = nn.functional.conv2d(y, scaled(self.context.weight, scale.repeat(4 * self.frames)))
-            weighed: Tensor = self.fused[1](seen.add_(self._to_frames(found)))
+            last = self.context.weight[-4 * self._stem * frames :]
+            found = nn.functional.conv2d(y, scaled(last, scale.repeat(4 * frames)))
+            weighed: Tensor = self.fused[1](seen.add_(_to_frames(found, frames)))
         else:
-            weighed = self.fused(self.detail(stem) + self._to_frames(self.context(y)))
+            found = self.context(y)
+            if frames < self.frames:
+                found = found[:, -4 * self._stem * frames :]
+            weighed = self.fused(self.detail(stem) + _to_frames(found, frames))
         return weighed
-
-    def _to_frames(self, x: Tensor) -> Tensor:
-        """Give each frame its cells at twice the resolution: ``[B, L*4*C, h, w] -> [B*L, C, 2h, 2w]``.
-
-        The channels hold frame, row, column and C in this order: C then stays innermost in channels_last.
-        """
-        batch, _, height, width = x.shape
-        cells = x.permute(0, 2, 3, 1).reshape(batch, height, width, self.frames, 2, 2, -1)
-        cells = cells.permute(0, 3, 1, 4, 2, 5, 6)  # [B, L, h, 2, w, 2, C]
-        return cells.reshape(batch * self.frames, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 
 class _EachFrame(nn.Sequential):
@@ -190,6 +203,17 @@ def _centred(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _convolved(x: Tensor, weight: Tensor, offset: Tensor | None = None) -> Tensor:
     return nn.functional.conv2d(_channels_last(x), weight, offset, stride=2, padding=1)
+
+
+def _to_frames(x: Tensor, frames: int) -> Tensor:
+    """Give each frame its cells at twice the resolution: ``[B, L*4*C, h, w] -> [B*L, C, 2h, 2w]``.
+
+    The channels hold frame, row, column and C in this order: C then stays innermost in channels_last.
+    """
+    batch, _, height, width = x.shape
+    cells = x.permute(0, 2, 3, 1).reshape(batch, height, width, frames, 2, 2, -1)
+    cells = cells.permute(0, 3, 1, 4, 2, 5, 6)  # [B, L, h, 2, w, 2, C]
+    return cells.reshape(batch * frames, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 
 def _side_by_side(x: Tensor, windows: int) -> Tensor:

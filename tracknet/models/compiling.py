@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from tracknet.errors import TrackNetError
+from tracknet.models.framewise import FramewiseNetwork
 
 AFTER = 8
 """Calls in a row with input of one shape before it is compiled."""
@@ -29,7 +31,20 @@ def compile_network(network: nn.Module, tell: Callable[[str], None], after: int 
         after: Calls in a row with input of one shape before it is compiled.
     """
     # What nn.Module.compile() sets, which would compile each shape the first time that it comes.
-    network._compiled_call_impl = _ByShape(network, tell, after)
+    network._compiled_call_impl = _ByShape(network._call_impl, tell, after)
+
+
+def compile_windows(network: FramewiseNetwork, tell: Callable[[str], None], after: int = AFTER) -> None:
+    """Let what a network does with windows that share frames run through torch.compile, too, in place.
+
+    What it sees in each frame alone stays as written: there the shape changes with the frames that are new.
+
+    Args:
+        network: The network; it is only for tracking from then on, and not for being copied.
+        tell: As in `compile_network`.
+        after: As in `compile_network`.
+    """
+    network.window_logits = _ByShape(network.window_logits, tell, after)  # type: ignore[method-assign, assignment]
 
 
 def run_as_written(network: nn.Module) -> None:
@@ -38,15 +53,16 @@ def run_as_written(network: nn.Module) -> None:
 
 
 class _ByShape:
-    def __init__(self, network: nn.Module, tell: Callable[[str], None], after: int) -> None:
-        self._plain: Callable[..., Tensor] = network._call_impl
+    def __init__(self, plain: Callable[..., Tensor], tell: Callable[[str], None], after: int) -> None:
+        self._plain = plain
         self._compiled: Callable[..., Tensor] = torch.compile(self._plain, dynamic=False)
         self._tell, self._after = tell, after
         self._row: tuple[Any, int] = (None, 0)
         self._known: set[Any] = set()
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        kind = (torch.is_grad_enabled(), *((one.shape, one.dtype) for one in inputs))
+    def __call__(self, *inputs: Any) -> Tensor:
+        tensors = [one for one in tree_leaves(inputs) if isinstance(one, Tensor)]
+        kind = (torch.is_grad_enabled(), *((one.shape, one.dtype) for one in tensors))
         last, count = self._row
         self._row = kind, count + 1 if kind == last else 1
         if kind in self._known:
@@ -65,7 +81,7 @@ class _ByShape:
         self._known.add(kind)
         seconds = time.monotonic() - began
         graphs, reasons = (now - then for now, then in zip(_counted(), before, strict=True))
-        shape = ", ".join("x".join(map(str, one.shape)) for one in inputs)
+        shape = ", ".join("x".join(map(str, one.shape)) for one in tensors)
         if not graphs:
             self._tell(f"not compiled for {shape}, as torch.compile has had enough of shapes, or skips it")
             return found

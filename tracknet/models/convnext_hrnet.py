@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tracknet.models.backbones import ConvNeXtKind, ConvNeXtNetwork, Four, Size
 from tracknet.models.decoder_blocks import conv_block
 from tracknet.models.folding import Layers
+from tracknet.models.framewise import Features
 from tracknet.models.lora import LoRA
 from tracknet.models.network import expect_no_ball
 from tracknet.models.wasb import Fusion
@@ -66,10 +67,11 @@ class ConvNeXtHRNet(ConvNeXtNetwork):
         self.shuffle = nn.PixelShuffle(2)
         expect_no_ball(self.predictor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give one heatmap a frame: ``[B, C_in, H, W] -> [B, L, H/2, W/2]``; sides divisible by 32."""
-        stages = [self.by_window(stage) for stage in self.stages(x)]
+    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+        """Give the logits of windows, see `FramewiseNetwork`."""
+        stages = [stage.flatten(1, 2) for stage in features]
         branches = [lateral(stage).relu() for lateral, stage in zip(self.lateral, stages, strict=True)]
         branches = self.exchange(branches)  # [B, branches[i], H/4/2^i, W/4/2^i]
         y = torch.cat([up(branch) for up, branch in zip(self.upsample, branches, strict=True)], dim=1)
-        return self.sized(self.shuffle(self.predictor(self.fuse(y))))
+        logits = self.shuffle(self.predictor(self.fuse(y)))
+        return self.sized(logits[:, -1:] if newest else logits)

@@ -15,6 +15,7 @@ from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import Detections, HeatmapDecoder
 from tracknet.models.evaluating import evaluating
 from tracknet.tracking.online import OnlineTracker
+from tracknet.tracking.shared_features import SharedFeatures, is_framewise
 from tracknet.tracking.trajectory import TrajectoryRow
 
 
@@ -104,15 +105,18 @@ class BallFinder(ABC):
         return list(channels_first(frames, self.device).unbind())
 
     @abstractmethod
-    def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
+    def look(
+        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: bool = False
+    ) -> Tensor:
         """Look at windows.
 
         Args:
             windows: B windows of L loaded frames, oldest first.
             background: The loaded median background, where it is wanted.
+            newest: Only the sight of the newest frame is wanted; those of others may be left out.
 
         Returns:
-            Sights, ``[B, L_out, ...]``.
+            Sights, ``[B, L_out, ...]``, of the newest frame the last.
         """
 
     @abstractmethod
@@ -141,7 +145,9 @@ class PositionFinder(BallFinder):
         super().__init__(detector, size, device)
         self._detector = detector
 
-    def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
+    def look(
+        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: bool = False
+    ) -> Tensor:
         """Find the positions; sights are ``(x, y, confidence)``, ``[B, L_out, 3]``."""
         found = self._detector.detect(*_batch(windows, background))
         return torch.cat([found.xy, found.confidence[..., None]], dim=-1)
@@ -160,7 +166,7 @@ class HeatmapFinder(BallFinder):
     """Asks a detector for heatmaps; sights are heatmaps ``[B, L_out, h, w]``, which can be averaged.
 
     Frames are converted to float when they are loaded, once, however many windows see them; for a detector
-    that takes bytes they stay as they are.
+    that takes bytes they stay as they are. A network that looks at each frame alone first does so once.
 
     Args:
         detector: Finds the ball.
@@ -182,25 +188,31 @@ class HeatmapFinder(BallFinder):
         self._detector = detector
         self._flip = flip
         self._online = online
+        self._shared: list[SharedFeatures] = []
+        if is_framewise(detector):
+            self._shared = [SharedFeatures(detector, mirrored) for mirrored in (False, True)[: 1 + flip]]
 
     def load(self, frames: Sequence[np.ndarray]) -> list[Tensor]:
         """Bring frames to the device as float in 0..1, or as bytes, see `BallFinder.load`."""
-        if getattr(self._detector, "takes_bytes", False):
+        if self._shared or getattr(self._detector, "takes_bytes", False):
             return super().load(frames)
         return list(channels_first(frames, self.device).float().div_(255.0).unbind())
 
     @torch.inference_mode()
-    def look(self, windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> Tensor:
+    def look(
+        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: bool = False
+    ) -> Tensor:
         """Give the heatmaps, see `BallFinder.look`."""
-        frames, shared = _batch(windows, background)
         with evaluating(self._detector):
-            heatmaps = self._detector.heatmaps(frames, shared)
-            if self._flip:
-                mirrored = self._detector.heatmaps(
-                    frames.flip(-1), None if shared is None else shared.flip(-1)
-                )
-                heatmaps = (heatmaps + mirrored.flip(-1)) / 2
-        return heatmaps
+            if self._shared:
+                ways = [shared.heatmaps(windows, background, newest) for shared in self._shared]
+            else:
+                frames, still = _batch(windows, background)
+                ways = [self._detector.heatmaps(frames, still)]
+                if self._flip:
+                    mirrored = None if still is None else still.flip(-1)
+                    ways.append(self._detector.heatmaps(frames.flip(-1), mirrored).flip(-1))
+        return (ways[0] + ways[1]) / 2 if self._flip else ways[0]
 
     @torch.inference_mode()
     def rows(self, numbers: Sequence[int], sights: Tensor) -> list[TrajectoryRow]:

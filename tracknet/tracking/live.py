@@ -48,5 +48,5 @@ def follow(
         if not recent:
             recent.extend([loaded[0]] * (length - 1))
         recent.extend(loaded)
-        sights = finder.look([list(recent)], still)
+        sights = finder.look([list(recent)], still, newest=True)
         yield finder.rows([arrived[-1][0]], sights[0, -1:])[0]

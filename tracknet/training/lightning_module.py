@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import torch
 from jsonargparse import Namespace
@@ -21,6 +21,7 @@ from tracknet.evaluation.distances import distance_names
 from tracknet.evaluation.ensemble import WindowEnsemble
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
 from tracknet.models.evaluating import evaluating
+from tracknet.models.framewise import Features, FramewiseNetwork
 from tracknet.models.network import HeatmapNetwork, in_unit_range
 from tracknet.training.clipping import clip_whole_norm
 from tracknet.training.hyperparameters import describe, plain
@@ -156,6 +157,28 @@ class HeatmapTracker(LightningModule):
         """Give ball probabilities for windows of frames; arguments as in `forward`."""
         probabilities: Tensor = self(frames, background).float().sigmoid()
         return probabilities
+
+    @property
+    def framewise(self) -> bool:
+        """Whether windows that overlap can share what the network sees in each frame alone."""
+        return isinstance(self.network, FramewiseNetwork)
+
+    @property
+    def images(self) -> int:
+        """Pictures a window whose features `window_heatmaps` takes, see `FramewiseNetwork`."""
+        return self._by_frame.images
+
+    def frame_features(self, frames: Tensor, background: Tensor | None = None) -> Features:
+        """Give what a network that is `framewise` sees in pictures, see `FramewiseNetwork`."""
+        return self._by_frame.frame_features(frames, background)
+
+    def window_heatmaps(self, features: Features, newest: bool = False) -> Tensor:
+        """Give ball probabilities of windows; arguments as in `FramewiseNetwork.window_logits`."""
+        return self._by_frame.window_logits(features, newest).float().sigmoid()
+
+    @property
+    def _by_frame(self) -> FramewiseNetwork:
+        return cast("FramewiseNetwork", self.network)
 
     @torch.inference_mode()
     def detect(self, frames: Tensor, background: Tensor | None = None) -> Detections:
