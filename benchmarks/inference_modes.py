@@ -49,6 +49,7 @@ class Way:
     flip: bool = False
     online: bool = False
     precision: Precision = "32"
+    step: int | None = None
 
 
 WAYS = (
@@ -61,6 +62,9 @@ WAYS = (
     Way("triangular, online tracker", "triangular", online=True),
     Way("triangular, flip", "triangular", flip=True),
     Way("causal", "causal"),
+    Way("causal, bf16", "causal", precision="bf16"),
+    Way("causal, step 2", "causal", step=2),
+    Way("causal, step 4", "causal", step=4),
     Way("causal, online tracker", "causal", online=True),
 )
 
@@ -131,7 +135,16 @@ def judge(
     online = OnlineTracker() if way.online else None
     started, cpu = time.monotonic(), time.process_time()
     with closing(
-        track(source, detector, mode=way.mode, flip=way.flip, online=online, device=device, progress=False)
+        track(
+            source,
+            detector,
+            mode=way.mode,
+            step=way.step,
+            flip=way.flip,
+            online=online,
+            device=device,
+            progress=False,
+        )
     ) as stream:
         rows = list(islice(stream, limit))
     took = Took(time.monotonic() - started, time.process_time() - cpu)

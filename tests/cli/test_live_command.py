@@ -73,6 +73,23 @@ def test_each_row_is_there_before_the_next_frame_is_made(tmp_path, checkpoint):
     assert b"12 frames, " in err
 
 
+def test_with_a_step_rows_come_together_and_the_last_at_the_end(tmp_path, checkpoint):
+    process = start(["-", "--ckpt", checkpoint, "--step", "3"], tmp_path, stdin=subprocess.PIPE)
+    out, _ = process.communicate(HEAD + b"".join(map(raw, range(8))), timeout=120)
+    assert process.returncode == 0
+    assert b"8 frames, " in out
+    lines = (tmp_path / "stdin_ball.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == [str(number) for number in range(8)]
+
+
+def test_a_step_longer_than_a_window_is_refused(tmp_path, checkpoint):
+    process = start(["-", "--ckpt", checkpoint, "--step", "4"], tmp_path, stdin=subprocess.DEVNULL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert b"step is 4, but a window speaks of 3 frames: expected 1 to 3" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_leaves_a_whole_csv(tmp_path, checkpoint, way):
     process = start(["-", "--ckpt", checkpoint], tmp_path, stdin=subprocess.PIPE, bufsize=0)
@@ -187,7 +204,6 @@ def test_passwords_and_tokens_are_not_shown(tmp_path, checkpoint, served, monkey
             ["rtsp://x/y", "--mode", "average"],
             "--mode average looks ahead, which a live stream does not allow",
         ),
-        (["-", "--step", "2"], "--step looks ahead"),
         (["-", "--batch_size", "8"], "--batch_size does something only for files"),
         (["-", "--rectifier", "linear"], "--rectifier looks ahead"),
         (["-", "--overlay"], "--overlay reads the video again; record the stream"),

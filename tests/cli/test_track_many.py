@@ -251,7 +251,7 @@ def test_a_name_that_is_no_text(here, ckpt, tiny_rallies, capsys):
 
 def test_what_is_wrong_for_all_ends_at_once(here, ckpt, capsys, monkeypatch):
     assert tracknet(["track", "../films", "--ckpt", str(ckpt), "--step", "2"]) == 2
-    assert "a step of 2 goes with the modes average and triangular" in capsys.readouterr().err
+    assert "a step of 2 goes with the modes average, triangular and causal" in capsys.readouterr().err
     assert tracknet(["track", "../films", "--ckpt", "none.ckpt"]) == 1
     assert "none.ckpt: cannot be read: No such file" in capsys.readouterr().err
     # A mistake of ours in one video is told, and the others are tracked.

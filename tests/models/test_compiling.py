@@ -58,10 +58,10 @@ def test_windows_that_share_frames():
     with torch.inference_mode():
         seen = network.frame_features(torch.rand(3, 3, 32, 48), torch.rand(3, 32, 48))
         windows = tuple(torch.stack([one[:2], one[1:]]) for one in seen)
-        expected = network.window_logits(windows, True)
+        expected = network.window_logits(windows, 1)
         compile_windows(network, told.append, after=2)
         for _ in range(3):
-            torch.testing.assert_close(network.window_logits(windows, True), expected)
+            torch.testing.assert_close(network.window_logits(windows, 1), expected)
     assert len(told) == 1
     assert told[0].endswith(" s: 1 graph, 0 breaks")
 

@@ -60,7 +60,9 @@ def test_both_parts_are_the_network(name, options, dtype):
         features = tuple(one[at] for one in seen)
         assert expected.std() > 1e-4
         torch.testing.assert_close(network.window_logits(features), expected)
-        torch.testing.assert_close(network.window_logits(features, newest=True), expected[:, -1:])
+        for newest in (1, 2, 3):
+            logits = network.window_logits(features, newest)
+            torch.testing.assert_close(logits, expected[:, -newest:])
 
 
 def test_a_hook_on_a_layer_sees_the_newest_frame_too():
@@ -70,9 +72,9 @@ def test_a_hook_on_a_layer_sees_the_newest_frame_too():
     with torch.inference_mode():
         features = network.frame_features(torch.rand(6, 3, 32, 48))
         windows = tuple(one.unflatten(0, (2, 3)) for one in features)
-        expected = network.window_logits(windows, newest=True)
+        expected = network.window_logits(windows, newest=1)
         network.context.register_forward_hook(lambda *_: seen.append(1))
-        torch.testing.assert_close(network.window_logits(windows, newest=True), expected)
+        torch.testing.assert_close(network.window_logits(windows, newest=1), expected)
     assert seen == [1]
 
 

@@ -29,13 +29,14 @@ class Windows:
     """Keeps the windows; what it sees in a frame is its value."""
 
     def __init__(self):
-        self.windows, self.backgrounds, self.loaded = [], [], []
+        self.windows, self.backgrounds, self.loaded, self.newest = [], [], [], []
 
     def load(self, frames):
         self.loaded += [int(frame[0, 0, 0]) for frame in frames]
         return [int(frame[0, 0, 0]) for frame in frames]
 
-    def look(self, windows, background, newest=False):
+    def look(self, windows, background, newest):
+        self.newest.append(newest)
         self.windows += windows
         self.backgrounds.append(background)
         return np.array(windows)
@@ -69,6 +70,41 @@ def test_of_several_that_came_the_newest_has_a_row_and_the_others_fill_its_windo
     finder = Windows()
     assert [(row.frame, row.x) for row in follow(arrivals, finder, 3)] == [(0, 0), (2, 2), (8, 8), (9, 9)]
     assert finder.windows == [[0, 0, 0], [0, 1, 2], [6, 7, 8], [7, 8, 9]]
+
+
+def test_with_a_step_so_many_rows_come_together():
+    asked = []
+
+    def arrivals():
+        for number in range(5):
+            asked.append(number)
+            yield [(number, picture(number))]
+
+    finder = Windows()
+    seen = [(row.frame, row.x, asked[-1]) for row in follow(arrivals(), finder, 3, step=2)]
+    assert seen == [(0, 0, 1), (1, 1, 1), (2, 2, 3), (3, 3, 3), (4, 4, 4)]
+    assert finder.windows == [[0, 0, 1], [1, 2, 3], [2, 3, 4]]
+    assert finder.newest == [2, 2, 1]
+
+
+def test_what_has_left_the_window_before_the_next_look_has_no_row():
+    came = [[0], [1], [2, 3, 4, 5], [6], [7, 8], [9]]
+    arrivals = [[(number, picture(number)) for number in numbers] for numbers in came]
+    rows = [(row.frame, row.x) for row in follow(arrivals, Windows(), 4, step=3)]
+    assert rows == [(5, 5), (6, 6), (8, 8), (9, 9)]
+
+
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, TrackNetError("cam: broke off")])
+def test_what_waits_for_the_next_look_is_judged_before_the_end(reason):
+    def arrivals():
+        for number in range(3):
+            yield [(number, picture(number))]
+        raise reason
+
+    following = follow(arrivals(), Windows(), 4, step=4)
+    assert [next(following).frame for _ in range(3)] == [0, 1, 2]
+    with pytest.raises((KeyboardInterrupt, TrackNetError)):
+        next(following)
 
 
 def test_the_background_is_brought_over_when_it_has_changed():

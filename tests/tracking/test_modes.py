@@ -147,10 +147,9 @@ def test_a_video_shorter_than_a_window():
 )
 def test_each_frame_has_exactly_one_row_of_its_own(count, length, short, step, batch_size, mode):
     outputs = max(2, length - short)
-    averages = mode in ("average", "triangular")
     detector = ByPlace([0.5] * outputs, frames=length)
     detector.detect = None if mode != "single" else detect_by(detector)
-    options = {"step": min(step, outputs)} if averages else {}
+    options = {} if mode == "single" else {"step": min(step, outputs)}
     rows = tracked(numbered(count), detector, mode=mode, batch_size=batch_size, **options)
     assert [row.frame for row in rows] == list(range(count))
     assert [row.x for row in rows] == [number % SIZE[1] for number in range(count)]
@@ -298,6 +297,15 @@ def test_causal_takes_the_last_output_of_the_window_that_ends_with_the_frame():
     assert [row.confidence for row in rows] == pytest.approx([0.9] * 4)
 
 
+def test_causal_with_a_step_takes_the_last_outputs_together():
+    detector = ByPlace([0.2, 0.5, 0.9])
+    rows = tracked(numbered(5), detector, mode="causal", step=2)
+    # The last frame is judged at the end of the video, by a window of its own.
+    assert detector.windows == [[0, 0, 1], [1, 2, 3], [2, 3, 4]]
+    assert [(row.frame, row.x) for row in rows] == [(n, n) for n in range(5)]
+    assert [row.confidence for row in rows] == pytest.approx([0.5, 0.9, 0.5, 0.9, 0.9])
+
+
 def test_causal_has_the_background_so_far():
     detector = Light(2, needs_background=True)
     source = Pictures([np.full((*SIZE, 3), value, np.uint8) for value in (10, 40, 20)])
@@ -339,8 +347,17 @@ def test_a_detector_of_positions_can_be_single_and_causal(mode):
         (PositionsOnly(), {"online": OnlineTracker()}, "the online tracker needs heatmaps"),
         (ByPlace([0.5], frames=3), {"mode": "average"}, "one frame a window, so there is nothing to average"),
         (ByPlace([0.5] * 3), {"mode": "average", "step": 4}, "step is 4, but a window speaks of 3 frames"),
-        (ByPlace([0.5] * 3), {"step": 2}, "a step of 2 goes with the modes average and triangular, not with"),
-        (ByPlace([0.5] * 3), {"mode": "causal", "step": 2}, "not with causal"),
+        (
+            ByPlace([0.5] * 3),
+            {"step": 2},
+            "goes with the modes average, triangular and causal, not with single",
+        ),
+        (ByPlace([0.5] * 3), {"mode": "causal", "step": 4}, "step is 4, but a window speaks of 3 frames"),
+        (
+            ByPlace([0.5], frames=3),
+            {"mode": "causal", "step": 2},
+            "speaks of one frame: expected 1, or frames",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_told_before_the_work(detector, options, message):

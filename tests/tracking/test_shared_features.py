@@ -134,9 +134,9 @@ def test_a_repeated_frame_is_looked_at_once():
     tracker = lived_in(Looking, compact)
     frame = torch.full((3, *SIZE), 7, dtype=torch.uint8)
     with torch.inference_mode():
-        newest = SharedFeatures(tracker).heatmaps([[frame] * 4], torch.zeros_like(frame), newest=True)
+        newest = SharedFeatures(tracker).heatmaps([[frame] * 4], torch.zeros_like(frame), newest=2)
     assert tracker.seen == [7]
-    assert newest.shape == (1, 1, 16, 32)
+    assert newest.shape == (1, 2, 16, 32)
 
 
 def parts_of_pictures():

@@ -19,6 +19,7 @@ def track_stream(
     ckpt: Path,
     output: Path | None,
     *,
+    step: int,
     flip: bool,
     online: OnlineTracker | None,
     drop_late: bool,
@@ -34,6 +35,7 @@ def track_stream(
         name: The stream, see `is_live`.
         ckpt: Checkpoint of `tracknet fit`.
         output: CSV to write, a folder for it, or ``-`` for standard output; default NAME_ball.csv.
+        step: Frames from one look to the next, see `follow`.
         flip: See `HeatmapFinder`.
         online: See `HeatmapFinder`.
         drop_late: Take the newest frame when several have come; no rows for those passed over.
@@ -47,6 +49,7 @@ def track_stream(
         Exit code 0.
 
     Raises:
+        UsageError: The step is longer than a window of the network.
         TrackNetError: The stream cannot be opened or broke off, the checkpoint cannot be used, or the result
             cannot be written.
     """
@@ -59,8 +62,10 @@ def track_stream(
     from tracknet.data.running_background import RunningBackground
     from tracknet.tracking.finder import choose_finder
     from tracknet.tracking.live import follow
+    from tracknet.tracking.windows import check_step
 
     tracker, place = load_detector(ckpt, device, engine, threshold, precision)
+    check_step(step, tracker.outputs)
     stream = LiveStream(name, tracker.input_size, tracker.frames if drop_late else None)
     with HeldInterrupt(signal.SIGTERM, tell=stream.interrupt), stream:
         info = stream.info
@@ -73,7 +78,7 @@ def track_stream(
             tracker, (info.height, info.width), place, flip=flip, online=online, overlaps=True
         )
         background = RunningBackground(info.fps, background_seconds) if tracker.needs_background else None
-        rows = follow(stream.arrivals(), finder, tracker.frames, background)
+        rows = follow(stream.arrivals(), finder, tracker.frames, background, step)
         started = time.monotonic()
         summary: TrajectorySummary
         if path is None:

@@ -170,7 +170,8 @@ def track_video(
             is the mean of all windows that see it. triangular: as average, the middle of a window counting
             the most. causal: each frame by the window that ends with it, the only one for live streams.
             Default single, or causal for a live stream.
-        step: Frames from one window to the next in the modes average and triangular; default 1.
+        step: Frames from one window to the next in the modes average, triangular and causal; default 1. In
+            causal, and of a live stream, so many rows come together, each at a fraction of the cost.
         flip: Average with what is found in the mirrored frames.
         tracker: none: the best candidate of each frame. online: the candidate nearest to where the flight so
             far leads (WASB's online tracker).
@@ -203,11 +204,12 @@ def track_video(
     if is_live(str(video)):
         from tracknet.cli.live import track_stream
 
-        _check_live(mode, step, overlay, rectifier)
+        _check_live(mode, overlay, rectifier)
         return track_stream(
             str(video),
             ckpt,
             output,
+            step=step or 1,
             flip=flip,
             online=OnlineTracker(max_jump) if tracker == "online" else None,
             drop_late=drop_late,
@@ -277,9 +279,9 @@ def track_video(
     return 0
 
 
-def _check_live(mode: Mode | None, step: int | None, overlay: Path | None, rectifier: str | None) -> None:
+def _check_live(mode: Mode | None, overlay: Path | None, rectifier: str | None) -> None:
     """Refuse what needs the frames to come, or the whole video."""
-    ahead = {f"--mode {mode}": mode not in (None, "causal"), "--step": step, "--rectifier": rectifier}
+    ahead = {f"--mode {mode}": mode not in (None, "causal"), "--rectifier": rectifier}
     for word, given in ahead.items():
         if given:
             raise UsageError(f"{word} looks ahead, which a live stream does not allow: leave it out")

@@ -191,10 +191,10 @@ class ConvNeXtFPN(ConvNeXtNetwork):
             y = level + y if self._fuse == "sum" else torch.cat([level, y], dim=1)
         return (y,)
 
-    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+    def window_logits(self, features: Features, newest: int | None = None) -> Tensor:
         """Give the logits of windows, see `FramewiseNetwork`."""
         logits = self.shuffle(self.predictor(self.fuse(features[0].flatten(1, 2))))
-        return self.sized(logits[:, -1:] if newest else logits)
+        return self.sized(logits[:, -newest:] if newest else logits)
 
 
 class ViTUpsample(BackboneNetwork):
@@ -287,10 +287,10 @@ class ViTUpsample(BackboneNetwork):
         patches = tokens[:, -h * w :].transpose(1, 2)  # the patches are the last ones: [N, E, h*w]
         return (patches.reshape(images.shape[0], -1, h, w),)
 
-    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+    def window_logits(self, features: Features, newest: int | None = None) -> Tensor:
         """Give the logits of windows, see `FramewiseNetwork`."""
         logits = self.predictor(self.decoder(self.fuse(features[0].flatten(1, 2))))
-        return self.sized(logits[:, -1:] if newest else logits)
+        return self.sized(logits[:, -newest:] if newest else logits)
 
 
 def transformers() -> Any:

@@ -102,20 +102,20 @@ class CompactTrackNet(FramewiseNetwork):
             shown = stack_frames(frames[:, None], still, self.background)[:, None]
         return (self.stem(shown),)
 
-    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+    def window_logits(self, features: Features, newest: int | None = None) -> Tensor:
         """Give the logits of windows at half the resolution, see `FramewiseNetwork`."""
         (stem,) = features
         return self._logits(stem.flatten(0, 1), stem.shape[0], newest)
 
-    def _logits(self, stem: Tensor, windows: int, newest: bool = False) -> Tensor:
+    def _logits(self, stem: Tensor, windows: int, newest: int | None = None) -> Tensor:
         y1 = self.down1(_side_by_side(stem, windows))
         y2 = self.down2(y1)
         y3 = self.down3(y2)
         y2 = self.up2(torch.cat([self.upsample(y3), y2], dim=1))
         y1 = self.up1(torch.cat([self.upsample(y2), y1], dim=1))
-        frames = 1 if newest else self.frames
-        if newest:
-            stem = stem[self.frames - 1 :: self.frames]
+        frames = newest or self.frames
+        if frames < self.frames:
+            stem = stem.reshape(windows, self.frames, *stem.shape[1:])[:, -frames:].flatten(0, 1)
         logits: Tensor = self.predictor(self._weighed(stem, y1, frames))
         return logits.reshape(windows, frames, *stem.shape[-2:])
 

@@ -67,11 +67,11 @@ class ConvNeXtHRNet(ConvNeXtNetwork):
         self.shuffle = nn.PixelShuffle(2)
         expect_no_ball(self.predictor)
 
-    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+    def window_logits(self, features: Features, newest: int | None = None) -> Tensor:
         """Give the logits of windows, see `FramewiseNetwork`."""
         stages = [stage.flatten(1, 2) for stage in features]
         branches = [lateral(stage).relu() for lateral, stage in zip(self.lateral, stages, strict=True)]
         branches = self.exchange(branches)  # [B, branches[i], H/4/2^i, W/4/2^i]
         y = torch.cat([up(branch) for up, branch in zip(self.upsample, branches, strict=True)], dim=1)
         logits = self.shuffle(self.predictor(self.fuse(y)))
-        return self.sized(logits[:, -1:] if newest else logits)
+        return self.sized(logits[:, -newest:] if newest else logits)

@@ -39,13 +39,13 @@ class FramewiseNetwork(HeatmapNetwork):
         """
 
     @abstractmethod
-    def window_logits(self, features: Features, newest: bool = False) -> Tensor:
+    def window_logits(self, features: Features, newest: int | None = None) -> Tensor:
         """Give the heatmap logits of windows.
 
         Args:
             features: Features of the pictures of B windows, oldest first, ``[B, images, C_i, h_i, w_i]``.
-            newest: Give those of the newest frame alone.
+            newest: Give those of so many of the newest frames alone, 1..L.
 
         Returns:
-            Logits, ``[B, L, h, w]``, or ``[B, 1, h, w]``.
+            Logits, ``[B, L, h, w]``, or ``[B, newest, h, w]``.
         """

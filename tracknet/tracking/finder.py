@@ -106,17 +106,17 @@ class BallFinder(ABC):
 
     @abstractmethod
     def look(
-        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: bool = False
+        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: int | None = None
     ) -> Tensor:
         """Look at windows.
 
         Args:
             windows: B windows of L loaded frames, oldest first.
             background: The loaded median background, where it is wanted.
-            newest: Only the sight of the newest frame is wanted; those of others may be left out.
+            newest: Only the sights of so many of the newest frames are wanted; others may be left out.
 
         Returns:
-            Sights, ``[B, L_out, ...]``, of the newest frame the last.
+            Sights, ``[B, L_out, ...]``, or fewer, that of the newest frame the last.
         """
 
     @abstractmethod
@@ -146,7 +146,7 @@ class PositionFinder(BallFinder):
         self._detector = detector
 
     def look(
-        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: bool = False
+        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: int | None = None
     ) -> Tensor:
         """Find the positions; sights are ``(x, y, confidence)``, ``[B, L_out, 3]``."""
         found = self._detector.detect(*_batch(windows, background))
@@ -200,7 +200,7 @@ class HeatmapFinder(BallFinder):
 
     @torch.inference_mode()
     def look(
-        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: bool = False
+        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: int | None = None
     ) -> Tensor:
         """Give the heatmaps, see `BallFinder.look`."""
         with evaluating(self._detector):

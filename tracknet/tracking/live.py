@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from jsonargparse.typing import PositiveInt
 from torch import Tensor
 
 from tracknet.data.running_background import RunningBackground
+from tracknet.errors import TrackNetError
 from tracknet.tracking.finder import BallFinder
 from tracknet.tracking.trajectory import TrajectoryRow
 
@@ -18,8 +20,9 @@ def follow(
     finder: BallFinder,
     length: int,
     background: RunningBackground | None = None,
+    step: PositiveInt = 1,
 ) -> Iterator[TrajectoryRow]:
-    """Judge each newest frame by the window that ends with it.
+    """Judge the newest frames by the window that ends with the newest one.
 
     Before the first frame stands the first frame itself. Each frame is brought to the device and converted
     once; the last L of them are held.
@@ -30,23 +33,47 @@ def follow(
         finder: Finds the ball.
         length: Frames per window, L.
         background: Makes the background of what has come, where the network wants one.
+        step: Arrivals from one look to the next, 1..L_out; each look gives the rows of as many.
 
     Yields:
-        One row for each arrival, with the number of its newest frame.
+        One row for each arrival, with the number of its newest frame. Of an arrival that has left the window
+        before the next look there is none.
 
+    Raises:
+        KeyboardInterrupt: As `arrivals` does; what came before is judged first.
+        TrackNetError: In the same way.
     """
-    recent: deque[Tensor] = deque(maxlen=length)
+    recent: deque[tuple[int, Tensor]] = deque(maxlen=length)
     still: Tensor | None = None
-    for arrived in arrivals:
-        frames = [frame for _, frame in arrived]
-        if background is not None:
-            for number, frame in arrived:
-                median = background.add(frame, number)
-                if median is not None:
-                    still = finder.load([median])[0]
-        loaded = finder.load(frames)
-        if not recent:
-            recent.extend([loaded[0]] * (length - 1))
-        recent.extend(loaded)
-        sights = finder.look([list(recent)], still, newest=True)
-        yield finder.rows([arrived[-1][0]], sights[0, -1:])[0]
+    waiting: list[int] = []
+    ended: BaseException | None = None
+    coming = iter(arrivals)
+    while True:
+        try:
+            arrived = next(coming, None)
+        except (KeyboardInterrupt, TrackNetError) as error:
+            arrived, ended = None, error
+        if arrived is not None:
+            if background is not None:
+                for number, frame in arrived:
+                    median = background.add(frame, number)
+                    if median is not None:
+                        still = finder.load([median])[0]
+            loaded = finder.load([frame for _, frame in arrived])
+            numbered = [(number, frame) for (number, _), frame in zip(arrived, loaded, strict=True)]
+            if not recent:
+                recent.extend([numbered[0]] * (length - 1))
+            recent.extend(numbered)
+            waiting.append(arrived[-1][0])
+        if waiting and (arrived is None or len(waiting) == step):
+            # How far from the end of the window each frame is; the first one may stand in it many times.
+            places = {number: length - place for place, (number, _) in enumerate(recent)}
+            reach = max(places.get(number, 0) for number in waiting)
+            sights = finder.look([[frame for _, frame in recent]], still, newest=reach)[0]
+            asked = [number for number in waiting if 0 < places.get(number, 0) <= len(sights)]
+            yield from finder.rows(asked, sights[[len(sights) - places[number] for number in asked]])
+            waiting.clear()
+        if arrived is None:
+            break
+    if ended is not None:
+        raise ended

@@ -25,7 +25,7 @@ class FramewiseDetector(Protocol):
     def frame_features(self, frames: Tensor, background: Tensor | None = None) -> Features:
         """Give what is seen in pictures, see `FramewiseNetwork.frame_features`."""
 
-    def window_heatmaps(self, features: Features, newest: bool = False) -> Tensor:
+    def window_heatmaps(self, features: Features, newest: int | None = None) -> Tensor:
         """Give probabilities of the ball, see `FramewiseNetwork.window_logits`."""
 
 
@@ -51,17 +51,17 @@ class SharedFeatures:
         self._seen: dict[int, tuple[Tensor, Features]] = {}  # by id, beside what has it
 
     def heatmaps(
-        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: bool = False
+        self, windows: Sequence[Sequence[Tensor]], background: Tensor | None, newest: int | None = None
     ) -> Tensor:
         """Give the heatmaps of windows.
 
         Args:
             windows: B windows of L frames, uint8 ``[3, H, W]``; the same frame is the same tensor in each.
             background: Median background, uint8 ``[3, H, W]``, where it is wanted.
-            newest: Give those of the newest frame alone.
+            newest: Give those of so many of the newest frames alone.
 
         Returns:
-            Probabilities, ``[B, L, h, w]``, or ``[B, 1, h, w]``.
+            Probabilities, ``[B, L, h, w]``, or ``[B, newest, h, w]``.
         """
         if background is not self._background:
             self._background, self._seen = background, {}

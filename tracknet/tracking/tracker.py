@@ -24,7 +24,7 @@ from tracknet.tracking.live import follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectoryRow
-from tracknet.tracking.windows import FirstWord, slide
+from tracknet.tracking.windows import FirstWord, check_step, slide
 
 __all__ = ["BATCHES_AHEAD", "BallDetector", "HeatmapDetector", "Mode", "track"]
 
@@ -55,7 +55,8 @@ def track(
       ends of the video those that there are. Costs ``L_out / step`` times as much as ``single``.
     - ``triangular``: as ``average``, the middle of a window counting the most (1, 2, .., 2, 1).
     - ``causal``: each frame is judged by the window that ends with it, and by the background so far, as in a
-      live stream; one window at a time.
+      live stream; one window at a time. With a `step`, the newest `step` frames are judged together: a row is
+      up to ``step - 1`` frames late, and a frame costs less.
 
     Each frame is decoded, resized, brought to the device and converted once, in a thread of its own while the
     network works on those before; L frames and L_out heatmaps are held, whatever the length of the video.
@@ -64,7 +65,7 @@ def track(
         source: The video.
         detector: Finds the ball in windows of frames.
         mode: See above.
-        step: Frames from one window of an ensemble to the next, 1 to L_out; default 1.
+        step: Frames from one window to the next where windows overlap, 1 to L_out; default 1.
         flip: Average each heatmap with that of the mirrored frames; costs twice as much.
         online: Chooses among the candidates of each frame; default the decoder's choice, frame by frame.
         batch_size: Windows given to the detector at once.
@@ -87,19 +88,17 @@ def track(
     if batch_size < 1 or (step is not None and step < 1):
         raise UsageError(f"batch_size {batch_size}, step {step}: expected whole numbers above 0")
     averages = mode in ("average", "triangular")
-    if step is not None and not averages:
-        raise UsageError(f"a step of {step} goes with the modes average and triangular, not with {mode}")
+    if step is not None and mode == "single":
+        raise UsageError(
+            f"a step of {step} goes with the modes average, triangular and causal, not with {mode}"
+        )
     if averages and detector.outputs == 1:
         raise UsageError(
             f"mode {mode}: this network speaks of one frame a window, so there is nothing to average; "
             "use the mode single"
         )
-    stride = (step or 1) if averages else detector.outputs
-    if stride > detector.outputs:
-        raise UsageError(
-            f"step is {step}, but a window speaks of {detector.outputs} frames: expected 1 to "
-            f"{detector.outputs}, or frames would be left out"
-        )
+    stride = detector.outputs if mode == "single" else (step or 1)
+    check_step(stride, detector.outputs)
     finder = choose_finder(
         detector,
         (source.info.height, source.info.width),
@@ -110,7 +109,7 @@ def track(
         overlaps=averages or mode == "causal" or stride < detector.frames,
     )
     if mode == "causal":
-        rows = _causal_rows(source, detector, finder, background_seconds)
+        rows = _causal_rows(source, detector, finder, background_seconds, stride)
     else:
         merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
         rows = _rows(source, detector, finder, merge, stride, batch_size)
@@ -149,13 +148,13 @@ def _rows(
 
 
 def _causal_rows(
-    source: FrameSource, detector: BallDetector, finder: BallFinder, seconds: float
+    source: FrameSource, detector: BallDetector, finder: BallFinder, seconds: float, step: int
 ) -> Generator[list[TrajectoryRow], None, None]:
     """Read a video as if it were live; no frame is dropped."""
     background = RunningBackground(source.info.fps, seconds) if detector.needs_background else None
     with closing(_decoded_ahead(_batches(source.frames(detector.input_size), 1))) as parts:
         arrivals = ([(number, part[0])] for number, part in enumerate(parts))
-        for row in follow(arrivals, finder, detector.frames, background):
+        for row in follow(arrivals, finder, detector.frames, background, step):
             yield [row]
 
 

@@ -52,11 +52,7 @@ def slide(frames: Iterable[T], length: int, outputs: int, step: int) -> Iterator
         >>> [window.frames for window in slide(range(5), length=3, outputs=3, step=3)]
         [[0, 1, 2], [2, 3, 4]]
     """
-    if not 1 <= step <= outputs:
-        raise UsageError(
-            f"step is {step}, but a window speaks of {outputs} frames: expected 1 to {outputs}, or frames "
-            "would be left out"
-        )
+    check_step(step, outputs)
     recent: deque[T] = deque(maxlen=length)
     due, seen = outputs, 0
     for frame in frames:
@@ -72,6 +68,23 @@ def slide(frames: Iterable[T], length: int, outputs: int, step: int) -> Iterator
         yield Window(list(recent), 0, seen)
     elif seen > due - step:
         yield Window(list(recent), seen - outputs, outputs)
+
+
+def check_step(step: int, outputs: int) -> None:
+    """Refuse a step that would leave frames out.
+
+    Args:
+        step: Frames from one window to the next.
+        outputs: Frames that a window speaks of.
+
+    Raises:
+        UsageError: It is not in 1..outputs.
+    """
+    if not 1 <= step <= outputs:
+        speaks, wanted = ("one frame", "1") if outputs == 1 else (f"{outputs} frames", f"1 to {outputs}")
+        raise UsageError(
+            f"step is {step}, but a window speaks of {speaks}: expected {wanted}, or frames would be left out"
+        )
 
 
 class FirstWord:

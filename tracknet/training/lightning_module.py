@@ -172,7 +172,7 @@ class HeatmapTracker(LightningModule):
         """Give what a network that is `framewise` sees in pictures, see `FramewiseNetwork`."""
         return self._by_frame.frame_features(frames, background)
 
-    def window_heatmaps(self, features: Features, newest: bool = False) -> Tensor:
+    def window_heatmaps(self, features: Features, newest: int | None = None) -> Tensor:
         """Give ball probabilities of windows; arguments as in `FramewiseNetwork.window_logits`."""
         return self._by_frame.window_logits(features, newest).float().sigmoid()
 
