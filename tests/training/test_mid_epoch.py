@@ -34,6 +34,7 @@ class Module(LightningModule):
         (3, {}, [3, 6, 8]),
         (2, {"val_check_interval": 2}, [3, 5, 7, 8]),  # a validation follows 2, 4, 6 and 8
         (2, {"val_check_interval": 2, "limit_val_batches": 0}, [2, 5, 6, 8]),
+        (2, {"val_check_interval": 2, "check_val_every_n_epoch": 2}, [2, 5, 7, 8]),  # ... 6 and 8 alone
         (1, {"accumulate_grad_batches": 2}, [1, 3, 4]),  # 2 and 4 are ends of epochs
         (3, {"accumulate_grad_batches": 2}, [3, 4]),
         (2, {"val_check_interval": 3, "check_val_every_n_epoch": None}, [2, 5, 7, 8]),

@@ -12,12 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset, RandomIterableDataset
+from torch.utils.data import DataLoader
 
 from tests.training.killed_runs import CONFIG, same
 from tracknet.cli.main import main
-from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation
+from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, is_validated_next
 
 AVERAGED = "EMAWeightAveraging\n      init_args: {decay: 0.9, update_every_n_steps: 1"
 STOPS = "    - class_path: tests.training.test_validation_checkpoints.Stops\n"
@@ -153,3 +155,39 @@ def test_averaged_weights_are_judged_without_a_warning(run, whole, monkeypatch, 
     assert not [one for one in recwarn if "WeightAveraging" in str(one.message)]
     *_, (figure,) = whole[2].values()
     assert figure in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"limit_val_batches": 0},
+        {"check_val_every_n_epoch": 2},
+        {"val_check_interval": 2},
+        {"val_check_interval": 2, "check_val_every_n_epoch": 2},
+        {"val_check_interval": 3, "check_val_every_n_epoch": None},
+        {"val_check_interval": 0.5, "accumulate_grad_batches": 2},
+        {"samples": RandomIterableDataset(32, 5)},
+        {"samples": RandomIterableDataset(32, 50), "limit_train_batches": 5},
+        {"samples": RandomIterableDataset(32, 5), "val_check_interval": 2},
+    ],
+)
+def test_a_validation_is_told_beforehand(tmp_path, options):
+    told = []
+
+    class Asks(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            told.append((is_validated_next(trainer), False))
+
+        def on_validation_start(self, trainer, pl_module):
+            told[-1] = told[-1][0], True
+
+    given = {"accelerator": "cpu", "num_sanity_val_steps": 0, "logger": False, "max_epochs": 4} | options
+    samples = given.pop("samples", RandomDataset(32, 5))
+    bars = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    Trainer(default_root_dir=tmp_path, callbacks=[Asks()], **bars, **given).fit(
+        BoringModel(), DataLoader(samples), DataLoader(RandomDataset(32, 1))
+    )
+    assert len(told) == 20
+    assert [expected for expected, _ in told] == [done for _, done in told]
+    assert any(done for _, done in told) != ("limit_val_batches" in options)

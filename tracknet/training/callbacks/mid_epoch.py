@@ -7,6 +7,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from tracknet.training.callbacks.validation_checkpoints import is_validated_next, validates_in
+
 
 class MidEpochCheckpoint(ModelCheckpoint):
     """Saves every so many steps, or minutes, at moments from which a run can be resumed exactly.
@@ -38,7 +40,7 @@ class MidEpochCheckpoint(ModelCheckpoint):
         whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         stepped = whole or trainer.is_last_batch
         due = stepped and steps >= 1 and trainer.global_step % steps == 0
-        if not whole or trainer.is_last_batch or _is_validated_behind(trainer, batch_idx):
+        if not whole or trainer.is_last_batch or is_validated_next(trainer):
             self._waiting |= due
             return
         waited, self._waiting = self._waiting or _ends_here(trainer), False
@@ -77,16 +79,4 @@ def _ends_here(trainer: Trainer, epochs: int = 0) -> bool:
     if 0 <= trainer.max_steps <= trainer.global_step or done == trainer.max_epochs:
         return True
     early = done >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
-    every = trainer.check_val_every_n_epoch
-    validated = trainer.enable_validation and (every is None or (trainer.current_epoch + 1) % every == 0)
-    return trainer.should_stop and early and not validated
-
-
-def _is_validated_behind(trainer: Trainer, batch_idx: int) -> bool:
-    """Say whether a validation may follow a batch, as Lightning decides it."""
-    every = trainer.val_check_batch
-    if every is None or every == float("inf") or not trainer.enable_validation:
-        return False
-    throughout = trainer.check_val_every_n_epoch is None
-    number = trainer.fit_loop.epoch_loop.total_batch_idx if throughout else batch_idx
-    return bool((number + 1) % every == 0)
+    return trainer.should_stop and early and not validates_in(trainer, trainer.current_epoch)

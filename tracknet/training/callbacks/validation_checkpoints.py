@@ -57,13 +57,11 @@ class CheckpointsInValidation(Callback):
             batch: The batch.
             batch_idx: Its number in the epoch, from 0.
         """
-        fit = trainer.fit_loop
-        by_clock = getattr(trainer, "_val_check_time_interval", None) is not None
-        if not by_clock and not trainer.should_stop and fit._data_fetcher is not None:
-            self._validating = fit.epoch_loop._should_check_val_fx(fit._data_fetcher)
+        # One that is told to stop validates at a moment that the run which goes on may not have.
+        self._validating = not trainer.should_stop and is_validated_next(trainer)
         self._figures, self._resumed = {}, False
         if self._validating and trainer.is_last_batch:
-            told = fit.epoch_loop._results.metrics(on_step=False)
+            told = trainer.fit_loop.epoch_loop._results.metrics(on_step=False)
             self._figures = {
                 name: (float(one), name in told["log"]) for name, one in told["callback"].items()
             }
@@ -140,12 +138,45 @@ def _end_epoch_without_validation(trainer: Trainer, checkpoint: dict[str, Any]) 
     validated = loops.get("epoch_loop.val_loop.batch_progress", {})
     if not trained.get("is_last_batch") or validated.get("current") != _BEGUN:
         return
-    every = trainer.check_val_every_n_epoch
-    epoch = loops["epoch_progress"]["current"]["processed"] + 1
-    if not trainer.enable_validation or (every is not None and epoch % every):
+    if not validates_in(trainer, loops["epoch_progress"]["current"]["processed"]):
         for part in ("total", "current"):
             trained[part]["completed"] = trained[part]["processed"] - 1
             validated[part] = dict.fromkeys(_BEGUN, 0)
+
+
+def validates_in(trainer: Trainer, epoch: int) -> bool:
+    """Say whether validations of a run may fall into an epoch.
+
+    Args:
+        trainer: The trainer.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        Whether they may.
+    """
+    every = trainer.check_val_every_n_epoch
+    return trainer.enable_validation and (every is None or (epoch + 1) % every == 0)
+
+
+def is_validated_next(trainer: Trainer) -> bool:
+    """Say whether a validation is to follow the batch that was trained on last.
+
+    It is Lightning's own rule, without what nobody can tell beforehand: validations by the clock, and the one
+    of a run that is told to stop.
+
+    Args:
+        trainer: The trainer, right behind a batch.
+
+    Returns:
+        Whether one is to follow.
+    """
+    every, loop = trainer.val_check_batch, trainer.fit_loop.epoch_loop
+    if every is None or not validates_in(trainer, trainer.current_epoch):
+        return False
+    if every == float("inf"):  # samples without a number
+        return trainer.is_last_batch or loop.batch_idx + 1 == trainer.num_training_batches
+    number = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx
+    return (number + 1) % every == 0
 
 
 def place_for(callbacks: list[Callback]) -> int:
