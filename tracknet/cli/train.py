@@ -52,9 +52,8 @@ from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.best_so_far import BestSoFar
-from tracknet.training.callbacks.cosine import CosineAfterResuming
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
-from tracknet.training.callbacks.plateau import PlateauAfterResuming
+from tracknet.training.callbacks.resumed_schedules import ResumedSchedules
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
 from tracknet.training.checkpoints import (
     importing,
@@ -366,8 +365,8 @@ class TrackNetCLI(LightningCLI):
         if self.subcommand == "fit":
             # The first tells figures that the second looks at.
             place = place_for(callbacks)
-            callbacks[place:place] = [CheckpointsInValidation(), PlateauAfterResuming()]
-            callbacks += [BestSoFar(), CosineAfterResuming(), InterruptBetweenSteps()]
+            callbacks[place:place] = [CheckpointsInValidation(), ResumedSchedules()]
+            callbacks += [BestSoFar(), InterruptBetweenSteps()]
         return trainer
 
     @override

@@ -1,4 +1,4 @@
-"""A ``ReduceLROnPlateau`` learns of each epoch once, wherever a run was resumed."""
+"""PyTorch's schedules in a resumed run: a ``ReduceLROnPlateau`` learns of each epoch once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from tracknet.training.callbacks.plateau import PlateauAfterResuming
+from tracknet.training.callbacks.resumed_schedules import ResumedSchedules
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation
 
 
@@ -47,7 +47,7 @@ def rates(folder, ckpt_path=None, more=(), limit_val_batches=1, check_val_every_
         enable_model_summary=False,
         callbacks=[
             CheckpointsInValidation(),
-            PlateauAfterResuming(),
+            ResumedSchedules(),
             *more,
             ModelCheckpoint(folder / "epochs", filename="{epoch}", save_top_k=-1),
             ModelCheckpoint(folder / "steps", filename="{step}", save_top_k=-1, every_n_train_steps=1),
@@ -61,10 +61,11 @@ def rates(folder, ckpt_path=None, more=(), limit_val_batches=1, check_val_every_
 @pytest.mark.parametrize(
     "saved", ["epochs/epoch=2.ckpt", "epochs/epoch=3.ckpt", "steps/step=7.ckpt", "steps/step=8.ckpt"]
 )
-def test_a_resumed_run_has_the_rates_of_the_run(tmp_path, saved, options):
+def test_a_resumed_run_has_the_rates_of_the_run(tmp_path, recwarn, saved, options):
     straight = rates(tmp_path / "a", **options)
     assert len(set(straight.values())) == (2 if "frequency" in options else 4)
     resumed = rates(tmp_path / "b", tmp_path / "a" / saved, **options)
+    assert not [one for one in recwarn if "need to be provided" in str(one.message)]
     assert resumed == {epoch: straight[epoch] for epoch in resumed}
     assert max(resumed) == 8
     last, again = (
@@ -92,3 +93,9 @@ def test_a_run_that_does_not_validate_there_ends_the_epoch(tmp_path, later):
     assert sorted(resumed) == [4, 5, 6, 7, 8]
     newest = torch.load(tmp_path / "b" / "steps" / "step=18.ckpt", weights_only=False)
     assert newest["epoch"] == 8
+
+
+def test_the_state_of_checkpoints_of_before_is_taken_up(tmp_path):
+    rates(tmp_path, monitor="val/figure")
+    saved = torch.load(tmp_path / "epochs" / "epoch=3.ckpt", weights_only=False)
+    assert saved["callbacks"]["PlateauAfterResuming"] == {"waiting": (3, 1.0)}
