@@ -11,7 +11,8 @@ import numpy as np
 from tracknet.data.label_formats.ball_markup import read_ball_markup
 from tracknet.data.label_formats.cvat import read_cvat
 from tracknet.data.label_formats.point_lines import read_point_lines
-from tracknet.data.labels import HEADERS, Labels, read_labels, write_labels
+from tracknet.data.label_table import HEADERS
+from tracknet.data.labels import Labels, read_labels, write_labels
 from tracknet.tracking.trajectory import TrajectoryRow, read_trajectory, write_trajectory
 
 from .mutate import mutate

@@ -11,7 +11,9 @@ from typing import Literal
 import numpy as np
 
 from tracknet.data.label_formats import write_ball_markup, write_cvat, write_point_lines
-from tracknet.data.labels import Labels, LabelStyle, write_labels, write_text
+from tracknet.data.label_table import LabelStyle
+from tracknet.data.label_text import write_text
+from tracknet.data.labels import Labels, write_labels
 
 RallyLayout = Literal[
     "flat",

@@ -10,7 +10,8 @@ import numpy as np
 
 from tracknet.data.faults import Fault, shown
 from tracknet.data.label_formats.sheet import LabelSheet, number, whole_number
-from tracknet.data.labels import Labels, read_text, write_text
+from tracknet.data.label_text import read_text, write_text
+from tracknet.data.labels import Labels
 
 _EXPECTED = 'expected {"FRAME": {"x": X, "y": Y}, ...}'
 

@@ -13,7 +13,8 @@ from xml.sax.saxutils import quoteattr
 
 from tracknet.data.faults import Fault, shown
 from tracknet.data.label_formats.sheet import LabelSheet, number, whole_number
-from tracknet.data.labels import Labels, read_text, write_text
+from tracknet.data.label_text import read_text, write_text
+from tracknet.data.labels import Labels
 
 _TRUE = ("1", "true")
 _FALSE = ("0", "false")

@@ -8,7 +8,8 @@ from pathlib import Path
 from tracknet.data.faults import Fault, plural, shown
 from tracknet.data.frame_numbers import image_numbers
 from tracknet.data.label_formats.sheet import LabelSheet, number
-from tracknet.data.labels import Labels, read_text, write_text
+from tracknet.data.label_text import read_text, write_text
+from tracknet.data.labels import Labels
 
 
 def read_point_lines(

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from tracknet.data.faults import Fault, FaultKind
-from tracknet.data.labels import Labels, as_number, look_like_shares
+from tracknet.data.label_text import as_number, look_like_shares
+from tracknet.data.labels import Labels
 
 
 class LabelSheet:
