@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,25 @@ def test_a_room_imports_only_rooms_below_it(room):
     for path in files:
         beyond = imported_rooms(path) - MAY_IMPORT[room] - {room}
         assert not beyond, f"{path.relative_to(PACKAGE)} imports {', '.join(sorted(beyond))}"
+
+
+def test_no_modules_import_each_other():
+    """Nor in a circle of several; an import in a function, or for types alone, is one, too."""
+    files = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    needs = {}
+    for name, path in files.items():
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= whole & files.keys() or {node.module or ""}
+        needs[name] = (found & files.keys()) - {name}
+    TopologicalSorter(needs).prepare()  # a CycleError names the modules
 
 
 def test_every_room_is_named():

@@ -10,12 +10,12 @@ import pytest
 from lightning.pytorch import Trainer
 
 from tracknet.data.check import check_dataset
-from tracknet.data.datamodules import module_of
 from tracknet.data.layouts import LAYOUTS as KNOWN
 from tracknet.data.packed import Pack
 from tracknet.data.packed_datamodule import PackedDataModule
 from tracknet.data.packed_index import INDEX
 from tracknet.data.packing import Packing, PackSettings
+from tracknet.data.public_datamodules import module_of
 from tracknet.data.splits import Split, choose_clips
 from tracknet.data.trajectories import read_trajectories
 from tracknet.errors import TrackNetError

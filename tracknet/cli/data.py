@@ -205,7 +205,7 @@ def pack(
     report.fail_if_errors(masked=faults == "mask")
     chosen = Split.of(train, val, test)
     if split is not None:
-        from tracknet.data.datamodules import module_of
+        from tracknet.data.public_datamodules import module_of
 
         chosen = module_of(report.layout)(root, split=split, train=train, val=val, test=test).split
     usable = [one.clip for one in report.checked if one.labels is not None]

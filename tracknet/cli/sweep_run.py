@@ -13,11 +13,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import optuna
 from jsonargparse.typing import PositiveInt
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, BruteForceSampler
@@ -29,6 +28,7 @@ from sqlalchemy.event import listen
 from tracknet.cli.held_interrupt import INTERRUPTED, HeldInterrupt
 from tracknet.cli.processes import DIED, Worker, take_share, that_speak
 from tracknet.cli.sweep_report import one_line, write_report
+from tracknet.cli.sweep_settings import Sweep
 from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
 from tracknet.configs import compose
 from tracknet.data.whole_file import why_refused
@@ -43,20 +43,6 @@ RETRIES = 2
 _SQLITE_PATIENCE = 60  # seconds to wait for another process that writes
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 _again = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
-
-
-class Sweep(NamedTuple):
-    """What all workers of a sweep share; see `run_sweep`."""
-
-    config: list[str]
-    space: dict[str, BaseDistribution]
-    monitor: str
-    direction: Literal["maximize", "minimize"]
-    name: str
-    folder: Path
-    storage: str
-    sampler: BaseSampler | None
-    pruner: BasePruner | None
 
 
 def run_sweep(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jsonargparse import Namespace, dict_to_namespace
@@ -21,15 +21,13 @@ from optuna import TrialPruned
 from optuna.trial import Trial
 from typing_extensions import override
 
+from tracknet.cli.sweep_settings import Sweep
 from tracknet.cli.sweep_space import draw, fit_words
 from tracknet.cli.train import StoppedError, TrackNetCLI
 from tracknet.cli.train import main as train
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.machine import this_process
 from tracknet.training.records.redaction import Redactor
-
-if TYPE_CHECKING:
-    from tracknet.cli.sweep_run import Sweep
 
 _FILE_LOGGERS = ("RunLogger", "TensorBoardLogger", "CSVLogger")
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tracknet.data.frame_source import FrameSource
 from tracknet.errors import TrackNetError
-
-if TYPE_CHECKING:
-    from tracknet.data.video import FrameSource
 
 BACKGROUND_SAMPLES = 64
 LONG_VIDEO = 3000  # frames; the background of a longer video is taken from its keyframes

@@ -36,10 +36,10 @@ from tracknet.data.cached_clip import (
 )
 from tracknet.data.excerpt import Excerpt, length
 from tracknet.data.file_lock import locked
+from tracknet.data.frame_source import FrameSource
 from tracknet.data.progress import track_progress
 from tracknet.data.sizes import told_bytes
 from tracknet.data.threads import as_finished, in_threads, usable_cores
-from tracknet.data.video import FrameSource
 from tracknet.data.whole_file import sync_folder, why_refused
 from tracknet.errors import TrackNetError
 

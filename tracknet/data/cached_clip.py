@@ -15,8 +15,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import ArrayLike
 
+from tracknet.data.frame_source import Stretch
 from tracknet.data.labels import Labels
-from tracknet.data.video import Stretch
 
 CHECKSUM = "checksum"
 """Key of ``meta.json`` under which the checksum of a clip lies; see `checksum_of`."""

@@ -372,11 +372,3 @@ class GeneratedDataModule(RallyDataModule):
             Path(self.root), sport=self.sport, frames=self.rally_frames, seed=self.seed, **self.rallies
         )
         super().prepare_data()
-
-
-def module_of(layout: Layout) -> type[RallyDataModule]:
-    """Find the DataModule of a layout, which knows its named splits."""
-    import tracknet.data.public_datamodules  # noqa: F401
-
-    found = [cls for cls in RallyDataModule.__subclasses__() if getattr(cls, "layout", None) is type(layout)]
-    return found[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tracknet.data.background import evenly_spaced
-from tracknet.data.video import FrameSource, Stretch
+from tracknet.data.frame_source import FrameSource, Stretch
 from tracknet.errors import TrackNetError
 
 WORTHWHILE = 0.75

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tracknet.data.clips import Layout
 from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.layouts import (
     BlurBall,
@@ -82,3 +83,9 @@ class BasketballDataModule(RallyDataModule):
 
     layout = WasbBasketball
     named_splits = BASKETBALL_SPLITS
+
+
+def module_of(layout: Layout) -> type[RallyDataModule]:
+    """Find the DataModule of a layout, which knows its named splits."""
+    found = [cls for cls in RallyDataModule.__subclasses__() if getattr(cls, "layout", None) is type(layout)]
+    return found[0]

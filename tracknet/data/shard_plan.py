@@ -12,9 +12,9 @@ import numpy as np
 from tracknet.data.check import CheckedClip
 from tracknet.data.clips import Part
 from tracknet.data.excerpt import Excerpt
+from tracknet.data.frame_source import FrameSource
 from tracknet.data.packed import ROW
 from tracknet.data.splits import shuffled
-from tracknet.data.video import FrameSource
 
 
 @dataclass(frozen=True, eq=False)
