@@ -23,7 +23,6 @@ from tracknet.data.background import (
     evenly_spaced,
     median_background,
     median_of,
-    sample_frames,
 )
 from tracknet.data.geometry import resize_xy
 from tracknet.data.video import ImageFolder, VideoFile, VideoWriter, count_frames, open_source
@@ -154,7 +153,7 @@ def test_frames_before_the_start_are_neither_delivered_nor_counted(tmp_path):
     assert source.info.frames == 60
     assert numbers_of(source.frames()) == list(range(10, 60))
     assert count_frames(source) == 50
-    assert numbers_of(sample_frames(source, None, 3)) == [10, 34, 59]
+    assert numbers_of(source.sample(None, 3)) == [10, 34, 59]
 
 
 def test_sampling_resizes_only_what_it_keeps(tmp_path, monkeypatch):
@@ -169,7 +168,7 @@ def test_sampling_resizes_only_what_it_keeps(tmp_path, monkeypatch):
     monkeypatch.setattr(
         video_module.FrameResizer, "__call__", lambda *given: resized.append(1) or resize(*given)
     )
-    assert np.array_equal(sample_frames(source, (32, 48), 3), expected)
+    assert np.array_equal(source.sample((32, 48), 3), expected)
     assert len(resized) == 3
 
 
@@ -177,7 +176,7 @@ def test_sampling_mends_a_wrong_number_of_packets(tmp_path, monkeypatch):
     source = open_source(write_numbered(tmp_path / "clip.mp4", 20))
     monkeypatch.setattr(VideoFile, "_packets", lambda self: 40)
     assert count_frames(source) == 20
-    assert numbers_of(sample_frames(source, None, 3)) == [0, 10, 19]
+    assert numbers_of(source.sample(None, 3)) == [0, 10, 19]
 
 
 def test_a_change_of_size_keeps_the_first(tmp_path, capsys):
@@ -316,7 +315,7 @@ def test_images_in_the_order_of_their_numbers(tmp_path):
     assert (source.info.frames, source.estimate(), count_frames(source)) == (5, 5, 5)
     assert (source.info.height, source.info.width, source.info.fps) == (*SIZE, 30)
     assert [file.name for file in source.files()] == ["1.png", "2.png", "9.png", "10.png", "100.png"]
-    assert numbers_of(sample_frames(source, (32, 48), 3)) == [1, 9, 100]
+    assert numbers_of(source.sample((32, 48), 3)) == [1, 9, 100]
     assert ImageFolder(tmp_path, fps=25).info.fps == 25
 
 
@@ -435,10 +434,10 @@ def test_the_background_has_no_ball(tmp_path):
 
 def test_a_long_video_is_sampled_at_its_keyframes(tmp_path, monkeypatch):
     source = open_source(encode(tmp_path / "clip.mp4", 120, g="5", sc_threshold="0"))
-    assert numbers_of(sample_frames(source, None, 4)) == [0, 40, 79, 119]
+    assert numbers_of(source.sample(None, 4)) == [0, 40, 79, 119]
     monkeypatch.setattr(background_module, "LONG_VIDEO", 100)
     monkeypatch.setattr(VideoFile, "_decode_evenly", None)
-    numbers = numbers_of(sample_frames(source, (32, 48), 12))
+    numbers = numbers_of(source.sample((32, 48), 12))
     assert all(number % 5 == 0 for number in numbers)
     assert numbers == sorted(set(numbers))
     assert len(numbers) == 12
@@ -449,13 +448,13 @@ def test_a_long_video_is_sampled_at_its_keyframes(tmp_path, monkeypatch):
 def test_a_long_video_of_few_keyframes_is_decoded(tmp_path, monkeypatch):
     source = open_source(encode(tmp_path / "clip.mp4", 120, g="50", sc_threshold="0"))
     monkeypatch.setattr(background_module, "LONG_VIDEO", 100)
-    assert numbers_of(sample_frames(source, None, 8)) == evenly_spaced(120, 8)
+    assert numbers_of(source.sample(None, 8)) == evenly_spaced(120, 8)
 
 
 def test_a_video_that_cannot_seek_is_decoded(tmp_path, monkeypatch):
     source = open_source(encode(tmp_path / "clip.h264", 30, g="2"))
     monkeypatch.setattr(background_module, "LONG_VIDEO", -1)
-    assert numbers_of(sample_frames(source, None, 8)) == evenly_spaced(30, 8)
+    assert numbers_of(source.sample(None, 8)) == evenly_spaced(30, 8)
 
 
 def test_odd_sizes_are_padded_with_their_edge(tmp_path):

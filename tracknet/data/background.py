@@ -38,28 +38,6 @@ def evenly_spaced(frames: int, samples: int) -> list[int]:
     return [int(i) for i in np.linspace(0, frames - 1, min(frames, samples)).round()]
 
 
-def sample_frames(
-    source: FrameSource, size: tuple[int, int] | None, samples: int = BACKGROUND_SAMPLES
-) -> np.ndarray:
-    """Read frames spread evenly over a source, in constant memory.
-
-    A video of more than 3000 frames is not decoded whole: the keyframes before evenly spaced times are taken,
-    provided that at least ``samples / 2`` different ones are found.
-
-    Args:
-        source: Where the frames come from.
-        size: ``(height, width)`` to resize to; None keeps the source's size.
-        samples: Number of frames wanted, at least 1.
-
-    Returns:
-        uint8 ``[n, height, width, 3]`` with ``n <= samples``, in rising order.
-
-    Raises:
-        TrackNetError: A frame cannot be decoded.
-    """
-    return np.stack(source.sample(size, samples))
-
-
 def median_background(
     source: FrameSource, size: tuple[int, int] | None, samples: int = BACKGROUND_SAMPLES
 ) -> np.ndarray:

@@ -91,4 +91,18 @@ class FrameSource(ABC):
 
     @abstractmethod
     def sample(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:
-        """Read up to ``samples`` frames spread evenly over the source; see `background.sample_frames`."""
+        """Read frames spread evenly over the source, in constant memory.
+
+        A video of more than 3000 frames is not decoded whole: the keyframes before evenly spaced times are
+        taken, provided that at least ``samples / 2`` different ones are found.
+
+        Args:
+            size: ``(height, width)`` to resize to; None keeps the source's size.
+            samples: Number of frames wanted, at least 1.
+
+        Returns:
+            At most that many, in rising order, each as `frames` gives it.
+
+        Raises:
+            TrackNetError: A frame cannot be decoded.
+        """

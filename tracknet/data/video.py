@@ -20,7 +20,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from tracknet.data import background
-from tracknet.data.background import background_and_frames, evenly_spaced, median_background, sample_frames
+from tracknet.data.background import background_and_frames, evenly_spaced, median_background
 from tracknet.data.damage import Damage
 from tracknet.data.frame_source import FrameSource, Stretch, VideoInfo
 from tracknet.data.stream_names import without_secrets
@@ -39,7 +39,6 @@ __all__ = [
     "count_frames",
     "median_background",
     "open_source",
-    "sample_frames",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")

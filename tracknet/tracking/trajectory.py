@@ -165,9 +165,7 @@ def write_rows(
     return summary
 
 
-def write_live_trajectory(
-    path: Path, rows: Iterable[TrajectoryRow], filled: bool = False
-) -> TrajectorySummary:
+def write_live_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> TrajectorySummary:
     """Write the trajectory of a live stream, which ends with the stream or with Ctrl-C.
 
     The rows can be read as they come in ``NAME.live.csv``, which becomes `path` at the end, however the
@@ -177,7 +175,6 @@ def write_live_trajectory(
     Args:
         path: The CSV, see `write_trajectory`.
         rows: The rows; numbers are missing where frames were dropped.
-        filled: Whether to write the column ``Filled`` too.
 
     Returns:
         Number of rows and of balls.
@@ -198,7 +195,7 @@ def write_live_trajectory(
     try:
         with _claimed(live) as file:
             try:
-                for state in _written(file, rows, filled):
+                for state in _written(file, rows, filled=False):
                     summary = state
             except (KeyboardInterrupt, TrackNetError) as reason:
                 if not summary.frames:

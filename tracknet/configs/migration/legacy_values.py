@@ -166,7 +166,7 @@ def validation(value: Any, old: Old) -> Any:
     return value or Told("changed", f"{HOLDOUT:.0%} of the training clips are held out; was none", [])
 
 
-def sequence(ours: Any = None, note: str = "") -> Convert:
+def sequence(note: str = "") -> Convert:
     """Make a conversion of what counts only where sequences are enabled."""
 
     def converted(value: Any, old: Old) -> Any:
