@@ -24,6 +24,8 @@ PLACES = {
     "missing_parameter": "2:1",
     "not_a_choice": "8:21",
     "numbers_for_text": "5:5",
+    "older_section": "2:1",
+    "older_training": "2:1",
     "out_of_range": "5:17",
     "repeated": "4:1",
     "syntax": "4:15",
@@ -70,6 +72,14 @@ def wrong(cli, tmp_path, monkeypatch):
 def test_a_wrong_file(case, wrong):
     complaint = case.read_text().splitlines()[0].removeprefix("# ")
     assert wrong("--config", str(case)) == f"{case}:{PLACES[case.stem]}: {complaint}"
+
+
+def test_what_anybody_would_write_is_not_of_the_older_tracknet(wrong):
+    Path("own.yaml").write_text("epochs: 3\nscheduler:\n  kind: cosine\nreference: 3\n")
+    told = wrong("--config", "own.yaml")
+    assert "older" not in told
+    keys = "seed_everything, trainer, model, data, optimizer, lr_scheduler, ckpt_path, weights_only"
+    assert f"own.yaml:4:1: no option 'reference' (those are {keys})" in told
 
 
 def test_every_case_has_its_place():

@@ -117,11 +117,15 @@ class _Judge:
 
     def faults(self) -> Iterator[Fault]:
         groups = self.options.groups
+        older = self.older()
         for key, value in self.values.items():
             if key in self.options.keys:
                 yield from self.value((key,), self.options.keys[key].type, value)
             elif key in groups:
                 yield from self.group(key, groups[key], value)
+            elif key in older:
+                if key == older[0]:
+                    yield Fault((key,), f"no option {key!r}; {_are_of_older(older)}", ())
             else:
                 yield from self.stranger(str(key), value)
         missing = [key for key in self.options.required if self.values.get(key) is None]
@@ -129,11 +133,16 @@ class _Judge:
             wanted = " and ".join(missing)
             yield Fault((), f"nothing says which {wanted} to take; {self.start}")
 
+    def older(self) -> list[str]:
+        """Give the keys of a file that is the model, data or training section of the older tracknet."""
+        known = {*self.options.keys, *self.options.groups}
+        strangers = [key for key in self.values if key not in known]
+        return _of_older_section(strangers, self.values) if strangers else []
+
     def stranger(self, key: str, value: object) -> Iterator[Fault]:
-        known = {*(name.partition(".")[0] for name in self.options.keys)}
+        known = list(dict.fromkeys(name.partition(".")[0] for name in self.options.keys))
         if _is_of_older(key, value):
-            older = "; it is of the older tracknet, whose files `tracknet config migrate` converts"
-            yield Fault((key,), f"no option {key!r}{older}", ())
+            yield Fault((key,), f"no option {key!r}; {_are_of_older([key])}", ())
         elif hint := nearest(key, known):
             yield Fault((key,), f"no option {key!r}{hint}", ())
         else:
@@ -350,3 +359,32 @@ def _is_of_older(key: str, value: object) -> bool:
 
     names = {rule.old.split(".")[1] for rule in RULES if rule.old.startswith(f"{key}.")}
     return "*" in names or (bool(value) and names >= value.keys())
+
+
+def _of_older_section(strangers: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """Give those of the keys that no command has which are of one section of the older tracknet.
+
+    One of its groups of settings has to be there: ``epochs`` alone is what anybody would write.
+    """
+    groups = {key: one for key, one in values.items() if isinstance(one, Mapping) and one}
+    told = [key for key in groups if key in strangers or (key == "optimizer" and "name" in groups[key])]
+    if not told and "model_name" not in strangers:
+        return []
+    from tracknet.configs.migration.legacy import RULES, SECTIONS
+
+    for section in SECTIONS:
+        rules = [rule for rule in RULES if rule.old.startswith(f"{section}.")]
+        names = {rule.old.split(".")[1] for rule in rules}
+        whole = any(
+            all(any(rule.covers(f"{section}.{key}.{name}") for rule in rules) for name in groups[key])
+            for key in told
+        )
+        if whole or ("model_name" in names and "model_name" in strangers):
+            return [key for key in strangers if key in names]
+    return []
+
+
+def _are_of_older(keys: Sequence[str]) -> str:
+    others = len(keys) - 1
+    are = f"it and {others} other key{'' if others == 1 else 's'} are" if others else "it is"
+    return f"{are} of the older tracknet, whose files `tracknet config migrate` converts"
