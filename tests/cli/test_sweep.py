@@ -553,6 +553,33 @@ def test_no_trial_is_begun_by_two_workers(tmp_path):
     assert sorted(asked) == list(range(40))
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_the_last_trial_is_not_begun_by_two_commands(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    space = {"optimizer.lr": CategoricalDistribution([0.1, 0.2])}
+    sweep = sweep_run.Sweep([], space, "val/loss", "minimize", "rates", tmp_path, url, None, None)
+    sweep_run.open_study(sweep)
+    together, counted = threading.Barrier(2), sweep_run._elsewhere
+
+    def elsewhere(*given):
+        found = counted(*given)
+        time.sleep(1)  # as a slow storage, so that both count before one begins
+        return found
+
+    monkeypatch.setattr(sweep_run, "_elsewhere", elsewhere)
+    monkeypatch.setattr("tracknet.cli.sweep_trial.objective", lambda *_: time.sleep(1) or 0.5)
+
+    def work(_):
+        own = sweep_run.open_study(sweep)
+        together.wait()
+        return sweep_run.train_one(own, sweep, 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        trained = list(pool.map(work, range(2)))
+    assert sum(one is not None for one in trained) == len(study(url).trials) == 1
+    assert not (tmp_path / ".begin.lock").exists()
+
+
 @pytest.mark.slow
 def test_two_workers_that_are_killed(here):
     words = [sys.executable, "-m", "tracknet", "sweep", "rates.yaml", "--workers", "2"]

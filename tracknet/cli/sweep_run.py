@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,9 +31,10 @@ from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_settings import Sweep
 from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
 from tracknet.configs import compose
+from tracknet.data.file_lock import locked
 from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, first_few
-from tracknet.training.records.machine import lives
+from tracknet.training.records.machine import lives, this_process
 from tracknet.training.records.redaction import Redactor
 
 HEARTBEAT_SECONDS = 60
@@ -243,17 +244,18 @@ def put_back(study: optuna.Study) -> int:
 
 
 def train_one(
-    study: optuna.Study, sweep: Sweep, training: AbstractContextManager[None] | None = None
-) -> FrozenTrial:
-    """Train one trial.
+    study: optuna.Study, sweep: Sweep, trials: int, interrupt: HeldInterrupt | None = None
+) -> FrozenTrial | None:
+    """Train one trial, if one is left.
 
     Args:
         study: The study.
         sweep: The sweep.
-        training: What is entered for the training itself, see `HeldInterrupt`.
+        trials: How many trials the sweep has in all.
+        interrupt: Ctrl-C, which is looked for while waiting and not held while training.
 
     Returns:
-        The trial, completed, pruned or failed.
+        The trial, completed, pruned or failed; None if none was left.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM; the trial waits to be begun anew.
@@ -263,27 +265,44 @@ def train_one(
     from tracknet.cli.train import StoppedError
 
     begun: list[Trial] = []
+    with ExitStack() as counting:
 
-    def train(trial: Trial) -> float:
-        begun.append(trial)
-        return objective(trial, sweep, training)
+        def train(trial: Trial) -> float:
+            begun.append(trial)
+            trial.set_user_attr("process", this_process())
+            counting.close()  # from here on it counts as running
+            return objective(trial, sweep, None if interrupt is None else interrupt.let_through())
 
-    try:
-        study.optimize(train, n_trials=1, catch=(TrialFailedError,))
-    except (StoppedError, KeyboardInterrupt):
-        for trial in begun:
-            study.enqueue_trial(trial.params)
-        raise
+        _alone(counting, sweep, interrupt)
+        if len(finished(study)) + _elsewhere(study, sweep) >= trials:
+            return None
+        try:
+            study.optimize(train, n_trials=1, catch=(TrialFailedError,))
+        except (StoppedError, KeyboardInterrupt):
+            for trial in begun:
+                study.enqueue_trial(trial.params)
+            raise
     return study.get_trials(deepcopy=False)[begun[-1].number]
+
+
+def _alone(stack: ExitStack, sweep: Sweep, interrupt: HeldInterrupt | None) -> None:
+    """Wait until no other process counts the trials and begins one: two would both take the last one.
+
+    Args:
+        stack: Holds the lock.
+        sweep: The sweep.
+        interrupt: Ctrl-C.
+    """
+    heed = None if interrupt is None else interrupt.heed
+    with suppress(OSError):  # a file system without locks: there, as many as begin in one moment are trained
+        stack.enter_context(locked(sweep.folder / ".begin.lock", check=heed))
 
 
 def _work_here(study: optuna.Study, sweep: Sweep, trials: int, interrupt: HeldInterrupt) -> None:
     from tracknet.cli.train import StoppedError
 
     try:
-        while len(finished(study)) + _elsewhere(study, sweep) < trials:
-            interrupt.heed()
-            trained = train_one(study, sweep, interrupt.let_through())
+        while (trained := train_one(study, sweep, trials, interrupt)) is not None:
             print(one_line(study, trained, sweep.monitor), flush=True)
     except StoppedError as stop:
         raise KeyboardInterrupt from stop
@@ -297,7 +316,7 @@ def _work_in_processes(
     def begin(place: int, worker: Worker | None = None) -> None:
         own = [one.process.pid for one in places]
         if len(finished(study)) + len(places) + _elsewhere(study, sweep, own) < trials:
-            worker = worker or Worker(_serve, sweep, place, workers)
+            worker = worker or Worker(_serve, sweep, trials, place, workers)
             worker.send("go on")
             places[worker] = place
         elif worker is not None:
@@ -314,6 +333,9 @@ def _work_in_processes(
                 place = places.pop(worker)
                 if isinstance(said, TrackNetError):
                     raise said
+                if said is None:  # another command has begun the last one
+                    worker.end()
+                    continue
                 if said is not DIED:
                     print(one_line(study, said, sweep.monitor), flush=True)
                     begin(place, worker)
@@ -329,7 +351,7 @@ def _work_in_processes(
             worker.end()
 
 
-def _serve(calls: Connection, sweep: Sweep, place: int, workers: int) -> None:
+def _serve(calls: Connection, sweep: Sweep, trials: int, place: int, workers: int) -> None:
     """Train a trial whenever asked to; runs in a process of its own."""
     # Ctrl-C reaches all processes of a terminal; the first one decides, and then says SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -343,7 +365,7 @@ def _serve(calls: Connection, sweep: Sweep, place: int, workers: int) -> None:
         while True:
             calls.recv()
             with _kept(sweep):
-                trained = train_one(study, sweep)
+                trained = train_one(study, sweep, trials)
             calls.send(trained)
     except (StoppedError, KeyboardInterrupt, EOFError, BrokenPipeError):
         return

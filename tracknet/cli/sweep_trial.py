@@ -26,7 +26,6 @@ from tracknet.cli.sweep_space import draw, fit_words
 from tracknet.cli.train import StoppedError, TrackNetCLI
 from tracknet.cli.train import main as train
 from tracknet.errors import TrackNetError, UsageError, nearest
-from tracknet.training.records.machine import this_process
 from tracknet.training.records.redaction import Redactor
 
 _FILE_LOGGERS = ("RunLogger", "TensorBoardLogger", "CSVLogger")
@@ -148,7 +147,7 @@ def objective(trial: Trial, sweep: Sweep, training: AbstractContextManager[None]
         TrialFailedError: The training failed.
     """
     run = sweep.folder / f"trial_{trial.number}"
-    known = {"process": this_process(), "run": str(run), "failure": ""}
+    known = {"run": str(run), "failure": ""}
     for key, value in known.items():
         trial.set_user_attr(key, value)
     words = fit_words(sweep.config, draw(trial, sweep.space))
