@@ -308,9 +308,9 @@ class TestClean:
         out = self.cleaned(capsys, "runs").out
         assert sorted(many.rglob("*")) == before
         assert [line.split(" (")[0] for line in out.splitlines()[:-1]] == [
-            "runs/y/crashed: failed; 1 checkpoints",
+            "runs/y/crashed: failed; 1 checkpoint",
             "runs/y/empty: no checkpoint; 0 checkpoints",
-            "runs/y/killed: killed; 1 checkpoints",
+            "runs/y/killed: killed; 1 checkpoint",
         ]
         command = "tracknet runs clean runs --kinds no-checkpoint failed killed --yes"
         assert out.splitlines()[-1].endswith(f"nothing is removed yet: {command}")
@@ -336,7 +336,7 @@ class TestClean:
         linked = a_run(runs / "y" / "linked", reason="failed")
         (linked / "run.json").unlink()
         (linked / "run.json").symlink_to(outside / "run.json")
-        assert "1 runs removed" in self.cleaned(capsys, "--yes").out
+        assert "1 run removed" in self.cleaned(capsys, "--yes").out
         assert {path.name for path in (runs / "y").iterdir()} == {"linked"}
         assert (outside / "checkpoints" / "best.ckpt").is_file()
 

@@ -111,6 +111,20 @@ def test_overlay_without_a_value_lies_in_the_current_folder(here, fake, capsys):
         assert sum(1 for _ in container.decode(video=0)) == 7
 
 
+def test_a_single_frame_is_told_in_the_singular(here, fake, capsys):
+    with VideoWriter(here / "one.mp4", (48, 64), fps=25) as video:
+        video.write(np.zeros((48, 64, 3), np.uint8))
+    assert main(["one.mp4", "--ckpt=best.ckpt"]) == 0
+    assert capsys.readouterr().out.startswith("1 frame, ")
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_named_as_it_can_be_given(here, fake):
+    (here / "../videos/rally.mp4").rename("-dash.mp4")
+    with pytest.raises(UsageError, match=r"unknown argument '-dash.mp4'; for the file .* write \./-dash.mp4"):
+        main(["-dash.mp4", "--ckpt=best.ckpt"])
+    assert main(["./-dash.mp4", "--ckpt=best.ckpt"]) == 0
+
+
 def test_outputs_go_where_they_are_told(here, fake):
     words = ["../videos/rally.mp4", "--ckpt=best.ckpt", "--output", "new/deep/a.csv", "--overlay", "b.mkv"]
     assert main([*words, "--trail", "0", "--batch_size", "1", "--device", "cpu"]) == 0

@@ -224,7 +224,7 @@ def test_a_disk_that_fills_up_leaves_the_rows_before(tmp_path, monkeypatch):
     def full(row, filled):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(TrackNetError, match=r"No space left.*; the 1 frames before are in .*a\.live\.csv"):
+    with pytest.raises(TrackNetError, match=r"No space left.*; the 1 frame before is in .*a\.live\.csv"):
         write_live_trajectory(tmp_path / "a.csv", rows())
     assert len(read_trajectory(tmp_path / "a.live.csv")) == 1
     monkeypatch.setattr(trajectory, "_heading", lambda filled: full(None, filled))

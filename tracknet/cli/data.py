@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt, restricted_number_type
 
 from tracknet.cli.subcommands import parsers_in, usage_of_commands
+from tracknet.data.faults import plural
 from tracknet.errors import UsageError
 
 LayoutName = Literal[
@@ -213,7 +214,7 @@ def pack(
     shards = packing.write(verify)
     written = sum(shard.bytes for shard in shards)
     print(
-        f"{packing.frames:,} frames at {size[0]}x{size[1]} (height x width) in {len(shards)} "
+        f"{plural(packing.frames, 'frame')} at {size[0]}x{size[1]} (height x width) in {len(shards)} "
         f"shard{'s' * (len(shards) != 1)} under {output}: {told_bytes(written)}, raw "
         f"{told_bytes(packing.raw_bytes)} ({packing.raw_bytes / written:.1f} times as much)\n"
         f"to train on them: tracknet fit +data=packed --data.root {output}"

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 
 from tracknet.cli.runs_shown import compared, described, in_short, print_table
 from tracknet.cli.subcommands import commands_parser, run_subcommand
+from tracknet.data.faults import plural
 from tracknet.data.sizes import days_of
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
@@ -96,7 +97,7 @@ def list_runs(
         print(f"{root}: no runs")
     else:
         print_table(columns, [[in_short(k, v) for k, v in zip(columns, row, strict=True)] for row in rows])
-        print(f"{len(chosen)} of {len(runs)} runs")
+        print(f"{len(chosen)} of {plural(len(runs), 'run')}")
     return 0
 
 
@@ -223,16 +224,18 @@ def clean_runs(
                 print(error, file=sys.stderr)
                 continue
         total += one.size
-        told = f"{', '.join(one.reasons)}; {len(one.run.checkpoints)} checkpoints" if not yes else ""
+        told = (
+            f"{', '.join(one.reasons)}; {plural(len(one.run.checkpoints), 'checkpoint')}" if not yes else ""
+        )
         print(f"{one.run.folder}: {'removed' if yes else told} ({one.size / 2**20:.1f} MiB)")
     if not found:
         print(f"{root}: nothing to remove")
     elif yes:
-        print(f"{len(found) - kept} runs removed, {total / 2**20:.1f} MiB")
+        print(f"{plural(len(found) - kept, 'run')} removed, {total / 2**20:.1f} MiB")
     else:
         again = shlex.join(["tracknet", "runs", "clean", str(root), "--kinds", *kinds])
         again += "" if older_than is None else f" --older_than {older_than}"
-        print(f"{len(found)} runs, {total / 2**20:.1f} MiB; nothing is removed yet: {again} --yes")
+        print(f"{plural(len(found), 'run')}, {total / 2**20:.1f} MiB; nothing is removed yet: {again} --yes")
     return int(kept > 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 
@@ -114,6 +115,8 @@ def usage_message(message: str, parser: ArgumentParser) -> str:
     """
     if message.startswith("unrecognized arguments: "):
         word = message.split()[2]
+        if os.path.lexists(word):
+            return f"unknown argument {word!r}; for the file of this name write ./{word}"
         options = [option for action in parser._actions for option in action.option_strings]
         return f"unknown argument {word!r}{nearest(word, options)}"
     if "\n" in message:

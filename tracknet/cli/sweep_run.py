@@ -31,6 +31,7 @@ from tracknet.cli.sweep_report import one_line, write_report
 from tracknet.cli.sweep_settings import Sweep
 from tracknet.cli.sweep_space import Choices, Range, Space, combinations, distributions, first_of, fit_words
 from tracknet.configs import compose
+from tracknet.data.faults import plural
 from tracknet.data.file_lock import locked
 from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, first_few
@@ -104,9 +105,10 @@ def run_sweep(
     put_back(study)
     before = finished(study)
     if len(before) > trials:
-        print(f"{len(before)} trials are finished, more than the {trials} that are asked for")
+        print(f"{plural(len(before), 'trial')} are finished, more than the {trials} that are asked for")
     elif before:
-        print(f"{len(before)} of {trials} trials are finished")
+        are = "is" if len(before) == 1 else "are"
+        print(f"{len(before)} of {plural(trials, 'trial')} {are} finished")
     stopped = False
     with _kept(sweep):
         try:

@@ -24,6 +24,7 @@ from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import (
     TrajectoryInterrupted,
+    frames_before,
     partial_path,
     trajectory_rows,
     write_rows,
@@ -259,7 +260,7 @@ def track_video(
                 summary = write_trajectory(output, rows, filled=finder.fills)
                 partial_path(output).unlink(missing_ok=True)  # of a command that was stopped
     except TrajectoryInterrupted as stop:
-        print(f"stopped; the {stop.summary.frames} frames before are in {stop.path}", file=sys.stderr)
+        print(f"stopped; {frames_before(stop.summary.frames)} in {stop.path}", file=sys.stderr)
         return INTERRUPTED
     talk = sys.stderr if to_screen else sys.stdout
     print_summary(summary, time.monotonic() - started, finder.threshold, talk)

@@ -157,7 +157,8 @@ def _track_all(
     }
     left = [one for one in outcomes.values() if one.status == "open"]
     if skipped := len(jobs) - len(left):
-        print(f"{skipped} of {len(jobs)} videos are done and skipped (--overwrite tracks them again)")
+        told = "is done and skipped" if skipped == 1 else "are done and skipped"
+        print(f"{skipped} of {plural(len(jobs), 'video')} {told} (--overwrite tracks them again)")
     remove_leftovers(output / SUMMARY)
     stopped = False
     try:
@@ -174,7 +175,7 @@ def _track_all(
         return INTERRUPTED
     if failed := [one for one in outcomes.values() if one.status == "failed"]:
         reasons = "".join(f"\n  {one.reason}" for one in failed)
-        raise TrackNetError(f"{len(failed)} of {len(jobs)} videos failed{reasons}")
+        raise TrackNetError(f"{len(failed)} of {plural(len(jobs), 'video')} failed{reasons}")
     return 0
 
 
@@ -241,9 +242,11 @@ def _in_short(outcome: Outcome) -> str:
     if outcome.status == "failed":
         return f"failed: {outcome.reason}"
     if outcome.status == "drawn":
-        return f"{outcome.job.name}: overlay of {outcome.frames} frames drawn"
+        return f"{outcome.job.name}: overlay of {plural(outcome.frames, 'frame')} drawn"
     rate = outcome.frames / max(outcome.seconds, 1e-6)
-    return f"{outcome.job.name}: {outcome.frames} frames, ball in {outcome.balls}, {rate:.1f} frames/s"
+    return (
+        f"{outcome.job.name}: {plural(outcome.frames, 'frame')}, ball in {outcome.balls}, {rate:.1f} frames/s"
+    )
 
 
 def _count(outcomes: dict[VideoJob, Outcome], status: Status) -> int:

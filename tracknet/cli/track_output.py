@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
+from tracknet.data.faults import plural
 from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.tracking.trajectory import FILLED, HEADER, TrajectorySummary
@@ -95,7 +96,7 @@ def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, 
     share = summary.visible / summary.frames
     filled = f", {summary.filled} of them filled" if summary.filled else ""
     found = f"ball in {summary.visible} ({share:.1%}){filled}"
-    print(f"{summary.frames} frames, {rate:.1f} frames/s, {found}", file=file)
+    print(f"{plural(summary.frames, 'frame')}, {rate:.1f} frames/s, {found}", file=file)
     if not summary.visible:
         print(
             f"no ball found: the highest confidence is {summary.best:.2f}, the threshold {threshold:.2f}. "

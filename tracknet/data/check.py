@@ -173,9 +173,9 @@ class DatasetReport:
         minutes, seconds = divmod(round(counts.seconds), 60)
         unlabelled = counts.frames - counts.labelled
         return [
-            f"  {clips}: {counts.frames:,} frames, {minutes}:{seconds:02d} minutes, {sizes}, {rates}",
-            f"  {counts.labelled:,} frames labelled ({counts.visible:,} with a ball, {counts.without_ball:,} "
-            f"without), {unlabelled:,} not labelled",
+            f"  {clips}: {plural(counts.frames, 'frame')}, {minutes}:{seconds:02d} minutes, {sizes}, {rates}",
+            f"  {plural(counts.labelled, 'frame')} labelled ({counts.visible:,} with a ball, "
+            f"{counts.without_ball:,} without), {unlabelled:,} not labelled",
             *([self._sparse_summary()] if self.layout.sparse else []),
         ]
 
@@ -277,7 +277,7 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
     info = source.info
     faults: list[Fault] = []
     if info.frames not in (None, frames):
-        message = f"holds {frames} frames, though its container claims {info.frames}"
+        message = f"holds {plural(frames, 'frame')}, though its container claims {info.frames}"
         faults.append(Fault(clip.video, "frame-count", message, severity="warning"))
     if isinstance(source, VideoFile):
         with suppress(TrackNetError):

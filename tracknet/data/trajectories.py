@@ -232,7 +232,8 @@ class TrajectoryDataModule(LightningDataModule):
                 raise TrackNetError(f"{self.root}: no rallies for {part} among {len(found)}; name some")
         if stage == "fit":
             told = ", ".join(
-                f"{part} {len(rallies)} rallies of {sum(len(one.visible) for one in rallies):,} frames"
+                f"{part} {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'} of "
+                f"{plural(sum(len(one.visible) for one in rallies), 'frame')}"
                 for part, rallies in self.parts.items()
             )
             rank_zero_info(f"{self.root}: {told}")

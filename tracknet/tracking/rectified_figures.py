@@ -12,6 +12,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from tracknet.data.faults import plural
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.evaluation.metrics import BallMetrics
@@ -115,7 +116,7 @@ class RectifiedFigures(Callback):
         pl_module.log("test/rectified_filled", float(len(self.filled)), sync_dist=True)
         if trainer.is_global_zero:
             told = ", ".join(f"{name} {float(old[name]):.4f} -> {float(new[name]):.4f}" for name in SHOWN)
-            print(f"\nrectified: {len(self.filled)} frames filled; {told} ({after.label})")
+            print(f"\nrectified: {plural(len(self.filled), 'frame')} filled; {told} ({after.label})")
 
     def _judge(
         self, frames: dict[int, _Frame], size: tuple[int, int], before: BallMetrics, after: BallMetrics

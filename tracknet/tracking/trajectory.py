@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from tracknet.data.faults import plural
 from tracknet.data.whole_file import hidden_part, remove_leftovers, why_refused
 from tracknet.errors import TrackNetError, nearest
 
@@ -92,6 +93,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
+def frames_before(number: int) -> str:
+    """Say of how many frames there are rows, where they end early: ``the 7 frames before are``."""
+    return f"the {plural(number, 'frame')} before {'is' if number == 1 else 'are'}"
+
+
 def live_path(path: Path) -> Path:
     """Say where the rows of a stream are while it is followed: ``court.csv`` -> ``court.live.csv``."""
     return path.with_name(f"{path.stem}.live{path.suffix}")
@@ -130,7 +136,7 @@ def write_trajectory(path: Path, rows: Iterable[TrajectoryRow], filled: bool = F
                 raise
             _finish(part, file, partial)
             if isinstance(reason, TrackNetError):
-                kept = f"the trajectory of the {summary.frames} frames before is in {partial}"
+                kept = f"the trajectory of the {plural(summary.frames, 'frame')} before is in {partial}"
                 raise TrackNetError(f"{reason}; {kept}") from reason
             raise TrajectoryInterrupted(partial, summary) from reason
         _finish(part, file, path)
@@ -203,7 +209,7 @@ def write_live_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> Trajecto
                     raise
                 if isinstance(reason, TrackNetError):
                     finish(file)
-                    kept = f"the trajectory of the {summary.frames} frames before is in {path}"
+                    kept = f"the trajectory of the {plural(summary.frames, 'frame')} before is in {path}"
                     raise TrackNetError(f"{reason}; {kept}") from reason
             finish(file)
     except BlockingIOError as error:
@@ -211,7 +217,7 @@ def write_live_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> Trajecto
             f"{live}: another command is writing it, of another stream; choose another --output"
         ) from error
     except OSError as error:
-        kept = f"; the {summary.frames} frames before are in {live}" if summary.frames else ""
+        kept = f"; {frames_before(summary.frames)} in {live}" if summary.frames else ""
         with suppress(OSError):
             if not live.stat().st_size:
                 live.unlink()

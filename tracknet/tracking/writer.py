@@ -11,6 +11,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tracknet.data.datamodules import RallyDataModule
+from tracknet.data.faults import plural
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.processes import frames_of_all_processes
@@ -90,8 +91,8 @@ class TrajectoryWriter(Callback):
             path = folder / f"{of_test[clip].name}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             filled += write_trajectory(path, rows, filled=self._fill is not None).filled
-        told = "" if self._fill is None else f" ({filled} frames filled)"
-        print(f"\ntrajectories of {len(clips)} clips: {folder}{told}")
+        told = "" if self._fill is None else f" ({plural(filled, 'frame')} filled)"
+        print(f"\ntrajectories of {plural(len(clips), 'clip')}: {folder}{told}")
 
 
 def _filled(
