@@ -253,6 +253,7 @@ def test_of_tracks_with_several_labels_those_of_the_ball_count(cvat):
     [
         *((name, True) for name in ("ball", "Tennis_ball", "ball-1", "Shuttlecock", "shuttle", "football")),
         *((name, True) for name in ("balls", "Golf balls", "Shuttles", "BallTrack", "TennisBall")),
+        *((name, True) for name in ("ball far", "ball-near", "ball_blurred", "BallFar")),
         *((name, True) for name in ("Ball_1", "tennis ball 2", "ball A", "ball (visible)", "red football")),
         *((name, True) for name in ("ball (in play)", "ball [tennis]", "thing (ball)", "ball_id_3")),
         *(

@@ -33,6 +33,9 @@ _OF_A_BALL = (
     "visible",
     "hidden",
     "occluded",
+    "blurred",
+    "far",
+    "near",
 )
 """Words behind the ball in a label that still is that of the ball."""
 
