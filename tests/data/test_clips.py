@@ -66,6 +66,15 @@ def test_flat_with_gaps(tree):
     assert [fault.kind for fault in faults] == ["no-labels", "no-video"]
 
 
+def test_labels_that_cvat_exported_are_to_be_renamed(tree):
+    root = tree("a.mp4", "Annotations.xml")
+    _, faults = FlatVideo().find(root)
+    assert [str(fault) for fault in faults] == [
+        f"{root}/a.mp4: has no labels; expected a.csv beside it, or a.xml of CVAT; "
+        "rename Annotations.xml where it is that"
+    ]
+
+
 def test_tennis(tree):
     root = tree(
         "game10/Clip2/0000.jpg",
@@ -185,6 +194,19 @@ def test_an_unknown_layout_lists_what_is_expected(tree):
     assert "the folder inner in it has one of them" in message
     for expected in ("flat: [train|val|test/]NAME.mp4", "tennis: [train|val|test/]game*/", "shuttlecock: "):
         assert f"\n  {expected}" in message
+
+
+def test_a_folder_of_cvat_is_told_where_its_labels_belong(tree):
+    root = tree("annotations.xml", "images/frame_000000.PNG")
+    told = r"annotations\.xml of CVAT belongs beside its video, renamed to NAME\.xml as in the layout flat; "
+    with pytest.raises(TrackNetError, match=told):
+        detect_layout(root)
+
+
+def test_an_empty_folder_is_told(tree):
+    root = tree(".hidden.mp4")
+    with pytest.raises(TrackNetError, match="the folder is empty; expected that of a data set"):
+        detect_layout(root)
 
 
 def test_what_is_no_folder_is_told(tree):

@@ -517,3 +517,15 @@ def test_what_may_be_wrong_with_a_url_is_told(name, told):
         LiveStream(name, SIZE, patience=5),
     ):
         raise AssertionError
+
+
+def test_a_file_whose_index_is_at_its_end_is_not_blamed_on_the_host(tmp_path, served):
+    with VideoWriter(tmp_path / "rally.mp4", (96, 128), fps=25) as writer:
+        for number in range(60):
+            writer.write(np.random.default_rng(number).integers(0, 255, (96, 128, 3), np.uint8))
+    url = served.replace(".mkv", ".mp4")
+    with (
+        pytest.raises(TrackNetError, match=r"error; if it is a file, it cannot be played while it comes"),
+        LiveStream(url, SIZE, patience=5),
+    ):
+        raise AssertionError

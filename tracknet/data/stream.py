@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import av.error
@@ -245,6 +247,8 @@ class LiveStream:
         if error.errno != errno.EIO or not is_url:
             return ""
         if not self._number:
+            if scheme.lower() in ("http", "https") and _is_known_host(self.name):
+                return "; if it is a file, it cannot be played while it comes: download it first"
             return "; is the name of the host right, and reachable?"
         return _SLOW if scheme in ("udp", "rtp") and not self._newest else ""
 
@@ -297,6 +301,15 @@ class LiveStream:
             # Threads that decode several frames at once would hold each one back for some frames.
             stream.thread_type = "SLICE"
             yield container, stream
+
+
+def _is_known_host(url: str) -> bool:
+    """Say whether the host of a URL has an address."""
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except (OSError, ValueError):  # also a name or a bracket that no host has
+        return False
+    return True
 
 
 class _Heard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracknet.data.clips import Layout
-from tracknet.data.layouts.folders import entries
+from tracknet.data.layouts.folders import CVAT_EXPORT, entries
 from tracknet.data.layouts.table_tennis import BlurBall, OpenTTGames, RacketVision
 from tracknet.data.layouts.tracknet import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
 from tracknet.data.layouts.wasb import WasbBasketball, WasbSoccer, WasbVolleyball
@@ -58,10 +58,15 @@ def detect_layout(root: Path) -> Layout:
     for layout in LAYOUTS:
         if layout.recognises(root):
             return layout
+    held = entries(root)
+    if not held:
+        raise TrackNetError(f"{root}: the folder is empty; expected that of a data set")
     inside = next(
-        (path for path in entries(root) if path.is_dir() and any(one.recognises(path) for one in LAYOUTS)),
+        (path for path in held if path.is_dir() and any(one.recognises(path) for one in LAYOUTS)),
         None,
     )
     hint = f"; the folder {inside.name} in it has one of them" if inside else ""
+    if any(path.name.lower() == CVAT_EXPORT for path in held):
+        hint += f"; {CVAT_EXPORT} of CVAT belongs beside its video, renamed to NAME.xml as in the layout flat"
     expected = "".join(f"\n  {layout.name}: {layout.expects}" for layout in LAYOUTS)
     raise TrackNetError(f"{root}: none of the known layouts of data sets{hint}; expected one of{expected}")

@@ -12,6 +12,8 @@ from tracknet.data.video import IMAGE_SUFFIXES
 from tracknet.errors import TrackNetError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".ts"})
+CVAT_EXPORT = "annotations.xml"
+"""How CVAT calls the labels that it exports, whatever the video is called."""
 
 
 def parts(root: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from tracknet.data.faults import Fault
 from tracknet.data.label_formats import read_cvat
 from tracknet.data.labels import Labels
 from tracknet.data.layouts.folders import (
+    CVAT_EXPORT,
     entries,
     folders,
     is_video,
@@ -42,6 +43,7 @@ class FlatVideo(Layout):
         """Find the clips, see `Layout.find`."""
         clips: list[Clip] = []
         orphans: list[Path] = []
+        exported: list[Path] = []
         for folder in parts(root):
             prefix = prefix_of(folder, root)
             inside = entries(folder)
@@ -53,11 +55,15 @@ class FlatVideo(Layout):
                 group = f"{prefix}{match[1]}" if match else ""
                 clips.append(Clip(f"{prefix}{video.stem}", group, video, labels.get(video.stem)))
             stems = {video.stem for video in videos}
+            exported += [path for path in inside if path.name.lower() == CVAT_EXPORT]
             # Beside its labels, NAME_ball.csv is what `tracknet track` wrote of a video.
             stems |= {f"{stem}_ball" for stem in stems & tables.keys()}
             orphans += [path for stem, path in tables.items() if stem not in stems]
+        expected = "{stem}.csv beside it"
+        if exported:
+            expected += f", or {{stem}}.xml of CVAT; rename {exported[0].name} where it is that"
         return clips, [
-            *without_labels(clips, "{stem}.csv beside it"),
+            *without_labels(clips, expected),
             *(without_video(path, f"{path.stem}.mp4 beside it") for path in orphans),
         ]
 
