@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tracknet.data.clips import Clip, is_clip_name
 from tracknet.data.layouts import FlatVideo, ShuttlecockTrajectory, TrackNetTennis, detect_layout
+from tracknet.data.packed_index import INDEX, TABLE
 from tracknet.data.splits import Split, choose_clips
 from tracknet.errors import TrackNetError
 
@@ -200,6 +201,12 @@ def test_a_folder_of_cvat_is_told_where_its_labels_belong(tree):
     root = tree("annotations.xml", "images/frame_000000.PNG")
     told = r"annotations\.xml of CVAT belongs beside its video, renamed to NAME\.xml as in the layout flat; "
     with pytest.raises(TrackNetError, match=told):
+        detect_layout(root)
+
+
+def test_packed_data_are_told_from_a_data_set(tree):
+    root = tree(INDEX, TABLE, "train-00000.tar")
+    with pytest.raises(TrackNetError, match=r"these are packed data, for \+data=packed; "):
         detect_layout(root)
 
 

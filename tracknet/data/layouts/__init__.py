@@ -38,6 +38,9 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 """All layouts, in the order in which they are tried: the more exactly a layout is known, the earlier."""
 
+# Written out: what reads packed data takes long to import.
+_PACKED = {"index.json", "frames.npy"}
+
 
 def detect_layout(root: Path) -> Layout:
     """Recognise the layout of a data set.
@@ -66,6 +69,8 @@ def detect_layout(root: Path) -> Layout:
         None,
     )
     hint = f"; the folder {inside.name} in it has one of them" if inside else ""
+    if {path.name for path in held} >= _PACKED:
+        hint += "; these are packed data, for +data=packed; check the data set that was packed"
     if any(path.name.lower() == CVAT_EXPORT for path in held):
         hint += f"; {CVAT_EXPORT} of CVAT belongs beside its video, renamed to NAME.xml as in the layout flat"
     expected = "".join(f"\n  {layout.name}: {layout.expects}" for layout in LAYOUTS)
