@@ -28,6 +28,7 @@ from tracknet.errors import TrackNetError, UsageError
 from tracknet.tracking.trajectory import read_trajectory
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.schedules import WarmupCosine
+from tracknet.training.settings import check_directions
 
 TINY = """
 seed_everything: 5
@@ -446,6 +447,22 @@ class TestFailures:
                 ["--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=1"],
                 "lr_scheduler: OneCycleLR does not take its values: You must define either total_steps",
             ),
+            (
+                ["--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/f1"],
+                "lr_scheduler.mode: ReduceLROnPlateau takes the worse val/f1 for the better: min; set max",
+            ),
+            (
+                ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/recall"],
+                "EarlyStopping takes the worse val/recall for the better: min; set max",
+            ),
+            (
+                [
+                    "--trainer.callbacks+=ModelCheckpoint",
+                    "--trainer.callbacks.monitor=val/loss",
+                    "--trainer.callbacks.mode=max",
+                ],
+                "ModelCheckpoint takes the worse val/loss for the better: max; set min",
+            ),
             (["--trainer.accumulate_grad_batches=0"], "expected a number from 1, found 0"),
             (["--trainer.check_val_every_n_epoch=0"], "expected a number from 1, found 0"),
             (["--trainer.gradient_clip_val=-1"], "expected a number from 0, found -1"),
@@ -480,6 +497,15 @@ class TestFailures:
             assert main(["config", "check", config, *words]) == 2
             assert said in capsys.readouterr().out
             assert not (tmp_path / "runs").exists()
+
+    def test_a_run_that_takes_the_worse_for_the_better_can_still_go_on(self):
+        values = Namespace(monitor="val/f1", mode="min")
+        path = "lightning.pytorch.callbacks.EarlyStopping"
+        stop = Namespace(class_path=path, init_args=values)
+        config = Namespace(trainer=Namespace(callbacks=[stop]), lr_scheduler=None, ckpt_path=None)
+        assert [at for at, _ in check_directions("", config)] == ["trainer.callbacks.0.init_args.mode"]
+        config.ckpt_path = "last"
+        assert not list(check_directions("", config))
 
     def test_what_a_class_of_ones_own_refuses_is_told_with_its_place(
         self, config, tmp_path, capsys, monkeypatch

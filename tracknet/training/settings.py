@@ -22,6 +22,12 @@ Faults = Iterator[tuple[str, str]]
 _PACKAGES = {"WandbLogger": ("wandb", "'tracknet[wandb]'"), "MLFlowLogger": ("mlflow", "mlflow-skinny")}
 """Logger of Lightning -> the package that it imports, and what to install."""
 
+_BETTER = {
+    **dict.fromkeys(("accuracy", "f1", "precision", "recall"), "max"),
+    **dict.fromkeys(("loss", "loss_epoch", "loss_step", "rmse"), "min"),
+}
+"""Figure -> which of its values is better."""
+
 
 def check_precision(key: str, config: Namespace) -> Faults:
     """Half precision on a CPU: emulated there, hundreds of times slower, or not at all."""
@@ -130,6 +136,31 @@ def check_callbacks(key: str, config: Namespace) -> Faults:
             yield at, f"{cls.__name__} does not take its values: {error}"
         except Exception:  # such as of a class that is still to be built: left to the training
             continue
+
+
+def check_directions(key: str, config: Namespace) -> Faults:
+    """Schedules and callbacks that take the worse of a figure for the better: ``min`` is their default.
+
+    A run that was begun so can still go on, and be judged.
+    """
+    if config.get("ckpt_path") is not None:
+        return
+    callbacks = config.get("trainer.callbacks")
+    chosen = {"lr_scheduler": config.get("lr_scheduler")}
+    for place, one in enumerate(callbacks if isinstance(callbacks, list) else []):
+        chosen[f"trainer.callbacks.{place}"] = one
+    for at, one in chosen.items():
+        values = getattr(one, "init_args", None)
+        cls = _class_of(one)
+        if cls is None or not isinstance(values, Namespace):
+            continue
+        monitor, mode = values.get("monitor"), values.get("mode")
+        better = _BETTER.get(str(monitor).rpartition("/")[2])
+        if better is not None and mode in ("min", "max") and mode != better:
+            yield (
+                f"{at}.init_args.mode",
+                f"{cls.__name__} takes the worse {monitor} for the better: {mode}; set {better}",
+            )
 
 
 def check_loggers(key: str, config: Namespace) -> Faults:
@@ -279,6 +310,7 @@ CHECKS = (
     check_names,
     check_devices,
     check_callbacks,
+    check_directions,
     check_loggers,
     check_plugins,
 )
