@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, StochasticWeightAveraging
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from tracknet.training.callbacks.resumed_schedules import ResumedSchedules
@@ -99,3 +99,34 @@ def test_the_state_of_checkpoints_of_before_is_taken_up(tmp_path):
     rates(tmp_path, monitor="val/figure")
     saved = torch.load(tmp_path / "epochs" / "epoch=3.ckpt", weights_only=False)
     assert saved["callbacks"]["PlateauAfterResuming"] == {"waiting": (3, 1.0)}
+
+
+def test_a_cosine_that_another_schedule_has_taken_the_place_of(tmp_path):
+    """On resuming, ``StochasticWeightAveraging`` takes the schedule away before the training starts."""
+
+    class Falls(Flat):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
+            return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)]
+
+    def rates_of(run, ckpt_path=None):
+        model = Falls("")
+        Trainer(
+            accelerator="cpu",
+            max_epochs=6,
+            limit_train_batches=2,
+            limit_val_batches=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[
+                ResumedSchedules(),
+                StochasticWeightAveraging(0.05, swa_epoch_start=2),
+                ModelCheckpoint(tmp_path / run, filename="{epoch}", save_top_k=-1),
+            ],
+        ).fit(model, ckpt_path=ckpt_path)
+        return model.rates
+
+    straight = rates_of("a")
+    resumed = rates_of("b", tmp_path / "a" / "epoch=3.ckpt")
+    assert resumed == {epoch: straight[epoch] for epoch in (4, 5)}

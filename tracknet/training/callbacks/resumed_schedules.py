@@ -26,17 +26,19 @@ class ResumedSchedules(Callback):
     state_key = "PlateauAfterResuming"  # under which checkpoints hold it, since it was of one schedule
 
     def __init__(self) -> None:
-        self._lengths: list[int] = []
+        self._lengths: list[tuple[CosineAnnealingLR, int]] = []
         self._waiting: tuple[int, float] | None = None  # steps that were taken before, and the figure
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the lengths as they are set, before Lightning takes up what was saved."""
-        self._lengths = [one.T_max for one in _cosines(trainer)]
+        self._lengths = [(one, one.T_max) for one in _cosines(trainer)]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the lengths back, and the rates to where the schedules would be."""
-        for schedule, length in zip(_cosines(trainer), self._lengths, strict=True):
-            if schedule.T_max != length:
+        # Others may have been put in their place since, as StochasticWeightAveraging does on resuming.
+        kept = _cosines(trainer)
+        for schedule, length in self._lengths:
+            if schedule in kept and schedule.T_max != length:
                 schedule.T_max = length
                 schedule._last_lr = schedule._get_closed_form_lr()
                 # Groups that a finetuning callback has added behind those of the schedule keep their rates.
