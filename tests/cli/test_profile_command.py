@@ -46,7 +46,7 @@ data:
 optimizer: {{class_path: AdamW, init_args: {{lr: 0.01}}}}
 """
 SHORT = ["--profile.start_step=1", "--profile.steps=2", "--profile.trace_steps=1"]
-PLATEAU = ["--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/f1", "--lr_scheduler.mode=max"]
+PLATEAU = ["--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/f1"]  # without mode: max
 
 
 @pytest.fixture(autouse=True)

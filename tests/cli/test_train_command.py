@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.pytorch import Callback
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, StepLR
 
@@ -415,6 +416,10 @@ class TestARun:
         )
 
 
+class OnTheHardest(Callback):
+    """One whose ``mode`` does not say what is better."""
+
+
 class TestFailures:
     def test_faults_of_the_data_stop_it_before_anything_is_written(self, tiny_rallies, tmp_path, capsys):
         rallies = tmp_path / "rallies"
@@ -506,6 +511,23 @@ class TestFailures:
         assert [at for at, _ in check_directions("", config)] == ["trainer.callbacks.0.init_args.mode"]
         config.ckpt_path = "last"
         assert not list(check_directions("", config))
+
+    @pytest.mark.parametrize(
+        ("path", "monitor", "mode", "refused"),
+        [
+            ("lightning.pytorch.callbacks.EarlyStopping", "val/f1", "min", True),
+            ("lightning.pytorch.callbacks.EarlyStopping", "val/error", "max", True),
+            ("lightning.pytorch.callbacks.EarlyStopping", "val/within_4px", "min", True),
+            ("tracknet.training.callbacks.MidEpochCheckpoint", "val/loss", "max", True),
+            ("tests.cli.test_train_command.OnTheHardest", "train/loss", "max", False),
+        ],
+    )
+    def test_what_takes_the_worse_for_the_better_alone_and_in_a_list(self, path, monitor, mode, refused):
+        one = Namespace(class_path=path, init_args=Namespace(monitor=monitor, mode=mode))
+        for callbacks, at in (one, ""), ([one], ".0"):
+            config = Namespace(trainer=Namespace(callbacks=callbacks), lr_scheduler=None)
+            found = [key for key, _ in check_directions("", config)]
+            assert found == [f"trainer.callbacks{at}.init_args.mode"] * refused
 
     def test_what_a_class_of_ones_own_refuses_is_told_with_its_place(
         self, config, tmp_path, capsys, monkeypatch

@@ -45,7 +45,7 @@ from tracknet.cli.usage import (
 )
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, NO_CKPT, config_of_run, refuse_linked
 from tracknet.configs import Composed, compose
-from tracknet.configs.crossing import crossing_faults
+from tracknet.configs.crossing import Check, crossing_faults
 from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, reasons
 from tracknet.evaluation.gaps import MAX_GAP
@@ -132,6 +132,8 @@ class TrackNetCLI(LightningCLI):
         args: Words of the command line; default those of the process.
         run: Whether to run the sub-command, or only to build its objects.
     """
+
+    _checks: tuple[Check, ...] = CHECKS
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
         words = sys.argv[1:] if args is None else args
@@ -288,7 +290,7 @@ class TrackNetCLI(LightningCLI):
         Raises:
             UsageError: A class says that settings are wrong together.
         """
-        if self.composed is not None and (faults := crossing_faults(self._settings, CHECKS)):
+        if self.composed is not None and (faults := crossing_faults(self._settings, self._checks)):
             raise refusal(faults, self.composed)
         if self.subcommand not in (None, "fit"):
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"

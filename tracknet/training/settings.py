@@ -12,7 +12,9 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import StrategyRegistry
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tracknet.errors import nearest
 from tracknet.training.compression import is_installed
@@ -23,10 +25,13 @@ _PACKAGES = {"WandbLogger": ("wandb", "'tracknet[wandb]'"), "MLFlowLogger": ("ml
 """Logger of Lightning -> the package that it imports, and what to install."""
 
 _BETTER = {
-    **dict.fromkeys(("accuracy", "f1", "precision", "recall"), "max"),
-    **dict.fromkeys(("loss", "loss_epoch", "loss_step", "rmse"), "min"),
+    **dict.fromkeys(("accuracy", "f1", "precision", "recall", "within_4px"), "max"),
+    **dict.fromkeys(("error", "loss", "loss_epoch", "loss_step", "rmse"), "min"),
 }
 """Figure -> which of its values is better."""
+
+_JUDGES = (EarlyStopping, ModelCheckpoint, ReduceLROnPlateau)
+"""Those to which ``mode`` says what is better."""
 
 
 def check_precision(key: str, config: Namespace) -> Faults:
@@ -141,18 +146,23 @@ def check_callbacks(key: str, config: Namespace) -> Faults:
 def check_directions(key: str, config: Namespace) -> Faults:
     """Schedules and callbacks that take the worse of a figure for the better: ``min`` is their default.
 
-    A run that was begun so can still go on, and be judged.
+    A run that was begun so can still go on, and be judged. What ``mode`` is to classes of others is theirs.
     """
     if config.get("ckpt_path") is not None:
         return
     callbacks = config.get("trainer.callbacks")
     chosen = {"lr_scheduler": config.get("lr_scheduler")}
-    for place, one in enumerate(callbacks if isinstance(callbacks, list) else []):
-        chosen[f"trainer.callbacks.{place}"] = one
+    if isinstance(callbacks, list):
+        chosen |= {f"trainer.callbacks.{place}": one for place, one in enumerate(callbacks)}
+    else:
+        chosen["trainer.callbacks"] = callbacks
     for at, one in chosen.items():
         values = getattr(one, "init_args", None)
         cls = _class_of(one)
-        if cls is None or not isinstance(values, Namespace):
+        judges = isinstance(cls, type) and issubclass(
+            cls, (EarlyStopping, ModelCheckpoint, ReduceLROnPlateau)
+        )
+        if not judges or not isinstance(values, Namespace):
             continue
         monitor, mode = values.get("monitor"), values.get("mode")
         better = _BETTER.get(str(monitor).rpartition("/")[2])
