@@ -454,11 +454,12 @@ class TestFailures:
             ),
             (
                 ["--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/f1"],
-                "lr_scheduler.mode: ReduceLROnPlateau takes the worse val/f1 for the better: min; set max",
+                "lr_scheduler.mode: ReduceLROnPlateau takes the worse val/f1 for the better: expected max, "
+                "found min",
             ),
             (
                 ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/recall"],
-                "EarlyStopping takes the worse val/recall for the better: min; set max",
+                "EarlyStopping takes the worse val/recall for the better: expected max, found min",
             ),
             (
                 [
@@ -466,7 +467,7 @@ class TestFailures:
                     "--trainer.callbacks.monitor=val/loss",
                     "--trainer.callbacks.mode=max",
                 ],
-                "ModelCheckpoint takes the worse val/loss for the better: max; set min",
+                "ModelCheckpoint takes the worse val/loss for the better: expected min, found max",
             ),
             (["--trainer.accumulate_grad_batches=0"], "expected a number from 1, found 0"),
             (["--trainer.check_val_every_n_epoch=0"], "expected a number from 1, found 0"),
@@ -511,6 +512,17 @@ class TestFailures:
         assert [at for at, _ in check_directions("", config)] == ["trainer.callbacks.0.init_args.mode"]
         config.ckpt_path = "last"
         assert not list(check_directions("", config))
+
+    def test_the_figures_of_a_module_of_ones_own_are_its_own(self):
+        path = "lightning.pytorch.callbacks.EarlyStopping"
+        stop = Namespace(class_path=path, init_args=Namespace(monitor="val/loss", mode="max"))
+        for module, refused in (
+            ("tracknet.training.lightning_module.HeatmapTracker", True),
+            ("own.Gain", False),
+        ):
+            model = Namespace(class_path=module)
+            config = Namespace(model=model, trainer=Namespace(callbacks=[stop]), lr_scheduler=None)
+            assert bool(list(check_directions("", config))) == refused
 
     @pytest.mark.parametrize(
         ("path", "monitor", "mode", "refused"),

@@ -146,9 +146,11 @@ def check_callbacks(key: str, config: Namespace) -> Faults:
 def check_directions(key: str, config: Namespace) -> Faults:
     """Schedules and callbacks that take the worse of a figure for the better: ``min`` is their default.
 
-    A run that was begun so can still go on, and be judged. What ``mode`` is to classes of others is theirs.
+    A run that was begun so can still go on, and be judged. What ``mode`` is to classes of others is theirs,
+    and so is what the figures of a module of one's own mean.
     """
-    if config.get("ckpt_path") is not None:
+    module = str(getattr(config.get("model"), "class_path", "tracknet."))
+    if config.get("ckpt_path") is not None or not module.startswith("tracknet."):
         return
     callbacks = config.get("trainer.callbacks")
     chosen = {"lr_scheduler": config.get("lr_scheduler")}
@@ -169,7 +171,7 @@ def check_directions(key: str, config: Namespace) -> Faults:
         if better is not None and mode in ("min", "max") and mode != better:
             yield (
                 f"{at}.init_args.mode",
-                f"{cls.__name__} takes the worse {monitor} for the better: {mode}; set {better}",
+                f"{cls.__name__} takes the worse {monitor} for the better: expected {better}, found {mode}",
             )
 
 
