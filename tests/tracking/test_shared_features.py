@@ -42,7 +42,7 @@ class Noise(FrameSource):
         return len(self.pictures)
 
 
-class Looking(HeatmapTracker):
+class PictureCounter(HeatmapTracker):
     """Counts the pictures that it is asked to look at alone, each by its first pixel."""
 
     def frame_features(self, frames, background=None):
@@ -84,7 +84,7 @@ def rows(tracker, count=13, **options):
 @pytest.mark.parametrize(("mode", "flip"), WAYS)
 def test_the_trajectory_is_that_of_whole_windows(network, mode, flip):
     shared, whole = (
-        rows(lived_in(kind, network), mode=mode, flip=flip, batch_size=2) for kind in (Looking, Whole)
+        rows(lived_in(kind, network), mode=mode, flip=flip, batch_size=2) for kind in (PictureCounter, Whole)
     )
     assert [row.frame for row in shared] == list(range(13))
     for one, other in zip(shared, whole, strict=True):
@@ -95,7 +95,7 @@ def test_the_trajectory_is_that_of_whole_windows(network, mode, flip):
 @pytest.mark.parametrize(("mode", "flip"), [("average", False), ("triangular", True)])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_each_frame_is_looked_at_once(mode, flip, batch_size):
-    tracker = lived_in(Looking, compact)
+    tracker = lived_in(PictureCounter, compact)
     rows(tracker, mode=mode, flip=flip, batch_size=batch_size)
     pictures = Noise(13).pictures
     expected = [int(one[0, 0, 0]) for one in pictures]
@@ -105,7 +105,7 @@ def test_each_frame_is_looked_at_once(mode, flip, batch_size):
 
 
 def test_frames_are_looked_at_again_with_a_new_background():
-    tracker = lived_in(Looking, compact)
+    tracker = lived_in(PictureCounter, compact)
     shared = SharedFeatures(tracker)
     frames = [torch.full((3, *SIZE), value, dtype=torch.uint8) for value in range(6)]
     dark, light = (torch.full((3, *SIZE), value, dtype=torch.uint8) for value in (100, 200))
@@ -120,7 +120,7 @@ def test_frames_are_looked_at_again_with_a_new_background():
 
 
 def test_a_frame_that_comes_back_is_looked_at_again():
-    tracker = lived_in(Looking, compact)
+    tracker = lived_in(PictureCounter, compact)
     shared = SharedFeatures(tracker)
     still = torch.zeros(3, *SIZE, dtype=torch.uint8)
     frames = [torch.full((3, *SIZE), value, dtype=torch.uint8) for value in range(8)]
@@ -131,7 +131,7 @@ def test_a_frame_that_comes_back_is_looked_at_again():
 
 
 def test_a_repeated_frame_is_looked_at_once():
-    tracker = lived_in(Looking, compact)
+    tracker = lived_in(PictureCounter, compact)
     frame = torch.full((3, *SIZE), 7, dtype=torch.uint8)
     with torch.inference_mode():
         newest = SharedFeatures(tracker).heatmaps([[frame] * 4], torch.zeros_like(frame), newest=2)
@@ -158,3 +158,80 @@ def test_what_is_held_does_not_grow_with_the_video(mode):
             held[row.frame] = parts_of_pictures()
     # Of whole windows: 4 frames of features, what is in one batch of frames, and the background.
     assert 2 <= min(held.values()) <= max(held.values()) <= 12
+
+
+class OwnForward(CompactTrackNet):
+    """A network of a plugin that only changes what `forward` gives."""
+
+    def forward(self, x):
+        return super().forward(x) * 0 + 3.0
+
+
+class OwnStack(CompactTrackNet):
+    """One that sees other pictures."""
+
+    def stack(self, frames, background=None):
+        return super().stack(frames.flip(-2), None if background is None else background.flip(-2))
+
+
+class OwnHeatmaps(HeatmapTracker):
+    """A tracker that changes the heatmaps."""
+
+    def heatmaps(self, frames, background=None):
+        return 1 - super().heatmaps(frames, background)
+
+
+class OwnLogits(HeatmapTracker):
+    """A tracker that changes the logits."""
+
+    def forward(self, frames, background=None):
+        return -super().forward(frames, background)
+
+
+def hooked(network):
+    network.register_forward_hook(lambda _, __, logits: -logits)
+    return network
+
+
+def patched(network):
+    whole = network.forward
+    network.forward = lambda x: -whole(x)
+    return network
+
+
+def own(kind):
+    return kind(frames=4, stem=4, widths=(8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [
+        (HeatmapTracker, lambda: own(OwnForward)),
+        (HeatmapTracker, lambda: own(OwnStack)),
+        (HeatmapTracker, lambda: hooked(compact())),
+        (HeatmapTracker, lambda: patched(compact())),
+        (OwnHeatmaps, compact),
+        (OwnLogits, compact),
+    ],
+    ids=["forward", "stack", "hook", "patch", "heatmaps", "logits"],
+)
+@pytest.mark.parametrize("mode", ["average", "causal"])
+def test_what_others_change_of_the_whole_is_not_passed_over(kind, network, mode):
+    tracker, plain = lived_in(kind, network), lived_in(HeatmapTracker, compact)
+    whole = type("OnlyWhole", (kind,), {"framewise": False})
+    assert not tracker.framewise
+    found = rows(tracker, mode=mode)
+    assert found == rows(lived_in(whole, network), mode=mode)
+    assert found != rows(plain, mode=mode)
+
+
+def test_a_subclass_that_brings_both_parts_along_is_looked_at_in_parts():
+    class Both(OwnForward):
+        def window_logits(self, features, newest=None):
+            return super().window_logits(features, newest) * 0 + 3.0
+
+    class Named(CompactTrackNet):
+        pass
+
+    for network in (Both, Named):
+        assert lived_in(HeatmapTracker, lambda network=network: own(network)).framewise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from tracknet.models.folding import hooked
 from tracknet.models.network import HeatmapNetwork
 
 Features = tuple[Tensor, ...]
@@ -24,6 +26,11 @@ class FramewiseNetwork(HeatmapNetwork):
     """
 
     images: int
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether both parts give what the network does: a subclass may have a `forward` of its own."""
+        return parts_speak_for(self, ("forward", "stack"), ("frame_features", "window_logits"))
 
     @abstractmethod
     def frame_features(self, frames: Tensor, background: Tensor | None = None) -> Features:
@@ -49,3 +56,22 @@ class FramewiseNetwork(HeatmapNetwork):
         Returns:
             Logits, ``[B, L, h, w]``, or ``[B, newest, h, w]``.
         """
+
+
+def parts_speak_for(module: nn.Module, whole: Sequence[str], parts: Sequence[str]) -> bool:
+    """Say whether the parts of what a module does can be called in the place of the whole.
+
+    Args:
+        module: The module.
+        whole: Methods that do everything.
+        parts: Methods that do the same, one after the other.
+
+    Returns:
+        Whether no subclass, and nobody who set a method or a hook, changed the whole behind the parts' back.
+    """
+    places = [vars(module), *map(vars, type(module).__mro__)]
+    of_whole, of_parts = (
+        next((n for n, place in enumerate(places) if any(name in place for name in names)), len(places))
+        for names in (whole, parts)
+    )
+    return of_parts <= of_whole and not hooked(module)

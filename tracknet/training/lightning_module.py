@@ -21,7 +21,7 @@ from tracknet.evaluation.distances import distance_names
 from tracknet.evaluation.ensemble import WindowEnsemble
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
 from tracknet.models.evaluating import evaluating
-from tracknet.models.framewise import Features, FramewiseNetwork
+from tracknet.models.framewise import Features, FramewiseNetwork, parts_speak_for
 from tracknet.models.network import HeatmapNetwork, in_unit_range
 from tracknet.training.clipping import clip_whole_norm
 from tracknet.training.hyperparameters import describe, plain
@@ -161,7 +161,11 @@ class HeatmapTracker(LightningModule):
     @property
     def framewise(self) -> bool:
         """Whether windows that overlap can share what the network sees in each frame alone."""
-        return isinstance(self.network, FramewiseNetwork)
+        return (
+            isinstance(self.network, FramewiseNetwork)
+            and self.network.in_parts
+            and parts_speak_for(self, ("forward", "heatmaps"), ("frame_features", "window_heatmaps"))
+        )
 
     @property
     def images(self) -> int:
