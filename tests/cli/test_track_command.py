@@ -125,6 +125,13 @@ def test_a_file_whose_name_begins_with_a_dash_is_named_as_it_can_be_given(here, 
     assert main(["./-dash.mp4", "--ckpt=best.ckpt"]) == 0
 
 
+def test_a_word_too_many_is_not_helped_by_another_way_to_write_it(here, fake):
+    (here / "runs").mkdir()
+    with pytest.raises(UsageError, match="unknown argument 'runs'") as told:
+        main(["../videos/rally.mp4", "--ckpt=best.ckpt", "runs"])
+    assert "./runs" not in str(told.value)
+
+
 def test_outputs_go_where_they_are_told(here, fake):
     words = ["../videos/rally.mp4", "--ckpt=best.ckpt", "--output", "new/deep/a.csv", "--overlay", "b.mkv"]
     assert main([*words, "--trail", "0", "--batch_size", "1", "--device", "cpu"]) == 0

@@ -66,6 +66,19 @@ def test_windows_that_share_frames():
     assert told[0].endswith(" s: 1 graph, 0 breaks")
 
 
+def test_other_numbers_of_newest_frames_are_not_compiled_before_they_come_in_a_row():
+    network = CompactTrackNet(frames=3, background="none", stem=4, widths=(8, 8, 8)).eval()
+    told = []
+    with torch.inference_mode():
+        windows = tuple(one[None] for one in network.frame_features(torch.rand(3, 3, 32, 48)))
+        compile_windows(network, told.append, after=2)
+        graphs = []
+        for newest in (1, 1, 2, 1, 3):
+            network.window_logits(windows, newest)
+            graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert len(told) == len(set(graphs[1:])) == 1
+
+
 class Halting(nn.Module):
     def forward(self, x):
         if x.sum() > 0:

@@ -115,7 +115,7 @@ def usage_message(message: str, parser: ArgumentParser) -> str:
     """
     if message.startswith("unrecognized arguments: "):
         word = message.split()[2]
-        if os.path.lexists(word):
+        if word.startswith("-") and os.path.lexists(word):
             return f"unknown argument {word!r}; for the file of this name write ./{word}"
         options = [option for action in parser._actions for option in action.option_strings]
         return f"unknown argument {word!r}{nearest(word, options)}"

@@ -61,8 +61,10 @@ class _ByShape:
         self._known: set[Any] = set()
 
     def __call__(self, *inputs: Any) -> Tensor:
-        tensors = [one for one in tree_leaves(inputs) if isinstance(one, Tensor)]
-        kind = (torch.is_grad_enabled(), *((one.shape, one.dtype) for one in tensors))
+        leaves = tree_leaves(inputs)
+        tensors = [one for one in leaves if isinstance(one, Tensor)]
+        shapes = ((one.shape, one.dtype) if isinstance(one, Tensor) else one for one in leaves)
+        kind = (torch.is_grad_enabled(), *shapes)
         last, count = self._row
         self._row = kind, count + 1 if kind == last else 1
         if kind in self._known:
