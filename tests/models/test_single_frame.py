@@ -68,6 +68,17 @@ def test_a_ball_stays_where_it_is_when_the_heatmap_is_resized(wanted):
     assert (moved.xy - found.xy)[0].tolist() == pytest.approx([1.0, 0.0], abs=0.1)
 
 
+def test_heatmaps_of_another_size_in_half_precision():
+    torch.manual_seed(0)
+    net, x = ViTUpsample(1, heatmap_size=(9, 15), **TINY).eval(), torch.rand(1, 3, 32, 64)
+    with torch.inference_mode():
+        exact = net(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = net(x)
+    assert exact.shape == half.shape == (1, 1, 9, 15)
+    torch.testing.assert_close(half, exact, rtol=0, atol=0.1)
+
+
 @pytest.mark.parametrize("size", [(288, 512), (360, 640), (224, 224), (144, 256)])
 def test_targets_at_144x256_are_read_back_to_the_tenth_of_a_pixel(size):
     height, width = size

@@ -96,6 +96,8 @@ class BackboneNetwork(FramewiseNetwork):
         if size is None or size == tuple(logits.shape[-2:]):
             return logits
         shrinks = size[0] < logits.shape[-2] or size[1] < logits.shape[-1]
+        if logits.dtype.itemsize < 4:  # processors cannot do this in half precision
+            logits = logits.float()
         return interpolate(logits, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
