@@ -364,11 +364,8 @@ def _is_of_older(key: str, value: object) -> bool:
 def _of_older_section(strangers: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """Give those of the keys that no command has which are of one section of the older tracknet.
 
-    One of its groups of settings has to be there: ``epochs`` alone is what anybody would write. A file that
-    names a class is of today.
+    One of its groups of settings has to be there: ``epochs`` alone is what anybody would write.
     """
-    if any(isinstance(one, Mapping) and "class_path" in one for one in values.values()):
-        return []
     groups = {key: one for key, one in values.items() if isinstance(one, Mapping) and one}
     told = [key for key in groups if key in strangers or (key == "optimizer" and "name" in groups[key])]
     if not told and "model_name" not in strangers:
