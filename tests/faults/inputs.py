@@ -154,12 +154,11 @@ def _notes(said: Said) -> str:
 def _check(medium: Medium, path: Path, folder: Path, ckpt: Path) -> tuple[str, list[str]]:
     said = say("data", "check", folder / "data")
     if medium.open_says is None:
-        told = re.search(r"\n  (\d+ clips?: [\d,]+ frames)", said.out)
+        told = re.search(r"\n  \d+ clips?: ([\d,]+ frames?),", said.out)
         frames = len(medium.numbers or range(16))
-        wrong = (
-            [] if said.code == 0 and told and f" {frames} frames" in told[1] else [f"{said.code}: {said.out}"]
-        )
         counted = f"{frames} frame{'s' * (frames != 1)}"
+        right = said.code == 0 and told is not None and told[1] == counted
+        wrong = [] if right else [f"{said.code}: {said.out}"]
         return counted if medium.numbers is not None else "not noticed: it does not decode", wrong
     wrong = [] if said.code == 1 else [f"exit {said.code}"]
     if (
