@@ -72,7 +72,7 @@ def test_the_command_line_tracks_a_long_video_in_the_memory_of_a_short_one(tmp_p
     for count in (500, 8_000):
         path = grey_video(count, (48, 64))
         told = run(PEAK, "track", path, "--ckpt", checkpoint, "--output", tmp_path, OMP_NUM_THREADS="1")
-        assert told[0].startswith(f"{count} frames, ")
+        assert told[0].startswith(f"{count:,} frames, ")
         peaks[count] = int(told[-1])
     # With 1.7 KB a frame, as there once were, this would be 12,750.
     assert peaks[8_000] - peaks[500] < 6_000, peaks

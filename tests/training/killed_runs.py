@@ -121,7 +121,8 @@ def wait_for(output: Path, lines: int, seconds: float) -> None:
 
 
 def campaign(rallies: Path, folder: Path, kills: int, seed: int, workers: int) -> dict:
-    """Kill and resume until there were so many kills and the last run has ended."""
+    """Kill and resume until there were so many kills, a run has gone on, and the last one has ended."""
+    most = 4 * kills
     draw = random.Random(seed)
     told = {"kills": 0, "after_checkpoint": 0, "runs": 0, "resumed": 0, "different": 0, "failed": 0}
 
@@ -163,6 +164,8 @@ def campaign(rallies: Path, folder: Path, kills: int, seed: int, workers: int) -
         told["resumed"] += (run / "output.txt").read_text().count("Restored all states")
         told["different"] += any(not same(content, expected) for content in final(run))
         told["runs"] += 1
+        if told["kills"] == kills < most and not told["resumed"]:
+            kills += 1  # all came before the first checkpoint, as on a busy machine
     return told
 
 

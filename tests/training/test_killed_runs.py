@@ -20,6 +20,6 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     done = subprocess.run([sys.executable, str(script), *words], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["kills"] == kills
+    assert told["kills"] >= kills
     assert told["resumed"] >= 1
     assert (told["different"], told["failed"]) == (0, 0)
