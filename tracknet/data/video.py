@@ -330,7 +330,7 @@ def open_source(path: Path | str) -> FrameSource:
         path: The file or the folder.
 
     Returns:
-        The source, its :class:`VideoInfo` read.
+        The source, its `VideoInfo` read.
 
     Raises:
         TrackNetError: The path is missing, empty or no video; the message says what to do.
