@@ -63,6 +63,32 @@ def test_convolutions_compute_in_bf16_and_heatmaps_stay_exact(ckpt, with_amx):
     torch.testing.assert_close(seen["bf16"][1], seen["32"][1], rtol=0, atol=0.02)
 
 
+class Tracker(HeatmapTracker):
+    def heatmaps(self, frames, background=None):
+        return super().heatmaps(frames, background)
+
+
+class Network(CompactTrackNet):
+    def forward(self, x):
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("kind", "network"), [(Tracker, CompactTrackNet), (HeatmapTracker, Network)])
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"engine": "compiled"}])
+def test_what_a_class_has_of_its_own_is_not_passed_over(kind, network, options, ckpt, with_amx, monkeypatch):
+    tracker = kind(network(frames=3, stem=4, widths=(8, 8, 8)), input_size=(32, 64))
+    monkeypatch.setattr("tracknet.training.checkpoints.load_tracker", lambda *_: tracker)
+    assert not tracker.framewise
+    detector, _ = load_detector(ckpt, "cpu", **options)
+    assert detector is tracker
+    assert not detector.framewise
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"engine": "compiled"}])
+def test_windows_share_their_frames_however_they_run(ckpt, with_amx, options):
+    assert load_detector(ckpt, "cpu", **options)[0].framewise
+
+
 def test_a_video_is_tracked_in_bf16(ckpt, with_amx, tiny_rallies, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from tracknet.errors import TrackNetError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
+    from tracknet.models.framewise import FramewiseNetwork
     from tracknet.tracking.finder import BallDetector
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -59,7 +60,6 @@ def load_detector(
 
         return load_onnx(ckpt, device, threshold), "cpu"
 
-    from tracknet.models.framewise import FramewiseNetwork
     from tracknet.training.checkpoints import load_tracker
 
     place = choose_device(device)
@@ -68,7 +68,8 @@ def load_detector(
     if threshold is not None:
         tracker.decoder.threshold = threshold
     if half is not None:
-        for way in ("forward", "frame_features", "window_heatmaps"):
+        # What is set on an object hides what its class has of its own: parts only where they are used.
+        for way in ("forward", *(("frame_features", "window_heatmaps") if tracker.framewise else ())):
             setattr(tracker, way, half(getattr(tracker, way)))
     if engine == "compiled":
         from tracknet.models.compiling import compile_network, compile_windows
@@ -77,8 +78,8 @@ def load_detector(
             print(f"note: {told}", file=sys.stderr)
 
         compile_network(tracker.network, tell)
-        if isinstance(tracker.network, FramewiseNetwork):
-            compile_windows(tracker.network, tell)
+        if tracker.framewise:
+            compile_windows(cast("FramewiseNetwork", tracker.network), tell)
     return tracker, place
 
 
