@@ -152,13 +152,7 @@ def check_directions(key: str, config: Namespace) -> Faults:
     module = str(getattr(config.get("model"), "class_path", "tracknet."))
     if config.get("ckpt_path") is not None or not module.startswith("tracknet."):
         return
-    callbacks = config.get("trainer.callbacks")
-    chosen = {"lr_scheduler": config.get("lr_scheduler")}
-    if isinstance(callbacks, list):
-        chosen |= {f"trainer.callbacks.{place}": one for place, one in enumerate(callbacks)}
-    else:
-        chosen["trainer.callbacks"] = callbacks
-    for at, one in chosen.items():
+    for at, one in {**_callbacks(config), "lr_scheduler": config.get("lr_scheduler")}.items():
         values = getattr(one, "init_args", None)
         cls = _class_of(one)
         judges = isinstance(cls, type) and issubclass(
@@ -253,15 +247,14 @@ def check_monitors(config: Namespace, logged: Iterable[str]) -> Faults:
         Keys and what is wrong; nothing where a class from elsewhere is among the callbacks, which may log.
     """
     known = list(logged)
-    callbacks = config.get("trainer.callbacks") or []
-    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
-    places = [(f"trainer.callbacks.{place}", one) for place, one in enumerate(callbacks)]
+    callbacks = _callbacks(config)
     if any(
-        not str(getattr(one, "class_path", "")).startswith(("tracknet.", "lightning.")) for one in callbacks
+        not str(getattr(one, "class_path", "")).startswith(("tracknet.", "lightning."))
+        for one in callbacks.values()
     ):
         return
     watched = {"monitor": config.get("monitor")}
-    for key, one in [*places, ("lr_scheduler", config.get("lr_scheduler"))]:
+    for key, one in {**callbacks, "lr_scheduler": config.get("lr_scheduler")}.items():
         arguments = getattr(one, "init_args", None)
         if isinstance(arguments, Namespace):
             watched[f"{key}.init_args.monitor"] = arguments.get("monitor")
@@ -297,6 +290,14 @@ def check_sizes(key: str, config: Namespace) -> Faults:
 def _class_at(config: Namespace, key: str) -> Any:
     """Import the class that is chosen at a key; None where none is."""
     return _class_of(config.get(key))
+
+
+def _callbacks(config: Namespace) -> dict[str, Any]:
+    """Give the callbacks that are chosen, one alone or a list of them, by their keys."""
+    chosen = config.get("trainer.callbacks") or []
+    if not isinstance(chosen, list):
+        return {"trainer.callbacks": chosen}
+    return {f"trainer.callbacks.{place}": one for place, one in enumerate(chosen)}
 
 
 def _class_of(chosen: Any) -> Any:
