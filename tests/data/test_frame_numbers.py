@@ -6,19 +6,6 @@ import numpy as np
 import pytest
 
 from tracknet.data.faults import Fault
-from tracknet.data.labels import read_labels
-
-SIZE = (720, 1280)
-
-
-@pytest.fixture
-def read(tmp_path):
-    def _read(text: str | bytes, frames: int = 3, **more):
-        path = tmp_path / "clip.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_labels(path, frames, SIZE, **more)
-
-    return _read
 
 
 def kinds(faults: list[Fault]) -> list[tuple[str, int | None]]:

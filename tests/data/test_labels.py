@@ -18,16 +18,6 @@ SIZE = (720, 1280)
 STYLES = get_args(LabelStyle)
 
 
-@pytest.fixture
-def read(tmp_path):
-    def _read(text: str | bytes, frames: int = 3, **more):
-        path = tmp_path / "clip.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_labels(path, frames, SIZE, **more)
-
-    return _read
-
-
 def kinds(faults: list[Fault]) -> list[tuple[str, int | None]]:
     return [(fault.kind, fault.line) for fault in faults]
 

@@ -49,16 +49,18 @@ def picture(value):
     return np.full((1, 1, 3), value, np.uint8)
 
 
+def one_by_one(count, asked, reason=None):
+    """Arrivals of one frame each, noted when they are asked for; then the reason why there are no more."""
+    for number in range(count):
+        asked.append(number)
+        yield [(number, picture(number))]
+    if reason is not None:
+        raise reason
+
+
 def test_a_row_comes_before_the_next_frame_is_asked_for():
-    asked = []
-
-    def arrivals():
-        for number in range(4):
-            asked.append(number)
-            yield [(number, picture(number))]
-
-    finder = Windows()
-    seen = [(row.frame, row.x, asked[-1]) for row in follow(arrivals(), finder, 3)]
+    asked, finder = [], Windows()
+    seen = [(row.frame, row.x, asked[-1]) for row in follow(one_by_one(4, asked), finder, 3)]
     assert seen == [(n, n, n) for n in range(4)]
     assert finder.windows == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]]
     assert finder.loaded == [0, 1, 2, 3]
@@ -73,15 +75,8 @@ def test_of_several_that_came_the_newest_has_a_row_and_the_others_fill_its_windo
 
 
 def test_with_a_step_so_many_rows_come_together():
-    asked = []
-
-    def arrivals():
-        for number in range(5):
-            asked.append(number)
-            yield [(number, picture(number))]
-
-    finder = Windows()
-    seen = [(row.frame, row.x, asked[-1]) for row in follow(arrivals(), finder, 3, step=2)]
+    asked, finder = [], Windows()
+    seen = [(row.frame, row.x, asked[-1]) for row in follow(one_by_one(5, asked), finder, 3, step=2)]
     assert seen == [(0, 0, 1), (1, 1, 1), (2, 2, 3), (3, 3, 3), (4, 4, 4)]
     assert finder.windows == [[0, 0, 1], [1, 2, 3], [2, 3, 4]]
     assert finder.newest == [2, 2, 1]
@@ -96,12 +91,7 @@ def test_what_has_left_the_window_before_the_next_look_has_no_row():
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, TrackNetError("cam: broke off")])
 def test_what_waits_for_the_next_look_is_judged_before_the_end(reason):
-    def arrivals():
-        for number in range(3):
-            yield [(number, picture(number))]
-        raise reason
-
-    following = follow(arrivals(), Windows(), 4, step=4)
+    following = follow(one_by_one(3, [], reason), Windows(), 4, step=4)
     assert [next(following).frame for _ in range(3)] == [0, 1, 2]
     with pytest.raises((KeyboardInterrupt, TrackNetError)):
         next(following)

@@ -214,8 +214,8 @@ def pack(
     shards = packing.write(verify)
     written = sum(shard.bytes for shard in shards)
     print(
-        f"{plural(packing.frames, 'frame')} at {size[0]}x{size[1]} (height x width) in {len(shards)} "
-        f"shard{'s' * (len(shards) != 1)} under {output}: {told_bytes(written)}, raw "
+        f"{plural(packing.frames, 'frame')} at {size[0]}x{size[1]} (height x width) in "
+        f"{plural(len(shards), 'shard')} under {output}: {told_bytes(written)}, raw "
         f"{told_bytes(packing.raw_bytes)} ({packing.raw_bytes / written:.1f} times as much)\n"
         f"to train on them: tracknet fit +data=packed --data.root {output}"
         + ("" if size == (288, 512) else f" --model.input_size '[{size[0]},{size[1]}]'")

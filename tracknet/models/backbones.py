@@ -90,8 +90,13 @@ class BackboneNetwork(FramewiseNetwork):
         images: Tensor = self.normalise(x.reshape(-1, 3, *x.shape[-2:]))
         return images.contiguous(memory_format=torch.channels_last)
 
-    def sized(self, logits: Tensor) -> Tensor:
-        """Bring logits to the wanted size; the outer edges of picture and heatmap stay on each other."""
+    def sized(self, logits: Tensor, newest: int | None = None) -> Tensor:
+        """Bring logits, of all frames or of the newest ones, to the wanted size.
+
+        The outer edges of picture and heatmap stay on each other.
+        """
+        if newest is not None:
+            logits = logits[:, -newest:]
         size = self.heatmap_size
         if size is None or size == tuple(logits.shape[-2:]):
             return logits
@@ -196,7 +201,7 @@ class ConvNeXtFPN(ConvNeXtNetwork):
     def window_logits(self, features: Features, newest: int | None = None) -> Tensor:
         """Give the logits of windows, see `FramewiseNetwork`."""
         logits = self.shuffle(self.predictor(self.fuse(features[0].flatten(1, 2))))
-        return self.sized(logits[:, -newest:] if newest else logits)
+        return self.sized(logits, newest)
 
 
 class ViTUpsample(BackboneNetwork):
@@ -292,7 +297,7 @@ class ViTUpsample(BackboneNetwork):
     def window_logits(self, features: Features, newest: int | None = None) -> Tensor:
         """Give the logits of windows, see `FramewiseNetwork`."""
         logits = self.predictor(self.decoder(self.fuse(features[0].flatten(1, 2))))
-        return self.sized(logits[:, -newest:] if newest else logits)
+        return self.sized(logits, newest)
 
 
 def transformers() -> Any:

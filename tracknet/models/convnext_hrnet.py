@@ -74,4 +74,4 @@ class ConvNeXtHRNet(ConvNeXtNetwork):
         branches = self.exchange(branches)  # [B, branches[i], H/4/2^i, W/4/2^i]
         y = torch.cat([up(branch) for up, branch in zip(self.upsample, branches, strict=True)], dim=1)
         logits = self.shuffle(self.predictor(self.fuse(y)))
-        return self.sized(logits[:, -newest:] if newest else logits)
+        return self.sized(logits, newest)

@@ -15,7 +15,7 @@ from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import Detections, HeatmapDecoder
 from tracknet.models.evaluating import evaluating
 from tracknet.tracking.online import OnlineTracker
-from tracknet.tracking.shared_features import SharedFeatures, is_framewise
+from tracknet.tracking.shared_features import SharedFeatures, is_framewise, stacked
 from tracknet.tracking.trajectory import TrajectoryRow
 
 
@@ -290,10 +290,8 @@ def choose_finder(
 
 
 def _batch(windows: Sequence[Sequence[Tensor]], background: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    every = [frame for window in windows for frame in window]
-    # In the order in which they lie in memory, which the network may want.
-    frames = torch.stack([frame.movedim(0, -1) for frame in every])
-    frames = frames.view(len(windows), -1, *frames.shape[1:]).movedim(-1, 2)
+    frames = stacked([frame for window in windows for frame in window])
+    frames = frames.view(len(windows), -1, *frames.shape[1:])
     return frames, None if background is None else background.expand(len(frames), -1, -1, -1)
 
 

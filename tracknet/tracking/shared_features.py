@@ -74,18 +74,25 @@ class SharedFeatures:
             for frame, *seen in zip(new, *self._look(new, background), strict=True):
                 self._seen[id(frame)] = frame, tuple(seen)
         each = zip(*(self._seen[id(frame)][1] for window in shown for frame in window), strict=True)
-        features = (_stacked(maps) for maps in each)  # [B * images, C, h, w]
+        features = (stacked(maps) for maps in each)  # [B * images, C, h, w]
         windowed = tuple(maps.reshape(len(shown), -1, *maps.shape[1:]) for maps in features)
         heatmaps = self._detector.window_heatmaps(windowed, newest)
         return heatmaps.flip(-1) if self._mirrored else heatmaps
 
     def _look(self, frames: list[Tensor], background: Tensor | None) -> Features:
-        pictures = _stacked(frames)
+        pictures = stacked(frames)
         if self._mirrored:
             pictures, background = pictures.flip(-1), None if background is None else background.flip(-1)
         return self._detector.frame_features(pictures, background)
 
 
-def _stacked(maps: Sequence[Tensor]) -> Tensor:
-    """Put maps ``[C, h, w]`` behind each other, the channels innermost, as the network has and wants them."""
+def stacked(maps: Sequence[Tensor]) -> Tensor:
+    """Put pictures or maps behind each other, the channels innermost in memory, as networks want them.
+
+    Args:
+        maps: N of them, ``[C, h, w]``.
+
+    Returns:
+        ``[N, C, h, w]``.
+    """
     return torch.stack([one.movedim(0, -1) for one in maps]).movedim(-1, 1)
