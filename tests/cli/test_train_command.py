@@ -221,18 +221,19 @@ def test_short_class_names(parser, key, name, module):
 
 class TestLinks:
     @pytest.mark.parametrize(
-        ("words", "expected"),
+        ("words", "expected", "step"),
         [
-            ([], (4, 4, (64, 96), True)),
-            (["--model.network.frames=6", "--model.input_size=[32,48]"], (6, 6, (32, 48), True)),
-            (["--model.network.background=none"], (4, 4, (64, 96), False)),
-            (["--model.eval_mode=average"], (4, 4, (64, 96), True)),
+            ([], (4, 4, (64, 96), True), None),
+            (["--model.network.frames=6", "--model.input_size=[32,48]"], (6, 6, (32, 48), True), None),
+            (["--model.network.background=none"], (4, 4, (64, 96), False), None),
+            (["--model.eval_mode=average"], (4, 4, (64, 96), True), 1),
+            (["--model.eval_mode=average", "--model.eval_step=3"], (4, 4, (64, 96), True), 3),
         ],
     )
-    def test_the_data_follow_the_model(self, config, words, expected):
+    def test_the_data_follow_the_model(self, config, words, expected, step):
         cli = TrackNetCLI(["--config", config, *words], run=False)
         data, model = cli.datamodule, cli.model
-        assert data.overlap == model.overlaps == ("--model.eval_mode=average" in words)
+        assert data.eval_step == model.eval_step == step
         assert (data.frames, data.outputs, data.size, data.background) == expected
         assert (model.frames, model.outputs, model.input_size, model.needs_background) == expected
 

@@ -176,7 +176,7 @@ def test_a_callback_cannot_be_changed_by_its_name_on_the_command_line(wrong):
         (
             ["fit", "+experiment=compact_cpu", "--model.netwrok.frames=3"],
             "model: HeatmapTracker has no option 'netwrok'; did you mean 'network'? (it takes network, loss, "
-            "target, decoder, metrics, input_size, mixup, eval_mode)",
+            "target, decoder, metrics, input_size, mixup, eval_mode, eval_step)",
         ),
         (
             ["test", "--config=base.yaml"],

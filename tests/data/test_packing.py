@@ -75,7 +75,9 @@ def assert_same_windows(one, other):
 # What shards hold ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"outputs": 1}, {"overlap": True}, {"frames": 30, "outputs": 30}])
+@pytest.mark.parametrize(
+    "options", [{}, {"outputs": 1}, {"eval_step": 1}, {"eval_step": 2}, {"frames": 30, "outputs": 30}]
+)
 def test_windows_are_those_of_the_videos(tiny_rallies, packed, options):
     videos, shards = modules(tiny_rallies, packed, **options)
     assert videos.clip_names("test") == shards.clip_names("test") == ["c", "d"]

@@ -21,8 +21,8 @@ def a_clip(total: int, name: str = "rally", unlabelled: tuple[int, ...] = ()) ->
     return LabelledClip(name, CachedClip(frames, frames[0]), labels, (4, 8), 30.0)
 
 
-def windows(clips, frames, outputs, step, background=False, overlap=False) -> WindowDataset:
-    return WindowDataset(clips, frames, outputs, (4, 8), background, step, overlap)
+def windows(clips, frames, outputs, step, background=False, eval_step=None) -> WindowDataset:
+    return WindowDataset(clips, frames, outputs, (4, 8), background, step, eval_step)
 
 
 def test_training_windows_start_at_every_step():
@@ -60,10 +60,12 @@ def test_labels_move_to_the_cached_size():
     totals=st.lists(st.integers(1, 23), min_size=1, max_size=3),
     frames=st.integers(1, 9),
     many=st.booleans(),
-    overlap=st.booleans(),
+    eval_step=st.none() | st.integers(1, 9),
 )
-def test_evaluation_counts_every_frame_exactly_once(totals, frames, many, overlap):
-    dataset = windows([a_clip(n) for n in totals], frames, frames if many else 1, step=None, overlap=overlap)
+def test_evaluation_counts_every_frame_exactly_once(totals, frames, many, eval_step):
+    outputs = frames if many else 1
+    eval_step = eval_step and min(eval_step, outputs)
+    dataset = windows([a_clip(n) for n in totals], frames, outputs, step=None, eval_step=eval_step)
     seen: list[tuple[int, int]] = []
     for place in range(len(dataset)):
         sample = dataset[place]
@@ -77,13 +79,28 @@ def test_evaluation_counts_every_frame_exactly_once(totals, frames, many, overla
 
 
 def test_overlapping_windows_count_what_no_later_one_speaks_of():
-    dataset = windows([a_clip(5), a_clip(2)], frames=3, outputs=3, step=None, overlap=True)
+    dataset = windows([a_clip(5), a_clip(2)], frames=3, outputs=3, step=None, eval_step=1)
     samples = [dataset[place] for place in range(len(dataset))]
     assert [(s["frame"].tolist(), s["counted"].tolist()) for s in samples] == [
         ([0, 1, 2], [True, False, False]),
         ([1, 2, 3], [True, False, False]),
         ([2, 3, 4], [True, True, True]),
         ([0, 1, 1], [True, True, False]),
+    ]
+    dataset = windows([a_clip(10), a_clip(1)], frames=4, outputs=4, step=None, eval_step=3)
+    samples = [dataset[place] for place in range(len(dataset))]
+    assert [(s["frame"].tolist(), s["counted"].tolist()) for s in samples] == [
+        ([0, 1, 2, 3], [True, True, True, False]),
+        ([3, 4, 5, 6], [True, True, True, False]),
+        ([6, 7, 8, 9], [True, True, True, True]),
+        ([0, 0, 0, 0], [True, False, False, False]),
+    ]
+    dataset = windows([a_clip(8)], frames=4, outputs=4, step=None, eval_step=3)  # the last is moved back
+    samples = [dataset[place] for place in range(len(dataset))]
+    assert [(s["frame"].tolist(), s["counted"].tolist()) for s in samples] == [
+        ([0, 1, 2, 3], [True, True, True, False]),
+        ([3, 4, 5, 6], [True, False, False, False]),
+        ([4, 5, 6, 7], [True, True, True, True]),
     ]
 
 
@@ -97,11 +114,14 @@ def test_a_window_asked_for_by_its_complement_is_the_same_and_counts_nothing():
 
 
 @pytest.mark.parametrize(
-    ("outputs", "step", "overlap", "lead"),
-    [(4, None, True, 3), (4, None, False, 0), (4, 1, True, 0), (1, None, True, 0), (4, 2, False, 0)],
+    ("outputs", "step", "eval_step", "lead"),
+    [
+        *[(4, None, 1, 3), (4, None, 2, 2), (4, None, 3, 1), (4, None, 4, 1), (4, None, None, 0)],
+        *[(4, 1, 1, 0), (1, None, 1, 0), (4, 2, None, 0)],
+    ],
 )
-def test_only_overlapping_windows_that_are_judged_have_others_before_them(outputs, step, overlap, lead):
-    assert windows([a_clip(9)], 4, outputs, step, overlap=overlap).lead == lead
+def test_only_overlapping_windows_that_are_judged_have_others_before_them(outputs, step, eval_step, lead):
+    assert windows([a_clip(9)], 4, outputs, step, eval_step=eval_step).lead == lead
 
 
 def test_the_last_window_is_moved_back_so_that_it_is_full():
@@ -132,14 +152,14 @@ def test_places_are_where_windows_begin_in_the_frames_of_their_clip():
     assert [part.tolist() for part in dataset.places()] == [[0, 0, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("eval_step", [None, 1])
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
-def test_processes_share_the_windows_without_counting_one_twice(processes, overlap):
-    dataset = windows([a_clip(13)], frames=2, outputs=2, step=None, overlap=overlap)
+def test_processes_share_the_windows_without_counting_one_twice(processes, eval_step):
+    dataset = windows([a_clip(13)], frames=2, outputs=2, step=None, eval_step=eval_step)
     samplers = [EvaluationSampler(dataset, processes, rank) for rank in range(processes)]
     dealt = [list(sampler) for sampler in samplers]
     assert {len(part) for part in dealt} == {len(samplers[0])}
-    if overlap:
+    if eval_step:
         # The window before the first that counts is there, for its say on the frame that they share.
         for part in dealt[1:]:
             first = next((place for place, index in enumerate(part) if index >= 0), None)

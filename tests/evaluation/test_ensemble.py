@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracknet.data.windows import EvaluationSampler
+from tracknet.data.cached_clip import CachedClip, LabelledClip
+from tracknet.data.labels import Labels
+from tracknet.data.windows import EvaluationSampler, WindowDataset
 from tracknet.evaluation.ensemble import Ensemble, WindowEnsemble, place_weights
 from tracknet.tracking.windows import slide
 
@@ -84,70 +87,48 @@ def test_the_ring_holds_as_many_heatmaps_as_a_window_however_long_the_video():
     assert most == 3
 
 
-def as_batches(total_of_clips, length, weighting, batch_size, order=None):
-    """What every (clip, frame) comes to when its windows come in batches; window w says (7 w + k) % 11."""
-    samples, said = [], {}
-    for clip, total in enumerate(total_of_clips):
-        last = max(total - length, 0)
-        for start in range(last + 1):
-            heatmaps = cell(*[(7 * len(samples) + k) % 11 for k in range(length)])
-            counted = [start + k < total and (k == 0 or start == last) for k in range(length)]
-            samples.append((clip, start, heatmaps, counted))
-            for k in range(min(length, total)):
-                said.setdefault((clip, start + k), []).append((k, float(heatmaps[k])))
-    weights = place_weights(weighting, length)
-    expected = {
-        frame: sum(weights[k] * v for k, v in pairs) / sum(weights[k] for k, _ in pairs)
-        for frame, pairs in said.items()
-    }
-    ensemble, found = WindowEnsemble(weighting, length), {}
-    order = list(range(len(samples))) if order is None else order(samples)
-    for place in range(0, len(order), batch_size):
-        indices = order[place : place + batch_size]
-        batch = [samples[~index if index < 0 else index] for index in indices]
-        counted = torch.tensor(
-            [s[3] if i >= 0 else [False] * length for i, s in zip(indices, batch, strict=True)]
-        )
-        given_in = torch.stack([s[2] for s in batch])
-        merged = ensemble.merge(given_in, [s[0] for s in batch], [s[1] for s in batch], counted)
-        for row, (clip, start, _, _) in enumerate(batch):
-            for k in counted[row].nonzero().flatten().tolist():
-                assert (clip, start + k) not in found
-                found[clip, start + k] = float(merged[row, k])
-    return found, expected
+def a_clip(stretches: list[tuple[int, int]]) -> LabelledClip:
+    """A clip of which the frames of some stretches are there, each so many frames behind the one before."""
+    bounds, at = [], 0
+    for gap, length in stretches:
+        bounds.append((at + gap, at + gap + length))
+        at = bounds[-1][1]
+    frames = np.zeros((sum(length for _, length in stretches), 3, 1, 1), np.uint8)
+    labels = Labels(xy=np.zeros((at, 2)), visible=np.ones(at, bool), labelled=np.ones(at, bool))
+    return LabelledClip("rally", CachedClip(frames, frames[0], tuple(bounds)), labels, (1, 1), 30.0)
 
 
 @given(
-    st.lists(st.integers(1, 12), min_size=1, max_size=3),
-    st.integers(2, 5),
+    st.lists(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 12)), min_size=1, max_size=3), min_size=1),
+    st.tuples(st.integers(2, 5), st.integers(1, 5)),
     st.sampled_from(["average", "triangular"]),
     st.integers(1, 4),
+    st.integers(1, 4),
 )
-def test_windows_in_batches_come_to_the_mean_of_all_that_see_a_frame(totals, length, weighting, batch_size):
-    found, expected = as_batches(totals, length, weighting, batch_size)
-    assert found == pytest.approx(expected)
-
-
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=3), st.integers(2, 5), st.integers(2, 4))
-def test_windows_dealt_to_processes_come_to_the_same(totals, length, processes):
-    class Windows:
-        lead = length - 1
-
-        def __init__(self, samples):
-            self.samples = samples
-
-        def __len__(self):
-            return len(self.samples)
-
-    found = {}
+def test_windows_in_batches_come_to_the_mean_of_all_that_see_a_frame(
+    clips, cut, weighting, batch_size, processes
+):
+    length, step = cut[0], min(cut)
+    dataset = WindowDataset(
+        [a_clip(stretches) for stretches in clips], length, length, (1, 1), False, None, step
+    )
+    weights, said, found = place_weights(weighting, length), {}, {}
+    for window in range(len(dataset)):
+        sample = dataset[window]
+        for k, frame in enumerate(dict.fromkeys(sample["frame"].tolist())):
+            said.setdefault((int(sample["clip"]), frame), []).append((weights[k], (7 * window + k) % 11))
     for rank in range(processes):
-        part, expected = as_batches(
-            totals,
-            length,
-            "triangular",
-            3,
-            order=lambda samples, rank=rank: list(EvaluationSampler(Windows(samples), processes, rank)),
-        )
-        assert not found.keys() & part.keys()
-        found |= part
-    assert found == pytest.approx(expected)
+        ensemble, order = WindowEnsemble(weighting, length), list(EvaluationSampler(dataset, processes, rank))
+        for place in range(0, len(order), batch_size):
+            indices = order[place : place + batch_size]
+            batch = {name: torch.stack([dataset[n][name] for n in indices]) for name in dataset[0]}
+            windows = [~n if n < 0 else n for n in indices]
+            heatmaps = torch.stack([cell(*[(7 * n + k) % 11 for k in range(length)]) for n in windows])
+            merged = ensemble.merge(heatmaps, batch["clip"], batch["frame"], batch["counted"])
+            for row, k in batch["counted"].nonzero().tolist():
+                frame = int(batch["clip"][row]), int(batch["frame"][row, k])
+                assert frame not in found
+                found[frame] = float(merged[row, k])
+    assert found == pytest.approx(
+        {frame: sum(w * v for w, v in pairs) / sum(w for w, _ in pairs) for frame, pairs in said.items()}
+    )

@@ -61,9 +61,9 @@ def main(processes: int, root: Path, folder: Path) -> None:
     )
     trainer.fit(tracker, datamodule=data)
     figures = {name: value.item() for name, value in trainer.callback_metrics.items() if "val/" in name}
-    tracker.eval_mode, data.overlap = "triangular", True
+    tracker.eval_mode, tracker.eval_step, data.eval_step = "triangular", 2, 2
     [averaged] = trainer.test(tracker, datamodule=data, verbose=False)
-    tracker.eval_mode, data.overlap = "single", False
+    tracker.eval_mode, tracker.eval_step, data.eval_step = "single", None, None
     [tested] = trainer.test(tracker, datamodule=data, verbose=False)
     [validated] = trainer.validate(tracker, datamodule=data, verbose=False)
     trainer.predict(tracker, datamodule=data, return_predictions=False)

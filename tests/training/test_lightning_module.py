@@ -17,6 +17,7 @@ from tracknet.data.geometry import resize_xy
 from tracknet.data.labels import read_labels
 from tracknet.data.video import open_source
 from tracknet.data.windows import WindowDataset
+from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, stack_frames
@@ -219,7 +220,7 @@ def evaluated(tracker, root, stage="validate", **options):
         outputs=tracker.outputs,
         size=SIZE,
         background=tracker.needs_background,
-        overlap=tracker.overlaps,
+        eval_step=tracker.eval_step,
         **options,
     )
     trainer = Trainer(
@@ -298,10 +299,20 @@ def test_overlapping_windows_judge_the_mean_of_what_they_say(tiny_rallies, fanne
         assert figures["loss"] > 0
 
 
-def test_overlapping_windows_predict_what_track_finds(tiny_rallies, fanned):
-    tracker = HeatmapTracker(fanned(), input_size=SIZE, eval_mode="triangular").eval()
+def test_a_step_between_windows_is_told(fanned):
+    tracker = HeatmapTracker(fanned(), input_size=SIZE, eval_mode="average", eval_step=2)
+    assert tracker.val_metrics.label.endswith("288x512, average of windows every 2 frames")
+    with pytest.raises(UsageError, match=r"eval_step: found 2, .* not with single"):
+        HeatmapTracker(fanned(), input_size=SIZE, eval_step=2)
+    with pytest.raises(UsageError, match="step is 4, but a window speaks of 3 frames: expected 1 to 3"):
+        HeatmapTracker(fanned(), input_size=SIZE, eval_mode="average", eval_step=4)
+
+
+@pytest.mark.parametrize("step", [None, 2, 3])
+def test_overlapping_windows_predict_what_track_finds(tiny_rallies, fanned, step):
+    tracker = HeatmapTracker(fanned(), input_size=SIZE, eval_mode="triangular", eval_step=step).eval()
     data = FlatVideoDataModule(
-        tiny_rallies, val=["*"], batch_size=3, frames=3, outputs=3, size=SIZE, overlap=tracker.overlaps
+        tiny_rallies, val=["*"], batch_size=3, frames=3, outputs=3, size=SIZE, eval_step=tracker.eval_step
     )
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     found = {}
@@ -310,7 +321,7 @@ def test_overlapping_windows_predict_what_track_finds(tiny_rallies, fanned):
             found[int(batch["clip"][row]), int(batch["frame"][row, place])] = batch["xy"][row, place]
     for clip, name in enumerate(data.clip_names("test")):
         source = open_source(tiny_rallies / f"{name}.mp4")
-        rows = list(track(source, tracker, mode="triangular", progress=False))
+        rows = list(track(source, tracker, mode="triangular", step=step, progress=False))
         assert len(rows) == sum(number == clip for number, _ in found)
         seen = [row for row in rows if row.visible]
         assert len(seen) > 10

@@ -60,9 +60,9 @@ def track_stream(
     path = None if to_screen else csv_path(output, stream_title(name))
 
     from tracknet.data.running_background import RunningBackground
+    from tracknet.evaluation.ensemble import check_step
     from tracknet.tracking.finder import choose_finder
     from tracknet.tracking.live import follow
-    from tracknet.tracking.windows import check_step
 
     tracker, place = load_detector(ckpt, device, engine, threshold, precision)
     check_step(step, tracker.outputs)

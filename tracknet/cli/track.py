@@ -167,8 +167,8 @@ def track_video(
         output: CSV to write, or a folder for it, or - for standard output, each row as soon as it is known;
             default VIDEO_ball.csv in the current folder.
         overlay: Video to write with the ball drawn in, or a folder for it; default none.
-        mode: single: windows do not overlap, the fastest. average: windows slide by one frame, and each frame
-            is the mean of all windows that see it. triangular: as average, the middle of a window counting
+        mode: single: windows do not overlap, the fastest. average: windows slide by step, and each frame is
+            the mean of all windows that see it. triangular: as average, the middle of a window counting
             the most. causal: each frame by the window that ends with it, the only one for live streams.
             Default single, or causal for a live stream.
         step: Frames from one window to the next in the modes average, triangular and causal; default 1. In

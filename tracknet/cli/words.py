@@ -13,7 +13,7 @@ LINKS = {
     "outputs": "outputs",
     "needs_background": "background",
     "input_size": "size",
-    "overlaps": "overlap",
+    "eval_step": "eval_step",
 }
 """Attribute of the module -> parameter of the data: written once, at the model."""
 
@@ -25,7 +25,7 @@ FOUND_BY_LIGHTNING = ("last", "hpc")
 _SET_AT = {
     "input_size": "model.input_size",
     "needs_background": "model.network.background",
-    "overlaps": "model.eval_mode",
+    "eval_step": "model.eval_step",
 }
 
 

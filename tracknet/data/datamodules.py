@@ -68,7 +68,8 @@ class RallyDataModule(LightningDataModule):
         outputs: Frames that the network speaks of, L or 1 (linked to the network).
         size: Height and width of the network's input (linked to the module).
         background: Whether batches hold the median background (linked to the network).
-        overlap: Whether validation and test windows begin at every frame (linked to the module).
+        eval_step: Frames from one validation or test window to the next where these overlap; default they do
+            not (linked to the module).
     """
 
     layout: ClassVar[type[Layout]]
@@ -93,7 +94,7 @@ class RallyDataModule(LightningDataModule):
         outputs: PositiveInt = 3,
         size: tuple[PositiveInt, PositiveInt] = (288, 512),
         background: bool = False,
-        overlap: bool = False,
+        eval_step: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         self.root: Path | str = Path(root)
@@ -109,7 +110,7 @@ class RallyDataModule(LightningDataModule):
         self.outputs = outputs
         self.size = (int(size[0]), int(size[1]))
         self.background = background
-        self.overlap = overlap
+        self.eval_step = eval_step
         self.cache = FrameCache(cache_dir, self.size)
         self.parts: dict[Part, list[LabelledClip]] = {}
         self._checked: DatasetReport | None = None
@@ -163,19 +164,19 @@ class RallyDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Windows that count each validation frame once."""
-        return self._evaluation_loader("val")
+        return self._evaluation_loader("val", self.eval_step)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Windows that count each test frame once."""
-        return self._evaluation_loader("test")
+        return self._evaluation_loader("test", self.eval_step)
 
     def mining_dataloader(self) -> DataLoader[Sample]:
         """Windows that count each training frame once, unchanged, for a search among them."""
-        return self._evaluation_loader("train", overlap=False)
+        return self._evaluation_loader("train", None)
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """The test windows."""
-        return self._evaluation_loader("test")
+        return self._evaluation_loader("test", self.eval_step)
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         """Crop and augment training batches on the device."""
@@ -234,15 +235,15 @@ class RallyDataModule(LightningDataModule):
             )
         return LabelledClip(checked.clip.name, cached, checked.labels, checked.size, checked.fps)
 
-    def _dataset(self, part: Part, step: int | None, overlap: bool = False) -> WindowDataset:
+    def _dataset(self, part: Part, step: int | None, eval_step: int | None = None) -> WindowDataset:
         clips = self.parts[part]
-        return WindowDataset(clips, self.frames, self.outputs, self.size, self.background, step, overlap)
+        return WindowDataset(clips, self.frames, self.outputs, self.size, self.background, step, eval_step)
 
     def _sampler(self, dataset: WindowDataset) -> ResumableSampler:
         return ResumableSampler(dataset, self.batch_size, self.trainer)
 
-    def _evaluation_loader(self, part: Part, overlap: bool | None = None) -> DataLoader[Sample]:
-        dataset = self._dataset(part, None, self.overlap if overlap is None else overlap)
+    def _evaluation_loader(self, part: Part, eval_step: int | None) -> DataLoader[Sample]:
+        dataset = self._dataset(part, None, eval_step)
         trainer = self.trainer
         if trainer is not None and trainer.world_size > 1:
             sampler = EvaluationSampler(dataset, trainer.world_size, trainer.global_rank)
@@ -315,7 +316,8 @@ class GeneratedDataModule(RallyDataModule):
         outputs: Frames that the network speaks of, L or 1 (linked to the network).
         size: Height and width of the network's input (linked to the module).
         background: Whether batches hold the median background (linked to the network).
-        overlap: Whether validation and test windows begin at every frame (linked to the module).
+        eval_step: Frames from one validation or test window to the next where these overlap; default they do
+            not (linked to the module).
     """
 
     layout = FlatVideo
@@ -339,7 +341,7 @@ class GeneratedDataModule(RallyDataModule):
         outputs: PositiveInt = 3,
         size: tuple[PositiveInt, PositiveInt] = (288, 512),
         background: bool = False,
-        overlap: bool = False,
+        eval_step: PositiveInt | None = None,
     ) -> None:
         super().__init__(
             root,
@@ -353,7 +355,7 @@ class GeneratedDataModule(RallyDataModule):
             outputs=outputs,
             size=size,
             background=background,
-            overlap=overlap,
+            eval_step=eval_step,
         )
         self.sport: Sport = sport
         self.rallies = {"train": train_rallies, "val": val_rallies, "test": test_rallies}

@@ -96,7 +96,8 @@ class PackedDataModule(RallyDataModule):
         outputs: Frames that the network speaks of, L or 1 (linked to the network).
         size: Height and width of the network's input (linked to the module).
         background: Whether batches hold the median background (linked to the network).
-        overlap: Whether validation and test windows begin at every frame (linked to the module).
+        eval_step: Frames from one validation or test window to the next where these overlap; default they do
+            not (linked to the module).
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class PackedDataModule(RallyDataModule):
         outputs: PositiveInt = 3,
         size: tuple[PositiveInt, PositiveInt] = (288, 512),
         background: bool = False,
-        overlap: bool = False,
+        eval_step: PositiveInt | None = None,
     ) -> None:
         super().__init__(
             Path(root),
@@ -127,7 +128,7 @@ class PackedDataModule(RallyDataModule):
             outputs=outputs,
             size=size,
             background=background,
-            overlap=overlap,
+            eval_step=eval_step,
         )
         self.root = str(root) if "://" in str(root) else str(Path(root).expanduser().absolute())
         self.mixed = mixed

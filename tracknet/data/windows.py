@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,8 +23,8 @@ class WindowDataset(Dataset[Sample]):
     follow each other and the last one is moved back so that it is full; exactly one of them counts each frame
     (``counted``). A clip shorter than a window repeats its last frame, which does not count twice. Networks
     with one output a window speak for its last frame, so that their windows follow frame by frame and the
-    first ones repeat the first frame. With ``overlap``, evaluation windows follow frame by frame whatever the
-    network, and each counts the frames that no later window speaks of: its first one, the last window all.
+    first ones repeat the first frame. With ``eval_step``, evaluation windows of other networks overlap, and
+    each counts the frames that no later window speaks of: its first ones, the last window all.
 
     A clip that is cached in part has windows within its stretches only, each stretch like a clip of its own;
     frames keep the numbers of the source. Training windows, and all windows of such a clip, hold at least one
@@ -36,7 +37,7 @@ class WindowDataset(Dataset[Sample]):
         size: Height and width of the cached frames.
         background: Whether samples hold the median background.
         step: Frames between the starts of training windows, or None for evaluation.
-        overlap: Whether an evaluation window begins at every frame.
+        eval_step: Frames from one evaluation window to the next where these overlap, or None.
 
     Attributes:
         clips: As given.
@@ -51,12 +52,13 @@ class WindowDataset(Dataset[Sample]):
         size: tuple[int, int],
         background: bool,
         step: int | None,
-        overlap: bool = False,
+        eval_step: int | None = None,
     ) -> None:
         self.clips = list(clips)
         self.frames = frames
         self.background = background
-        self.lead = outputs - 1 if overlap and step is None else 0
+        # The last window is moved back, and may share its frames with one more.
+        self.lead = -(-(outputs - 1) // eval_step) if eval_step and step is None else 0
         self._xy = [
             torch.from_numpy(resize_xy(c.labels.xy, c.source_size, size).astype(np.float32))
             for c in self.clips
@@ -65,13 +67,15 @@ class WindowDataset(Dataset[Sample]):
         self._visibility = [torch.from_numpy(c.labels.visibility) for c in self.clips]
         self._labelled = [torch.from_numpy(c.labels.labelled) for c in self.clips]
         rows = [
-            row for index in range(len(self.clips)) for row in self._windows_of(index, outputs, step, overlap)
+            row
+            for index in range(len(self.clips))
+            for row in self._windows_of(index, outputs, step, eval_step)
         ]
         # One array, not a list: workers would copy a list page by page as they touch its reference counts.
         self._rows = np.array(rows, dtype=np.int64).reshape(-1, 7)
 
     def _windows_of(
-        self, index: int, outputs: int, step: int | None, overlap: bool
+        self, index: int, outputs: int, step: int | None, eval_step: int | None
     ) -> Iterator[tuple[int, ...]]:
         """Give (clip, start, bounds of what counts, bounds of the stretch, row of its first frame)."""
         cached, labelled = self.clips[index].cached, self.clips[index].labels.labelled
@@ -79,7 +83,7 @@ class WindowDataset(Dataset[Sample]):
         sparse = step is not None or cached.stretches is not None
         row = 0
         for low, stop in cached.stretches or ((0, len(cached.frames)),):
-            for start, first, end in _starts(stop - low, self.frames, outputs, step, overlap):
+            for start, first, end in _starts(stop - low, self.frames, outputs, step, eval_step):
                 start, first, end = low + start, low + first, low + end
                 behind = min(stop, start + self.frames)
                 spoken = min(max(first, start + self.frames - outputs), behind - 1)
@@ -127,7 +131,7 @@ class WindowDataset(Dataset[Sample]):
 
 
 def _starts(
-    total: int, frames: int, outputs: int, step: int | None, overlap: bool
+    total: int, frames: int, outputs: int, step: int | None, eval_step: int | None
 ) -> Iterator[tuple[int, int, int]]:
     """Give (start, first frame that counts, end of those that count) of each window of a clip."""
     if step is not None:
@@ -136,10 +140,10 @@ def _starts(
     elif outputs == 1:
         for last in range(total):
             yield last - frames + 1, last, last + 1
-    elif overlap:
+    elif eval_step:
         final = max(total - frames, 0)
-        for start in range(final + 1):
-            yield start, start, start + (frames if start == final else 1)
+        for start, following in pairwise((*range(0, final, eval_step), final, final + frames)):
+            yield start, start, following
     else:
         for first in range(0, total, frames):
             yield max(0, min(first, total - frames)), first, first + frames

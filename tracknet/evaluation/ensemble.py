@@ -6,10 +6,30 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor
+
+from tracknet.errors import UsageError
 
 Weighting = Literal["average", "triangular"]
 """How much each place in a window counts in an ensemble."""
+
+
+def check_step(step: int, outputs: int) -> None:
+    """Refuse a step from window to window that would leave frames out.
+
+    Args:
+        step: Frames from one window to the next.
+        outputs: Frames that a window speaks of.
+
+    Raises:
+        UsageError: It is not in 1..outputs.
+    """
+    if not 1 <= step <= outputs:
+        speaks, wanted = ("one frame", "1") if outputs == 1 else (f"{outputs} frames", f"1 to {outputs}")
+        raise UsageError(
+            f"step is {step}, but a window speaks of {speaks}: expected {wanted}, or frames would be left out"
+        )
 
 
 def place_weights(weighting: Weighting, outputs: int) -> list[int]:
@@ -48,12 +68,13 @@ class Ensemble:
         self._shares: deque[float] = deque()
         self._first = first
 
-    def add(self, start: int, heatmaps: Tensor) -> list[Tensor]:
+    def add(self, start: int, heatmaps: Tensor, alone: int = 1) -> list[Tensor]:
         """Take what one window gives.
 
         Args:
             start: Number of the first frame that it speaks of, above that of the window before.
             heatmaps: Ball probabilities of that frame and those after it, ``[count, h, w]``.
+            alone: So many of the first of these no later window speaks of.
 
         Returns:
             The averaged heatmaps ``[h, w]`` of the frames that are done now, following on those given before.
@@ -66,7 +87,7 @@ class Ensemble:
             else:
                 self._sums[k] += heatmap * weight
                 self._shares[k] += weight
-        return done + self._take(1)
+        return done + self._take(alone)
 
     def finish(self) -> list[Tensor]:
         """Give the heatmaps of the frames that were still waiting for windows, after the last one."""
@@ -80,9 +101,9 @@ class Ensemble:
 class WindowEnsemble:
     """Averages the heatmaps of overlapping windows that come in batches, clip after clip.
 
-    Windows of a clip begin one frame apart. Where one does not follow the one before (another clip, a part
-    that was left out), the average begins anew; the frames that a window counts are those that no later
-    window speaks of (see `tracknet.data.windows.WindowDataset` with ``overlap``).
+    Where a window shares no frame with the one before (another clip, a part that was left out), the average
+    begins anew; the frames that a window counts are those that no later window speaks of (see
+    `tracknet.data.windows.WindowDataset` with ``eval_step``).
 
     Args:
         weighting: How much each place in a window counts.
@@ -92,30 +113,36 @@ class WindowEnsemble:
     def __init__(self, weighting: Weighting, outputs: int) -> None:
         self._weights = place_weights(weighting, outputs)
         self._ensemble = Ensemble(self._weights)
-        self._due: tuple[int, int] | None = None
+        self._before: tuple[int, int, int] | None = None
 
-    def merge(self, heatmaps: Tensor, clips: Sequence[int], starts: Sequence[int], counted: Tensor) -> Tensor:
+    def merge(self, heatmaps: Tensor, clips: Tensor, frames: Tensor, counted: Tensor) -> Tensor:
         """Take a batch of windows, in order.
 
         Args:
             heatmaps: Ball probabilities ``[B, L_out, h, w]``.
-            clips: Number of each window's clip.
-            starts: Number of the first frame that each window speaks of.
-            counted: The frames that each window counts, bool ``[B, L_out]``.
+            clips: Number of each window's clip, ``[B]``.
+            frames: Numbers of the frames that each window speaks of, ``[B, L_out]``; one that is shorter
+                repeats its last frame.
+            counted: The frames that each window counts, its first ones or none, bool ``[B, L_out]``.
 
         Returns:
             The averaged heatmaps of the counted frames, ``[B, L_out, h, w]``; the others are as given.
         """
         merged = heatmaps.clone()
         # One answer from the device for the whole batch.
-        lasts = counted[:, 1:].any(dim=1).tolist()
-        for row, (clip, start, last) in enumerate(zip(clips, starts, lasts, strict=True)):
-            if self._due != (clip, start):
-                self._ensemble = Ensemble(self._weights, start)
-            done = self._ensemble.add(start, heatmaps[row])
-            if last:
-                done += self._ensemble.finish()
-            for place, heatmap in enumerate(done):
+        rows = torch.stack([clips, frames[:, 0], frames[:, -1], counted.sum(dim=1)], dim=1).tolist()
+        for row, (clip, first, last, alone) in enumerate(rows):
+            if not self._goes_on(clip, first):
+                self._ensemble = Ensemble(self._weights, first)
+            done = self._ensemble.add(first, heatmaps[row, : last - first + 1], alone)
+            for place, heatmap in enumerate(done[len(done) - alone :]):
                 merged[row, place] = heatmap
-            self._due = (clip, start + 1)
+            self._before = clip, first, last
         return merged
+
+    def _goes_on(self, clip: int, first: int) -> bool:
+        """Say whether a window shares frames with the one before."""
+        if self._before is None:
+            return False
+        before, begin, end = self._before
+        return clip == before and begin < first <= end

@@ -18,13 +18,13 @@ from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackgrou
 from tracknet.data.threads import result_of
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.errors import TrackNetError, UsageError, nearest
-from tracknet.evaluation.ensemble import Ensemble, place_weights
+from tracknet.evaluation.ensemble import Ensemble, check_step, place_weights
 from tracknet.tracking.finder import BallDetector, BallFinder, HeatmapDetector, choose_finder
 from tracknet.tracking.live import follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectoryRow
-from tracknet.tracking.windows import FirstWord, check_step, slide
+from tracknet.tracking.windows import FirstWord, slide
 
 __all__ = ["BATCHES_AHEAD", "BallDetector", "HeatmapDetector", "Mode", "track"]
 

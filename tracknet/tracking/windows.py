@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
-from tracknet.errors import UsageError
+from tracknet.evaluation.ensemble import check_step
 
 T = TypeVar("T")
 
@@ -68,23 +68,6 @@ def slide(frames: Iterable[T], length: int, outputs: int, step: int) -> Iterator
         yield Window(list(recent), 0, seen)
     elif seen > due - step:
         yield Window(list(recent), seen - outputs, outputs)
-
-
-def check_step(step: int, outputs: int) -> None:
-    """Refuse a step that would leave frames out.
-
-    Args:
-        step: Frames from one window to the next.
-        outputs: Frames that a window speaks of.
-
-    Raises:
-        UsageError: It is not in 1..outputs.
-    """
-    if not 1 <= step <= outputs:
-        speaks, wanted = ("one frame", "1") if outputs == 1 else (f"{outputs} frames", f"1 to {outputs}")
-        raise UsageError(
-            f"step is {step}, but a window speaks of {speaks}: expected {wanted}, or frames would be left out"
-        )
 
 
 class FirstWord:

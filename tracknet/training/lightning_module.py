@@ -16,9 +16,10 @@ from torchmetrics import MeanMetric, Metric
 
 from tracknet.data.geometry import resize_xy
 from tracknet.data.trajectories import TrajectoryDataModule
+from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, HeatmapDecoder
 from tracknet.evaluation.distances import distance_names
-from tracknet.evaluation.ensemble import WindowEnsemble
+from tracknet.evaluation.ensemble import WindowEnsemble, check_step
 from tracknet.evaluation.metrics import FIGURES, KINDS, BallMetrics
 from tracknet.models.evaluating import evaluating
 from tracknet.models.framewise import Features, FramewiseNetwork, parts_speak_for
@@ -70,7 +71,9 @@ class HeatmapTracker(LightningModule):
         mixup: Alpha of the Beta distribution of sample mixup (TrackNetV3 trains with 0.5); 0 for none.
         eval_mode: Windows of ``validate``, ``test`` and ``predict``. ``single``: they do not overlap.
             ``average``, ``triangular``: one begins at every frame, and a frame's heatmap is the (weighted)
-            mean of the up to L that see it, as in TrackNetV3; costs L times as much.
+            mean of those that see it, as in TrackNetV3; costs up to L times as much.
+        eval_step: Frames from one window to the next where they overlap, 1 to L; default 1. The cost falls as
+            it rises; ``track`` has it as ``--step``.
     """
 
     configure_gradient_clipping = clip_whole_norm
@@ -85,6 +88,7 @@ class HeatmapTracker(LightningModule):
         input_size: tuple[PositiveInt, PositiveInt] = (288, 512),
         mixup: NonNegativeFloat = 0.0,
         eval_mode: EvalMode = "single",
+        eval_step: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         self.network: HeatmapNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -95,10 +99,12 @@ class HeatmapTracker(LightningModule):
         self.mixup = mixup
         self.batches = WholeBatch()
         self.eval_mode: EvalMode = eval_mode
+        self.eval_step = _step_between(eval_mode, eval_step, self.outputs)
         self.val_metrics: BallMetrics = metrics or BallMetrics()
         self._ensemble: WindowEnsemble | None = None
-        if self.overlaps:
-            self.val_metrics.note = f"{eval_mode} of overlapping windows"
+        if self.eval_step:
+            at = "overlapping windows" if self.eval_step == 1 else f"windows every {self.eval_step} frames"
+            self.val_metrics.note = f"{eval_mode} of {at}"
         self.test_metrics: BallMetrics = deepcopy(self.val_metrics)
         self.val_loss = MeanMetric()
         self.test_loss = MeanMetric()
@@ -106,11 +112,14 @@ class HeatmapTracker(LightningModule):
 
     @classmethod
     def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
-        """Say which monitors nobody logs, which sizes the network cannot halve, which data it cannot take."""
+        """Say which monitors nobody logs, which sizes, steps and data do not go with the rest."""
         figures = ("loss", *KINDS, *FIGURES, *distance_names(config.get(f"{key}.init_args.metrics")))
         logged = ["train/loss", "train/loss_step", "train/loss_epoch", *(f"val/{name}" for name in figures)]
         yield from check_monitors(config, logged)
         yield from check_sizes(key, config)
+        mode, step = (config.get(f"{key}.init_args.{name}") for name in ("eval_mode", "eval_step"))
+        if step is not None and mode == "single":
+            yield f"{key}.init_args.eval_step", _no_step(step)
         yield from check_data(
             config, TrajectoryDataModule, cls.__name__, "rallies, such as a FlatVideoDataModule"
         )
@@ -129,11 +138,6 @@ class HeatmapTracker(LightningModule):
     def needs_background(self) -> bool:
         """Whether the network wants the median background of the clip."""
         return self.network.needs_background
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether evaluation wants a window at every frame."""
-        return self.eval_mode != "single" and self.outputs > 1
 
     @property
     def threshold(self) -> float:
@@ -341,15 +345,15 @@ class HeatmapTracker(LightningModule):
 
     def _begin_windows(self) -> None:
         self._ensemble = None
-        if self.eval_mode != "single" and self.overlaps:
+        if self.eval_mode != "single" and self.eval_step:
             self._ensemble = WindowEnsemble(self.eval_mode, self.outputs)
 
     def _find(self, batch: Batch, logits: Tensor) -> Detections:
         heatmaps = logits.sigmoid()
         if self._ensemble is None:
             return self._decode(heatmaps)
-        counted, starts = self._of_outputs(batch["counted"]), self._of_outputs(batch["frame"])[:, 0]
-        merged = self._ensemble.merge(heatmaps, batch["clip"].tolist(), starts.tolist(), counted)
+        counted, frames = self._of_outputs(batch["counted"]), self._of_outputs(batch["frame"])
+        merged = self._ensemble.merge(heatmaps, batch["clip"], frames, counted)
         # Of the L heatmaps of a window all but one speak of frames that other windows count.
         found = self.decoder(merged[counted], self.input_size)
         xy = found.xy.new_zeros(*counted.shape, 2)
@@ -396,6 +400,19 @@ class Mix(NamedTuple):
         """Mix a batch, ``[B, ...]``."""
         share = self.share.reshape(-1, *[1] * (values.dim() - 1))
         return share * values + (1 - share) * values[self.partner]
+
+
+def _step_between(mode: EvalMode, step: int | None, outputs: int) -> int | None:
+    """Give the frames from one evaluation window to the next where they overlap."""
+    if step is not None:
+        if mode == "single":
+            raise UsageError(f"eval_step: {_no_step(step)}")
+        check_step(step, outputs)
+    return None if mode == "single" or outputs == 1 else step or 1
+
+
+def _no_step(step: int) -> str:
+    return f"found {step}, which goes with eval_mode average or triangular, not with single"
 
 
 def _begin_figures(*metrics: Metric) -> None:
