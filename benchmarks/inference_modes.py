@@ -60,6 +60,7 @@ WAYS = (
     Way("average", "average"),
     Way("average, step 2", "average", step=2),
     Way("average, step 4", "average", step=4),
+    Way("average, step 6", "average", step=6),
     Way("average, step 4, bf16", "average", step=4, precision="bf16"),
     Way("average, step 4, flip", "average", step=4, flip=True),
     Way("triangular, step 4", "triangular", step=4),
