@@ -50,6 +50,11 @@ def test_check_of_a_faulty_data_set(rallies, capsys):
     assert err == ""
 
 
+def test_check_decodes_on_request(rallies, capsys):
+    assert main(["check", str(rallies), "--decode"]) == 0
+    assert capsys.readouterr().err.startswith("decoding: 6 frames in ")
+
+
 def test_check_shows_all_places_on_request(rallies, capsys):
     for name in "cdefghi":
         (rallies / f"{name}.csv").touch()

@@ -179,6 +179,47 @@ def test_a_claim_of_the_container_that_is_not_kept(flat, monkeypatch):
     assert "holds 3 frames, though its container claims 4" in str(report.faults[0])
 
 
+def test_what_is_damaged_inside_is_found_by_decoding(flat, capsys):
+    for name, kept in {"a": 0, "b": 20}.items():
+        with av.open(str(flat / f"{name}.mp4")) as container:
+            at, size = [(packet.pos, packet.size) for packet in container.demux() if packet.size][2]
+        content = bytearray((flat / f"{name}.mp4").read_bytes())
+        content[at + kept : at + size] = bytes(size - kept)
+        (flat / f"{name}.mp4").write_bytes(content)
+    write_video(flat / "c.mp4")
+    write_table(flat / "c.csv", "0,1,5,6", "1,0,0,0", "2,1,7,8", "3,2,9,9")
+    assert check_dataset(flat).faults == ()
+    report = check_dataset(flat, decode=True)
+    assert summary(report) == [
+        ("a.mp4", "undecodable", None, "error"),
+        ("b.mp4", "damaged", None, "warning"),
+    ]
+    assert [clip.name for clip in report.unusable] == ["a"]
+    told = report.render()
+    assert "a.mp4: damaged behind frame 2 (" in told
+    assert "b.mp4: 1 frame is damaged, the first is 2; " in told
+    assert told.endswith("Errors stop a training; what cannot be decoded, also one that masks faults.")
+    assert capsys.readouterr().err.startswith("decoding: 10 frames in ")
+
+
+def test_a_count_that_decoding_does_not_keep(flat, monkeypatch):
+    monkeypatch.setattr("tracknet.data.check.count_frames", lambda source: 5)
+    found = [fault for fault in check_dataset(flat, decode=True).faults if fault.kind == "undecodable"]
+    assert [fault.path.name for fault in found] == ["a.mp4", "b.mp4"]
+    assert "5 frames were counted, but 4 can be decoded" in found[0].message
+
+
+def test_what_counting_shows_is_in_the_report(flat, capsys, monkeypatch):
+    monkeypatch.setattr("tracknet.data.video.VideoFile._packets", lambda self: 0)
+    monkeypatch.setattr("tracknet.data.video._several", lambda container, stream: "holds 2 video streams")
+    report = check_dataset(flat, decode=True)
+    assert summary(report) == [
+        ("a.mp4", "several-streams", None, "warning"),
+        ("b.mp4", "several-streams", None, "warning"),
+    ]
+    assert "note:" not in capsys.readouterr().err
+
+
 def test_labels_that_cannot_be_read(flat):
     (flat / "b.csv").unlink()
     (flat / "b.csv").mkdir()

@@ -86,13 +86,14 @@ def make_parser(only: str | None = None) -> ArgumentParser:
     return parser
 
 
-def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5) -> int:
+def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5, decode: bool = False) -> int:
     """Look at every video and every label file of a data set and print what is there and what is wrong.
 
     Args:
         root: Folder of the data set.
         layout: Layout of the folder; ``auto`` takes the one that it looks like.
         shown: Files shown of each kind of fault, and lines of each file; 0 shows all.
+        decode: Decode every frame, too, which finds what is damaged inside a video.
 
     Returns:
         Exit code: 1 when there are errors, 0 when there are none.
@@ -104,7 +105,7 @@ def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5) ->
     from tracknet.data.layouts import LAYOUTS
 
     known = {one.name: one for one in LAYOUTS}
-    report = check_dataset(root, known.get(layout))
+    report = check_dataset(root, known.get(layout), decode)
     print(report.render(shown))
     return int(bool(report.errors))
 
@@ -224,7 +225,12 @@ def pack(
 
 
 def _add_check(parser: ArgumentParser) -> None:
-    parser.add_function_arguments(check, as_group=False, as_positional=True)
+    parser.add_function_arguments(check, as_group=False, as_positional=True, skip={"decode"})
+    parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="Decode every frame, too, which finds what is damaged inside a video.",
+    )
 
 
 def _add_cache(parser: ArgumentParser) -> None:

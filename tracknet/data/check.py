@@ -14,12 +14,12 @@ from pathlib import Path
 
 from tracknet.data.clips import Clip, Layout
 from tracknet.data.excerpt import Excerpt, length, used_stretches
-from tracknet.data.faults import Fault, plural, render_faults
+from tracknet.data.faults import Fault, FaultKind, plural, render_faults
 from tracknet.data.labels import Labels
 from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
 from tracknet.data.threads import in_threads, usable_cores
-from tracknet.data.video import FrameSource, VideoFile, count_frames, open_source, turned
+from tracknet.data.video import FrameSource, Note, VideoFile, count_frames, open_source, turned
 from tracknet.errors import TrackNetError, first_few
 
 _SHOWN = 5
@@ -45,6 +45,21 @@ class CheckedClip:
     frames: int
     size: tuple[int, int]
     fps: float
+
+    def expect(self, decoded: int) -> None:
+        """Compare the number of frames with those that could be decoded.
+
+        Args:
+            decoded: How many there were.
+
+        Raises:
+            TrackNetError: It is another number.
+        """
+        if decoded != self.frames:
+            raise TrackNetError(
+                f"{self.clip.video}: {plural(self.frames, 'frame')} were counted, but {decoded} can be "
+                "decoded, so that labels would not belong to them; re-encode it: ffmpeg -i OLD NEW.mp4"
+            )
 
 
 @dataclass(frozen=True)
@@ -159,6 +174,8 @@ class DatasetReport:
     def _verdict(self) -> str:
         if not self._usable:
             return "No clip can be used."
+        if any(fault.kind == "undecodable" for fault in self.errors):
+            return "Errors stop a training; what cannot be decoded, also one that masks faults."
         options = "--data.faults mask (data pack: --faults mask)"
         return f"Errors stop a training. With {options} it goes on without {self._masked()}."
 
@@ -203,7 +220,7 @@ class DatasetReport:
         return " and ".join(parts)
 
 
-def check_dataset(root: Path, layout: Layout | None = None) -> DatasetReport:
+def check_dataset(root: Path, layout: Layout | None = None, decode: bool = False) -> DatasetReport:
     """Look at every video and every label file of a data set.
 
     Videos are opened and their frames counted, without decoding where that is safe. Nothing that is wrong
@@ -212,6 +229,7 @@ def check_dataset(root: Path, layout: Layout | None = None) -> DatasetReport:
     Args:
         root: Folder of the data set.
         layout: Its layout; None recognises it.
+        decode: Decode all frames, too: a video that is damaged inside can be counted and not be read.
 
     Returns:
         The report, with the labels of each clip.
@@ -241,6 +259,9 @@ def check_dataset(root: Path, layout: Layout | None = None) -> DatasetReport:
             if one is not None:
                 checked.append(one)
             progress.advance()
+    if decode:
+        checked, damage = _decodable(checked)
+        faults += [fault for fault in damage if fault not in faults]
     faults += _odd_sizes(checked)
     return DatasetReport(root, layout, tuple(clips), tuple(checked), tuple(faults))
 
@@ -267,22 +288,20 @@ def source_of(checked: CheckedClip, layout: Layout | type[Layout], frames: int) 
 
 
 def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fault]]:
+    faults: list[Fault] = []
     try:
-        source = open_source(clip.video)
+        source = open_source(clip.video, _into(faults))
         frames = count_frames(source)
     except TrackNetError as error:
-        # Of a folder of images, the message names one.
-        message = str(error).removeprefix(f"{clip.video}: ").removeprefix(f"{clip.video}{os.sep}")
-        return None, [Fault(clip.video, "unreadable", message)]
+        return None, [*faults, _refused(clip, "unreadable", error)]
     info = source.info
-    faults: list[Fault] = []
     if info.frames not in (None, frames):
         message = f"holds {plural(frames, 'frame')}, though its container claims {info.frames}"
         faults.append(Fault(clip.video, "frame-count", message, severity="warning"))
     if isinstance(source, VideoFile):
         with suppress(TrackNetError):
             if degrees := source.rotation():
-                faults.append(Fault(clip.video, "turned", turned(degrees), severity="warning"))
+                source.note("turned", turned(degrees))
     else:
         files = source.files()
         images_faults = [_emptied(clip.video, files), _numbering(clip.video, [file.name for file in files])]
@@ -301,6 +320,36 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
             faults += label_faults
             labels = read if read.labelled.any() else None
     return CheckedClip(clip, labels, frames, size, info.fps), faults
+
+
+def _decodable(checked: Sequence[CheckedClip]) -> tuple[list[CheckedClip], list[Fault]]:
+    """Decode clips from their first frame to their last; give those that can be, and what is wrong."""
+    whole: list[CheckedClip] = []
+    faults: list[Fault] = []
+    with track_progress(sum(one.frames for one in checked), "frames", "decoding") as progress:
+        for one in checked:
+            decoded = 0
+            try:
+                for _ in open_source(one.clip.video, _into(faults)).frames((2, 2)):
+                    decoded += 1
+                    progress.advance()
+                one.expect(decoded)
+            except TrackNetError as error:
+                faults.append(_refused(one.clip, "undecodable", error))
+            else:
+                whole.append(one)
+    return whole, faults
+
+
+def _into(faults: list[Fault]) -> Note:
+    """Put what is odd about videos that can be read among the faults."""
+    return lambda path, kind, what: faults.append(Fault(path, kind, what, severity="warning"))
+
+
+def _refused(clip: Clip, kind: FaultKind, error: TrackNetError) -> Fault:
+    # Of a folder of images, the message names one.
+    message = str(error).removeprefix(f"{clip.video}: ").removeprefix(f"{clip.video}{os.sep}")
+    return Fault(clip.video, kind, message)
 
 
 def _emptied(folder: Path, images: Sequence[Path]) -> Fault | None:

@@ -228,11 +228,8 @@ class RallyDataModule(LightningDataModule):
     def _open(self, checked: CheckedClip) -> LabelledClip:
         cached = self.cache.open(source_of(checked, self.layout, self.frames))
         assert checked.labels is not None
-        if cached.stretches is None and len(cached.frames) != checked.frames:
-            raise TrackNetError(
-                f"{checked.clip.video}: {checked.frames} frames were counted, but {len(cached.frames)} can "
-                "be decoded, so that labels would not belong to them; re-encode it: ffmpeg -i OLD NEW.mp4"
-            )
+        if cached.stretches is None:
+            checked.expect(len(cached.frames))
         return LabelledClip(checked.clip.name, cached, checked.labels, checked.size, checked.fps)
 
     def _dataset(self, part: Part, step: int | None, eval_step: int | None = None) -> WindowDataset:

@@ -20,6 +20,10 @@ FaultKind = Literal[
     "frame-count",
     "odd-size",
     "turned",
+    "undecodable",
+    "damaged",
+    "several-streams",
+    "changing-size",
     "double-image",
     "missing-images",
     "not-text",
@@ -76,6 +80,12 @@ REMEDIES: dict[FaultKind, str] = {
     "other-numbers": "nothing to do if they belong together in order; if not, number the rows as the images",
     "turned": "see that the labels belong to the picture as it is stored; or turn it for good (ffmpeg -i OLD "
     "NEW.mp4) and label that",
+    "undecodable": "get the file again, or take the clip out; or encode what can be read (ffmpeg -i OLD -c:v "
+    "libx264 NEW.mp4) and label that",
+    "damaged": "get the file again; guessed frames may hide the ball, lost ones shift the labels behind them",
+    "several-streams": "nothing to do if the right one is read; if not, take that out (ffmpeg -i OLD -map "
+    "0:v:1 NEW.mp4)",
+    "changing-size": "cut the video where its size changes",
     "double-image": "keep one image for each frame",
     "missing-images": "get the clip again; or nothing to do: windows go on over the gap",
     "odd-size": "see that the clip belongs here; a ball of another size is harder to learn",

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 from tracknet.data import background
 from tracknet.data.background import background_and_frames, evenly_spaced, median_background
 from tracknet.data.damage import Damage
+from tracknet.data.faults import FaultKind
 from tracknet.data.frame_source import FrameSource, Stretch, VideoInfo
 from tracknet.data.stream_names import without_secrets
 from tracknet.data.video_writer import VideoWriter
@@ -47,7 +49,15 @@ FALLBACK_FPS = 30.0
 _BROKEN = (av.error.FFmpegError, IndexError)
 """What PyAV raises while it reads a damaged file."""
 
+Note = Callable[[Path, FaultKind, str], None]
+"""Is told what is odd about a video that can be read all the same: its path, the kind, and a sentence."""
+
 _IMAGE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp"}
+
+
+def say(path: Path, kind: FaultKind, what: str) -> None:
+    """Say on standard error what is odd about a video; see `Note`."""
+    print(f"note: {path}: {what}", file=sys.stderr)
 
 
 class VideoFile(FrameSource):
@@ -55,17 +65,19 @@ class VideoFile(FrameSource):
 
     Frames are given as they are stored. Where that is not what players show, because the video is to be
     turned, where the decoder had to guess parts of damaged frames or has lost some, and where the file holds
-    several video streams, of which one is read, it is said once on standard error.
+    several video streams, of which one is read, it is said once.
 
     Args:
         path: The file.
+        note: Is told so; the default says it on standard error.
 
     Raises:
         TrackNetError: The file holds no readable video.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: Note = say) -> None:
         self.path = path
+        self._say = note
         with self._opened() as (container, stream):
             context = stream.codec_context
             if not context.width or not context.height:
@@ -114,21 +126,21 @@ class VideoFile(FrameSource):
             if threads != 1:
                 stream.thread_type = "AUTO"
             if other := _several(container, stream):
-                self._note(other)
+                self.note("several-streams", other)
             cut = False
             try:
-                for packet in packets_of(container, stream, self._note):
+                for packet in packets_of(container, stream, partial(self.note, "several-streams")):
                     # A frame that ends behind the end of the file: an unfinished download or copy.
                     cut = packet.is_corrupt if packet.size else cut
                     if packet.size and cut:
                         damage.add(number)
                     for frame in packet.decode():
                         if number == 0 and frame.rotation:
-                            self._note(turned(frame.rotation))
+                            self.note("turned", turned(frame.rotation))
                         if frame.is_corrupt:
                             guessed.append(number)
                         if (frame.width, frame.height) != size_so_far:
-                            self._note(_resized(number, self.info, frame))
+                            self.note("changing-size", _resized(number, self.info, frame))
                             size_so_far = (frame.width, frame.height)
                         damage.see(frame.time)
                         yield frame.time, resize(frame) if wanted(number) else None
@@ -143,9 +155,9 @@ class VideoFile(FrameSource):
                 ) from error
             finally:
                 if guessed:
-                    self._note(_damaged(guessed))
+                    self.note("damaged", _damaged(guessed))
                 if damage.lost and not cut:
-                    self._note(_lost(damage))
+                    self.note("damaged", _lost(damage))
             if cut:
                 raise TrackNetError(
                     f"{self.path}: the file is cut short, it ends within a frame after {number} frames"
@@ -233,11 +245,11 @@ class VideoFile(FrameSource):
                 return []
         return list(found.values())
 
-    def _note(self, what: str) -> None:
+    def note(self, kind: FaultKind, what: str) -> None:
         """Say something of the file, once."""
         if what not in self._noted:
             self._noted.add(what)
-            print(f"note: {self.path}: {what}", file=sys.stderr)
+            self._say(self.path, kind, what)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
@@ -323,11 +335,12 @@ class ImageFolder(FrameSource):
             yield resize(image)
 
 
-def open_source(path: Path | str) -> FrameSource:
+def open_source(path: Path | str, note: Note = say) -> FrameSource:
     """Open a video file or a folder of images.
 
     Args:
         path: The file or the folder.
+        note: Is told what is odd about a video, see `VideoFile`.
 
     Returns:
         The source, its `VideoInfo` read.
@@ -349,7 +362,7 @@ def open_source(path: Path | str) -> FrameSource:
             raise TrackNetError(f"{path}: is neither a file nor a folder; streams are tracked one by one")
         if not path.stat().st_size:
             raise TrackNetError(f"{path}: the file is empty (0 bytes); copy or download it again")
-        return VideoFile(path)
+        return VideoFile(path, note)
     except OSError as error:
         raise TrackNetError(f"{shown}: cannot be read: {error.strerror}") from error
 
