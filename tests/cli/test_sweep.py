@@ -557,7 +557,7 @@ def test_no_trial_is_begun_by_two_workers(tmp_path):
 def test_the_last_trial_is_not_begun_by_two_commands(tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
     space = {"optimizer.lr": CategoricalDistribution([0.1, 0.2])}
-    sweep = sweep_run.Sweep([], space, "val/loss", "minimize", "rates", tmp_path, url, None, None)
+    sweep = sweep_run.Sweep([], space, "val/loss", "minimize", "rates", tmp_path / "a", url, None, None)
     sweep_run.open_study(sweep)
     together, counted = threading.Barrier(2), sweep_run._elsewhere
 
@@ -569,15 +569,42 @@ def test_the_last_trial_is_not_begun_by_two_commands(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_run, "_elsewhere", elsewhere)
     monkeypatch.setattr("tracknet.cli.sweep_trial.objective", lambda *_: time.sleep(1) or 0.5)
 
-    def work(_):
+    def work(folder):
         own = sweep_run.open_study(sweep)
         together.wait()
-        return sweep_run.train_one(own, sweep, 1)
+        return sweep_run.train_one(own, sweep._replace(folder=tmp_path / folder), 1)
 
     with ThreadPoolExecutor(2) as pool:
-        trained = list(pool.map(work, range(2)))
+        trained = list(pool.map(work, "ab"))
     assert sum(one is not None for one in trained) == len(study(url).trials) == 1
-    assert not (tmp_path / ".begin.lock").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.db"]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+@pytest.mark.parametrize("kept", ["sqlite:///{}/sweep.db", "{}/sweep.log"])
+def test_a_killed_trial_is_not_begun_anew_by_two_commands(tmp_path, monkeypatch, kept):
+    url = kept.format(tmp_path)
+    begun = optuna.create_study(study_name="rates", storage=sweep_run.open_storage(url))
+    begun.ask({"optimizer.lr": CategoricalDistribution([0.1])}).set_user_attr("process", {})
+    together = threading.Barrier(2)
+    monkeypatch.setattr(sweep_run, "lives", lambda process: bool(together.wait() < 0))
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: sweep_run.put_back(study(url)), range(2))) == [1, 1]
+    assert [one.state for one in study(url).trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+@pytest.mark.parametrize(
+    ("storage", "lock"),
+    [
+        ("sqlite:////data/all.db", "/data/.all.db.begin.lock"),
+        ("here/all.log", "here/.all.log.begin.lock"),
+        ("sqlite://", "sweeps/.rates.begin.lock"),
+        ("postgresql://user@host/all", "sweeps/.rates.begin.lock"),
+    ],
+)
+def test_the_lock_of_who_begins_lies_beside_the_storage(storage, lock):
+    sweep = sweep_run.Sweep([], {}, "val/loss", "minimize", "rates", Path("sweeps"), storage, None, None)
+    assert sweep_run._begin_lock(sweep) == Path(lock)
 
 
 @pytest.mark.slow

@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 import optuna
 from jsonargparse.typing import PositiveInt
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, BruteForceSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.engine import make_url
 from sqlalchemy.event import listen
 
 from tracknet.cli.held_interrupt import INTERRUPTED, HeldInterrupt
@@ -235,13 +236,13 @@ def put_back(study: optuna.Study) -> int:
     ]
     for trial in dead:
         killed = len(_again.retry_history(trial)) + 1
-        if killed > RETRIES:
-            told = f"its process was killed {killed} times; is there too little memory?"
-            Trial(study, trial._trial_id).set_user_attr("failure", told)
-        # The state is set in any case; a sampler that has tried all would stop what does not run.
-        with suppress(RuntimeError):
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        _again(study, deepcopy(trial))
+        with suppress(UpdateFinishedTrialError):  # another command has just put it back
+            if killed > RETRIES:
+                told = f"its process was killed {killed} times; is there too little memory?"
+                Trial(study, trial._trial_id).set_user_attr("failure", told)
+            # Not study.tell: a sampler that has tried all would stop what does not run.
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            _again(study, deepcopy(trial))
     return len(dead)
 
 
@@ -297,7 +298,21 @@ def _alone(stack: ExitStack, sweep: Sweep, interrupt: HeldInterrupt | None) -> N
     """
     heed = None if interrupt is None else interrupt.heed
     with suppress(OSError):  # a file system without locks: there, as many as begin in one moment are trained
-        stack.enter_context(locked(sweep.folder / ".begin.lock", check=heed))
+        stack.enter_context(locked(_begin_lock(sweep), check=heed))
+
+
+def _begin_lock(sweep: Sweep) -> Path:
+    """Give the lock of who begins a trial: beside the file that keeps the trials, whatever the folder.
+
+    A server has no such file; there the commands of one folder keep apart.
+    """
+    if sweep.storage.endswith(".log"):
+        kept = Path(sweep.storage)
+    else:
+        url = make_url(sweep.storage)
+        in_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+        kept = Path(str(url.database)) if in_file else sweep.folder / sweep.name
+    return kept.with_name(f".{kept.name}.begin.lock")
 
 
 def _work_here(study: optuna.Study, sweep: Sweep, trials: int, interrupt: HeldInterrupt) -> None:
