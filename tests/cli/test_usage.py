@@ -18,6 +18,7 @@ CASES = sorted((Path(__file__).parent / "conf").glob("*.yaml"))
 PLACES = {
     "class_not_installed": "5:14",
     "class_of_another_kind": "5:11",
+    "group_as_before": "4:1",
     "linked_background": "5:17",
     "linked_frames": "6:13",
     "linked_size": "5:5",

@@ -123,11 +123,11 @@ class _Judge:
                 yield from self.value((key,), self.options.keys[key].type, value)
             elif key in groups:
                 yield from self.group(key, groups[key], value)
-            elif key in older:
+            elif key in older and len(older) > 1:
                 if key == older[0]:
                     yield Fault((key,), f"no option {key!r}; {_are_of_older(older)}", ())
             else:
-                yield from self.stranger(str(key), value)
+                yield from self.stranger(str(key), value, _PERHAPS_OLDER * (key in older))
         missing = [key for key in self.options.required if self.values.get(key) is None]
         if missing:
             wanted = " and ".join(missing)
@@ -139,14 +139,15 @@ class _Judge:
         strangers = [key for key in self.values if key not in known]
         return _of_older_section(strangers, self.values) if strangers else []
 
-    def stranger(self, key: str, value: object) -> Iterator[Fault]:
+    def stranger(self, key: str, value: object, perhaps: str = "") -> Iterator[Fault]:
         known = list(dict.fromkeys(name.partition(".")[0] for name in self.options.keys))
         if _is_of_older(key, value):
             yield Fault((key,), f"no option {key!r}; {_are_of_older([key])}", ())
         elif hint := nearest(key, known):
-            yield Fault((key,), f"no option {key!r}{hint}", ())
+            yield Fault((key,), f"no option {key!r}{hint}{perhaps}", ())
         else:
-            yield Fault((key,), f"no option {key!r}{self.elsewhere(key, ()) or _listed(known)}", ())
+            hint = self.elsewhere(key, ()) or _listed(known)
+            yield Fault((key,), f"no option {key!r}{hint}{perhaps}", ())
 
     def group(self, group: str, names: list[str], value: object) -> Iterator[Fault]:
         if not isinstance(value, Mapping):
@@ -382,6 +383,10 @@ def _of_older_section(strangers: Sequence[str], values: Mapping[str, Any]) -> li
         if whole or ("model_name" in names and "model_name" in strangers):
             return [key for key in strangers if key in names]
     return []
+
+
+# One group alone, such as early_stopping, may be what somebody tries in a file of today.
+_PERHAPS_OLDER = "; if the file is of the older tracknet, `tracknet config migrate` converts it"
 
 
 def _are_of_older(keys: Sequence[str]) -> str:
