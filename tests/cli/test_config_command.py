@@ -173,8 +173,8 @@ def test_check_of_what_is_wrong_together(run, here):
     )
     assert "trainer.callbacks.monitor: nothing logs 'val/fp3'; did you mean 'val/fp" in said[2]
     assert "model.input_size: CompactTrackNet needs sides divisible by 16, found [290, 512]" in said[3]
-    assert said[4].endswith("model.network.frames: windows of 8 frames, and the longest of 1 clips has 2")
-    assert said[5].endswith("data.batch_size: batches of 4, and the data set has 1 windows")
+    assert said[4].endswith("model.network.frames: windows of 8 frames, and the longest of 1 clip has 2")
+    assert said[5].endswith("data.batch_size: batches of 4, and the data set has 1 window")
 
 
 def test_check_of_values_that_a_callback_refuses(run, here):

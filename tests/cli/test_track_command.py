@@ -204,7 +204,7 @@ def test_a_video_cut_short_leaves_its_rows(here, fake):
                 packet.stream = stream
                 new.mux(packet)
     (here / "front.mp4").write_bytes((here / "front.mp4").read_bytes()[:-30])
-    with pytest.raises(TrackNetError, match=r"front\.mp4: .*frames before is in front_ball\.partial\.csv"):
+    with pytest.raises(TrackNetError, match=r"front\.mp4: .*frames before are in front_ball\.partial\.csv"):
         main(["front.mp4", "--ckpt", "best.ckpt", "--batch_size", "1"])
     assert 0 < len(read_trajectory(here / "front_ball.partial.csv")) < 7
 

@@ -32,14 +32,14 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(clock, capsys):
             clock.now += 1
             progress.advance(20)
     assert capsys.readouterr().err.splitlines() == [
-        "tracking: 200 of 1000 frames, 20 frames/s, 0:40 left",
-        "tracking: 400 of 1000 frames, 20 frames/s, 0:30 left",
+        "tracking: 200 of 1,000 frames, 20 frames/s, 0:40 left",
+        "tracking: 400 of 1,000 frames, 20 frames/s, 0:30 left",
         "tracking: 500 frames in 0:25 (20 frames/s)",
     ]
 
 
 def test_a_log_without_a_total(clock, capsys):
-    with track_progress(None, "rallies", "generating") as progress:
+    with track_progress(None, "windows", "generating") as progress:
         clock.now += 4000
         progress.advance()
         progress.note("one was hard")
@@ -47,9 +47,9 @@ def test_a_log_without_a_total(clock, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "generating: 1 rallies",
+        "generating: 1 window",
         "generating: one was hard",
-        "generating: 2 rallies in 1:06:40 (0 rallies/s)",
+        "generating: 2 windows in 1:06:40 (0 windows/s)",
     ]
 
 
@@ -61,10 +61,10 @@ def test_the_time_left_is_told_by_the_work_and_not_by_getting_ready(clock, capsy
             clock.now += 1
             progress.advance(50)
     assert capsys.readouterr().err.splitlines() == [
-        "tracking 2 videos: 1 of 1001 frames",
-        "tracking 2 videos: 501 of 1001 frames, 50 frames/s, 0:10 left",
-        "tracking 2 videos: 1001 of 1001 frames, 50 frames/s, 0:00 left",
-        "tracking 2 videos: 1001 frames in 0:35 (29 frames/s)",
+        "tracking 2 videos: 1 of 1,001 frames",
+        "tracking 2 videos: 501 of 1,001 frames, 50 frames/s, 0:10 left",
+        "tracking 2 videos: 1,001 of 1,001 frames, 50 frames/s, 0:00 left",
+        "tracking 2 videos: 1,001 frames in 0:35 (29 frames/s)",
     ]
 
 

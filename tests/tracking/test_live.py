@@ -123,9 +123,7 @@ def test_a_live_trajectory_is_whole_however_it_ends(tmp_path, reason):
 
 
 def test_a_stream_that_breaks_off_leaves_its_rows(tmp_path):
-    with pytest.raises(
-        TrackNetError, match=r"cam: broke off; the trajectory of the 2 frames before is in .*a.csv"
-    ):
+    with pytest.raises(TrackNetError, match=r"cam: broke off; the 2 frames before are in .*a.csv"):
         write_live_trajectory(tmp_path / "a.csv", ending(TrackNetError("cam: broke off")))
     assert (tmp_path / "a.csv").read_text() == HEADER + LINES
 

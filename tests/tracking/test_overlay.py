@@ -165,6 +165,7 @@ def test_the_video_has_the_marks_of_each_frame(grey_video, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("count", "message"),
     [
+        (1, "the video goes on where the trajectory ends, after 1 frame;"),
         (5, "the video goes on where the trajectory ends, after 5 frames"),
         (7, "the trajectory goes on where the video ends, after 6 frames"),
     ],

@@ -96,7 +96,7 @@ def test_ctrl_c_before_the_first_row_leaves_nothing(tmp_path):
 
 def test_a_video_damaged_in_the_middle_keeps_the_rows_before(tmp_path):
     with pytest.raises(
-        TrackNetError, match=r"damaged behind frame 3; .* 3 frames before is in .*a.partial.csv"
+        TrackNetError, match=r"damaged behind frame 3; the 3 frames before are in .*a.partial.csv"
     ):
         write_trajectory(tmp_path / "a.csv", rows_then(TrackNetError("damaged behind frame 3")))
     assert [p.name for p in tmp_path.iterdir()] == ["a.partial.csv"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tracknet.data.faults import plural
+
 HELD_BACK = 16
 """Frames that a decoder holds back at most."""
 
@@ -72,13 +74,17 @@ class Damage:
         """Whole frames that are missing."""
         return max(round(self.missing), 0)
 
+    @property
+    def lost_frames(self) -> str:
+        """The lost frames in words, such as ``1 frame is lost``."""
+        return f"{plural(self.lost, 'frame')} {'is' if self.lost == 1 else 'are'} lost"
+
     def in_words(self) -> Iterator[str]:
         """Say what was lost of a stream; nothing where nothing was."""
         if not self.packets:
             return
         times = "once" if self.packets == 1 else f"{self.packets} times"
-        lost = self.lost
-        told = f"by the times of the rest about {lost} frames are lost, and" if lost else "lost frames"
+        told = f"by the times of the rest about {self.lost_frames}, and" if self.lost else "lost frames"
         yield (
             f"{times} what came could not be decoded, or not whole, first before frame {self.first}; "
             f"{told} have no number"

@@ -220,7 +220,8 @@ class RallyDataModule(LightningDataModule):
 
     def _tell_counts(self) -> None:
         counts = ", ".join(
-            f"{part} {plural(len(clips), 'clip')} of {sum(len(c.cached.frames) for c in clips):,} frames"
+            f"{part} {plural(len(clips), 'clip')} of "
+            f"{plural(sum(len(clip.cached.frames) for clip in clips), 'frame')}"
             for part, clips in self.parts.items()
         )
         rank_zero_info(f"{self.root}: {counts}")

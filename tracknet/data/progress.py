@@ -14,6 +14,8 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from tracknet.data.faults import plural
+
 LOG_INTERVAL = 10.0  # seconds between two lines in a log
 
 
@@ -38,7 +40,7 @@ def track_progress(total: int | None, unit: str, description: str, shown: bool =
 
     Args:
         total: Number of units to come; None when it is not known.
-        unit: What is counted, in the plural: ``"frames"``.
+        unit: What is counted, in a plural that ends in s: ``"frames"``.
         description: What the job is, in few words.
         shown: False keeps silent, for callers that have a switch.
 
@@ -103,9 +105,9 @@ class _Log(Progress):
             if now - self._printed < LOG_INTERVAL:
                 return
             self._printed = now
-            line = f"{self._done} {self._unit}"
+            line = self._counted(self._done)
             if self._total is not None:
-                line = f"{self._done} of {self._total} {self._unit}"
+                line = f"{self._done:,} of {self._counted(self._total)}"
             # Up to the first report a job may have been getting ready, which says nothing of its speed.
             if rate := (self._done - done) / max(now - began, 1e-6):
                 line += f", {rate:.0f} {self._unit}/s"
@@ -116,7 +118,10 @@ class _Log(Progress):
     def finish(self) -> None:
         seconds = time.monotonic() - self._started
         rate = self._done / max(seconds, 1e-6)
-        self.note(f"{self._done} {self._unit} in {_clock(seconds)} ({rate:.0f} {self._unit}/s)")
+        self.note(f"{self._counted(self._done)} in {_clock(seconds)} ({rate:.0f} {self._unit}/s)")
+
+    def _counted(self, number: int) -> str:
+        return plural(number, self._unit.removesuffix("s"))
 
     def note(self, text: str) -> None:
         print(f"{self._description}: {text}", file=sys.stderr, flush=True)

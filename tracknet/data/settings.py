@@ -8,6 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from tracknet.data.clips import Layout
+from tracknet.data.faults import plural
 from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError
 
@@ -39,9 +40,15 @@ def misfits(key: str, config: Namespace, lengths: Iterable[int]) -> Faults:
             return
     if clips and longest < window:
         at = "model.init_args.network.init_args.frames"
-        yield at, f"windows of {window} frames, and the longest of {clips} clips has {longest}"
+        yield (
+            at,
+            f"windows of {plural(window, 'frame')}, and the longest of {plural(clips, 'clip')} has {longest}",
+        )
     if clips and windows < batch:
-        yield f"{key}.init_args.batch_size", f"batches of {batch}, and the data set has {windows} windows"
+        yield (
+            f"{key}.init_args.batch_size",
+            f"batches of {batch}, and the data set has {plural(windows, 'window')}",
+        )
 
 
 def clip_lengths(root: Path, layout: Layout) -> Iterator[int]:

@@ -22,6 +22,7 @@ import numpy as np
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from tracknet.data.damage import HELD_BACK, Damage
+from tracknet.data.faults import plural
 from tracknet.data.stream_names import CAMERA_FORMATS, SCHEMES, without_secrets
 from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo, packets_of
 from tracknet.errors import TrackNetError, nearest
@@ -253,8 +254,8 @@ class LiveStream:
         return _SLOW if scheme in ("udp", "rtp") and not self._newest else ""
 
     def _broken(self, reason: str) -> TrackNetError:
-        number = self._number
-        what = f"the stream broke off after {number} frames" if number else "cannot be opened as a stream"
+        frames = plural(self._number, "frame")
+        what = f"the stream broke off after {frames}" if self._number else "cannot be opened as a stream"
         return TrackNetError(f"{self._shown}: {what} ({reason})")
 
     def _tell(self, frame: Any, rate: float) -> None:
@@ -269,7 +270,7 @@ class LiveStream:
         if (frame.width, frame.height) != (info.width, info.height):
             raise TrackNetError(
                 f"{self._shown}: the pictures change from {info.width}x{info.height} to "
-                f"{frame.width}x{frame.height} after {number} frames; track it anew from there"
+                f"{frame.width}x{frame.height} after {plural(number, 'frame')}; track it anew from there"
             )
 
     def _put(self, item: tuple[int, np.ndarray]) -> bool:

@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 from tracknet.data import background
 from tracknet.data.background import background_and_frames, evenly_spaced, median_background
 from tracknet.data.damage import Damage
-from tracknet.data.faults import FaultKind
+from tracknet.data.faults import FaultKind, plural
 from tracknet.data.frame_source import FrameSource, Stretch, VideoInfo
 from tracknet.data.stream_names import without_secrets
 from tracknet.data.video_writer import VideoWriter
@@ -159,9 +159,10 @@ class VideoFile(FrameSource):
                 if damage.lost and not cut:
                     self.note("damaged", _lost(damage))
             if cut:
+                claimed = f" of {self.info.frames:,}" if self.info.frames else ""
                 raise TrackNetError(
-                    f"{self.path}: the file is cut short, it ends within a frame after {number} frames"
-                    f"{f' of {self.info.frames}' if self.info.frames else ''}; get the file again"
+                    f"{self.path}: the file is cut short, it ends within a frame after "
+                    f"{plural(number, 'frame')}{claimed}; get the file again"
                 )
         if not number:
             raise TrackNetError(
@@ -454,17 +455,17 @@ def _might_be_meant(path: Path) -> list[str]:
 
 
 def _damaged(guessed: Sequence[int]) -> str:
-    frames = (
-        f"{len(guessed)} frame{'s are' if len(guessed) > 1 else ' is'} damaged, the first is {guessed[0]}"
+    are = "is" if len(guessed) == 1 else "are"
+    return (
+        f"{plural(len(guessed), 'frame')} {are} damaged, the first is {guessed[0]}; the decoder guessed what "
+        "is missing, also in the frames behind; get the file again"
     )
-    return f"{frames}; the decoder guessed what is missing, also in the frames behind; get the file again"
 
 
 def _lost(damage: Damage) -> str:
-    frames = "1 frame is" if damage.lost == 1 else f"{damage.lost} frames are"
     return (
-        f"by the times of the rest, about {frames} lost behind damage near frame {damage.first}; lost frames "
-        "have no number, so that the numbers behind are too low; get the file again"
+        f"by the times of the rest, about {damage.lost_frames} behind damage near frame {damage.first}; lost "
+        "frames have no number, so that the numbers behind are too low; get the file again"
     )
 
 

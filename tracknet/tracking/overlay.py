@@ -14,6 +14,7 @@ import numpy as np
 from jsonargparse.typing import NonNegativeInt
 from PIL import Image, ImageDraw, ImageFont
 
+from tracknet.data.faults import plural
 from tracknet.data.progress import track_progress
 from tracknet.data.video import FrameSource, VideoWriter
 from tracknet.errors import TrackNetError
@@ -62,8 +63,8 @@ def render_overlay(
             if timed is None or row is None:
                 longer, shorter = ("trajectory", "video") if timed is None else ("video", "trajectory")
                 raise TrackNetError(
-                    f"{source.path}: the {longer} goes on where the {shorter} ends, after {number} frames; "
-                    "was the trajectory made from this video?"
+                    f"{source.path}: the {longer} goes on where the {shorter} ends, after "
+                    f"{plural(number, 'frame')}; was the trajectory made from this video?"
                 )
             past.append((row.x, row.y) if row.visible else None)
             second, frame = timed

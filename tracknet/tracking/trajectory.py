@@ -98,6 +98,11 @@ def frames_before(number: int) -> str:
     return f"the {plural(number, 'frame')} before {'is' if number == 1 else 'are'}"
 
 
+def _broken_off(reason: TrackNetError, summary: TrajectorySummary, path: Path) -> TrackNetError:
+    """Say beside what ended a trajectory early where the rows before it are."""
+    return TrackNetError(f"{reason}; {frames_before(summary.frames)} in {path}")
+
+
 def live_path(path: Path) -> Path:
     """Say where the rows of a stream are while it is followed: ``court.csv`` -> ``court.live.csv``."""
     return path.with_name(f"{path.stem}.live{path.suffix}")
@@ -136,8 +141,7 @@ def write_trajectory(path: Path, rows: Iterable[TrajectoryRow], filled: bool = F
                 raise
             _finish(part, file, partial)
             if isinstance(reason, TrackNetError):
-                kept = f"the trajectory of the {plural(summary.frames, 'frame')} before is in {partial}"
-                raise TrackNetError(f"{reason}; {kept}") from reason
+                raise _broken_off(reason, summary, partial) from reason
             raise TrajectoryInterrupted(partial, summary) from reason
         _finish(part, file, path)
     return summary
@@ -209,8 +213,7 @@ def write_live_trajectory(path: Path, rows: Iterable[TrajectoryRow]) -> Trajecto
                     raise
                 if isinstance(reason, TrackNetError):
                     finish(file)
-                    kept = f"the trajectory of the {plural(summary.frames, 'frame')} before is in {path}"
-                    raise TrackNetError(f"{reason}; {kept}") from reason
+                    raise _broken_off(reason, summary, path) from reason
             finish(file)
     except BlockingIOError as error:
         raise TrackNetError(
