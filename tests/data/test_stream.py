@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import socket
 import threading
 import time
 from fractions import Fraction
@@ -474,6 +475,24 @@ def test_the_last_frames_before_a_stream_breaks_off_are_given():
         server.shutdown()
         server.server_close()
     assert numbers == list(range(8))
+
+
+def test_that_the_other_side_ends_a_stream_is_told_and_that_a_file_ends_is_not(served, capsys):
+    def send():
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(broadcast())
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=send, daemon=True).start()
+        name = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with LiveStream(name, SIZE) as stream:
+            assert numbers_of(stream) == list(range(8))
+    told = "the other side ended the stream, or the connection was lost"
+    assert capsys.readouterr().err == f"note: {name}: {told}\n"
+    with LiveStream(served, SIZE) as stream:
+        assert len(numbers_of(stream)) == 12
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

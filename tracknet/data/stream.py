@@ -186,6 +186,9 @@ class LiveStream:
                     if not self._put((self._number, resize(frame))):
                         return
                     self._number += 1
+                # FFmpeg makes the same of a goodbye and of a server that dies; a file has a length.
+                if not self._pipe and container.duration is None:
+                    self._notes.append("the other side ended the stream, or the connection was lost")
         except TrackNetError as error:
             self._failure = error
         except av.error.FFmpegError as error:
