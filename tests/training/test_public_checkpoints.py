@@ -266,6 +266,17 @@ def test_a_missing_weight_is_named_and_a_missing_counter_is_none():
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [torch.eye(3).to_sparse(), torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)],
+    ids=["sparse", "quantised"],
+)
+def test_tensors_of_another_kind_are_refused(odd, tmp_path):
+    torch.save(published(more=[odd]), tmp_path / "a.pt")
+    with pytest.raises(TrackNetError, match=r"a\.pt: not opened: some of its tensors are sparse, quantised"):
+        import_checkpoint(tmp_path / "a.pt", tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (

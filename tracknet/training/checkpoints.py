@@ -9,7 +9,7 @@ import re
 import shlex
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -327,7 +327,14 @@ def read_checkpoint(path: Path | str) -> Any:
         raise TrackNetError(
             f"{path}: not a readable checkpoint: its lists unfold to more than {_MOST_VALUES:,} values"
         )
-    if not is_allowed(size := _tensor_bytes(content), path.stat().st_size):
+    tensors = list(_tensors(content))
+    if any(one.layout != torch.strided or one.is_quantized or one.is_nested for one in tensors):
+        raise TrackNetError(
+            f"{path}: not opened: some of its tensors are sparse, quantised or nested; expected plain ones, "
+            "such as `to_dense` or `dequantize` make of them"
+        )
+    size = sum(one.numel() * one.element_size() for one in tensors)
+    if not is_allowed(size, path.stat().st_size):
         raise TrackNetError(
             f"{path}: not opened: its tensors would be {size / 1e6:.0f} MB, in a file of "
             f"{path.stat().st_size / 1e6:.1f} MB"
@@ -337,15 +344,14 @@ def read_checkpoint(path: Path | str) -> Any:
     return content
 
 
-def _tensor_bytes(values: Any) -> int:
-    """Count the bytes of all tensors, also where they are one number that is repeated."""
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Give all tensors in what a file holds."""
     if isinstance(values, Tensor):
-        return values.numel() * values.element_size()
-    if isinstance(values, dict):
-        values = dict.values(values)  # a file can give an OrderedDict another `values`
-    elif not isinstance(values, (list, tuple)):
-        return 0
-    return sum(_tensor_bytes(one) for one in values)
+        yield values
+    elif isinstance(values, (dict, list, tuple)):
+        # A file can give an OrderedDict another `values`.
+        for one in dict.values(values) if isinstance(values, dict) else values:
+            yield from _tensors(one)
 
 
 def mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> str:
