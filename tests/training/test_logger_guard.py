@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import pickle
+import random
 import sys
 import threading
 from pathlib import Path
@@ -124,6 +125,21 @@ def test_a_run_with_several_loggers_two_of_which_fail(tiny_rallies, tmp_path, fa
     assert names == set(events.Tags()["scalars"]) | {"step"}
     assert len(events.Scalars("train/loss_step")) == 4
     assert (run / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_what_a_logger_draws_is_no_number_of_the_training(failing):
+    class Drawing(failing.Unreachable):
+        @property
+        def experiment(self):
+            names.append(random.random())
+
+    names = []
+    random.seed(42)
+    start([Drawing(), Drawing()])
+    trained = random.random()
+    assert len({*names, trained}) == 3
+    random.seed(42)
+    assert random.random() == trained
 
 
 def test_no_logger_left_to_start(failing):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from tracknet.errors import TrackNetError, reasons
 
@@ -81,6 +83,9 @@ def guard(loggers: Iterable[Logger]) -> None:
 def start(loggers: Iterable[Logger]) -> list[Logger]:
     """Start the loggers that need more than the disk, before anything else has begun.
 
+    MLflow draws the name of a run with Python's generator: where each run has the same seed, all would have
+    one name, and the training other numbers than without MLflow. Here it draws with a seed of its own.
+
     Args:
         loggers: The trainer's loggers.
 
@@ -93,7 +98,9 @@ def start(loggers: Iterable[Logger]) -> list[Logger]:
     wanted = list(loggers)
     for logger in wanted:
         if not isinstance(logger, (TensorBoardLogger, CSVLogger)):
-            attempt(logger, getattr, logger, "experiment", None)
+            with isolate_rng():
+                random.seed()
+                attempt(logger, getattr, logger, "experiment", None)
     left = [logger for logger in wanted if logger not in _lost]
     if wanted and not left:
         raise TrackNetError(
