@@ -38,6 +38,13 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(clock, capsys):
     ]
 
 
+def test_one_frame_is_told_in_the_singular(clock, capsys):
+    with track_progress(1, "frames", "tracking") as progress:
+        clock.now += 1
+        progress.advance()
+    assert capsys.readouterr().err == "tracking: 1 frame in 0:01 (1 frames/s)\n"
+
+
 def test_a_log_without_a_total(clock, capsys):
     with track_progress(None, "windows", "generating") as progress:
         clock.now += 4000
