@@ -112,7 +112,8 @@ def test_code_in_a_file_is_not_run(here, capsys):
         error = capsys.readouterr().err
         assert error == (
             "tracknet checkpoint: bad.pt: not a readable checkpoint: it holds more than tensors and plain "
-            "values, which could be code and is not opened\n"
+            "values (io.open), which could be code and is not opened; where it was made, save the state_dict "
+            "of the network alone\n"
         )
     assert names(here) == ["TrackNet_best.pt", "bad.pt"]
 

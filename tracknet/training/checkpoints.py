@@ -419,7 +419,12 @@ def _fault(path: Path, error: Exception) -> str:
                 "it holds a NumPy number, or settings of OmegaConf, as files of other trackers do; first: "
                 f"{importing(path)}"
             )
-        return "it holds more than tensors and plain values, which could be code and is not opened"
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = f" ({found[1]})" if found else ""
+        return (
+            f"it holds more than tensors and plain values{named}, which could be code and is not opened; "
+            "where it was made, save the state_dict of the network alone"
+        )
     if head == b"PK":
         return "it is damaged, or not a file of PyTorch"
     if head in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
