@@ -127,13 +127,14 @@ def test_a_stream_waits_for_who_is_slow(pipe):
     assert numbers == list(range(40))
 
 
-def test_with_newest_the_late_ones_are_dropped_and_the_last_ones_come_together(pipe):
+def test_with_newest_the_late_ones_are_dropped_and_the_last_ones_come_together(pipe, capsys):
     feed(pipe, [HEAD, *map(y4m, range(40))])
     with LiveStream(str(pipe), SIZE, newest=3) as stream:
         with stream._changed:
             stream._wait(lambda: stream._ended)
         arrivals = list(stream.arrivals())
     assert [[number for number, _ in arrived] for arrived in arrivals] == [[37, 38, 39]]
+    assert capsys.readouterr().err == f"note: {pipe}: of 40 frames 39 came too late for a row\n"
 
 
 def test_who_waits_for_frames_is_interrupted_and_who_waits_for_the_first_one(pipe):
@@ -263,6 +264,18 @@ def test_what_cannot_be_decoded_is_counted(pipe, capsys):
     with LiveStream(str(pipe), SIZE) as stream:
         found = numbers_of(stream)
     assert found == list(range(len(found)))
+    assert "what came could not be decoded, or not whole, first before frame" in capsys.readouterr().err
+
+
+def test_what_is_lost_is_told_also_where_an_interrupt_ends_the_stream(pipe, capsys):
+    def interrupted(stream):
+        for _ in stream.arrivals():
+            if stream._damage.packets:
+                stream.interrupt()
+
+    feed(pipe, [broadcast(), broadcast("libx264", frames=6)])
+    with LiveStream(str(pipe), SIZE) as stream, pytest.raises(KeyboardInterrupt):
+        interrupted(stream)
     assert "what came could not be decoded, or not whole, first before frame" in capsys.readouterr().err
 
 

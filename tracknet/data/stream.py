@@ -131,17 +131,23 @@ class LiveStream:
             KeyboardInterrupt: See `interrupt`.
             TrackNetError: The stream broke off; what came before has been given.
         """
-        while True:
-            with self._changed:
-                self._wait(lambda: bool(self._waiting) or self._ended)
-                if not self._waiting:
-                    break
-                taken = 1 if self._newest is None else len(self._waiting)
-                arrived = [self._waiting.popleft() for _ in range(taken)]
-                self._changed.notify_all()
-            yield arrived
-        for told in (*self._notes, *self._damage.in_words()):
-            print(f"note: {self._shown}: {told}", file=sys.stderr)
+        looks = 0
+        try:
+            while True:
+                with self._changed:
+                    self._wait(lambda: bool(self._waiting) or self._ended)
+                    if not self._waiting:
+                        break
+                    taken = 1 if self._newest is None else len(self._waiting)
+                    arrived = [self._waiting.popleft() for _ in range(taken)]
+                    self._changed.notify_all()
+                looks += 1
+                yield arrived
+        finally:
+            if self._newest and looks < (came := self._number):
+                self._notes.append(f"of {plural(came, 'frame')} {came - looks:,} came too late for a row")
+            for told in (*self._notes, *self._damage.in_words()):
+                print(f"note: {self._shown}: {told}", file=sys.stderr)
         if self._failure:
             raise self._failure
 
