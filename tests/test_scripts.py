@@ -355,6 +355,12 @@ def test_unknown_keys_of_files_are_noted(project, capsys):
     assert "training.epoch is passed over: did you mean 'training.epochs'?" in capsys.readouterr().err
 
 
+def test_files_of_today_are_no_old_ones(project, capsys):
+    Path("configs/data/today.yaml").write_text("data:\n  class_path: TennisDataModule\n")
+    assert train.main([*NAMES, "--data", "today", "--dry-run"]) == 2
+    assert "configs/data/today.yaml: is no old configuration; tracknet fit" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("codes", "words", "code", "begun"),
     [

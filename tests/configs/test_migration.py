@@ -630,6 +630,7 @@ def test_rules_are_unambiguous():
         (["our.yaml"], "no file 'our.yaml'; did you mean 'ours.yaml'?"),
         (["dataset"], "is a folder; expected the files in it: dataset/soccer.yml, dataset/tennis.yaml"),
         (["ours.yaml"], "is no old configuration"),
+        (["piece.yaml"], "piece.yaml: is no old configuration; tracknet fit --config takes it as it is"),
         (["strange.yaml"], "not recognised by its keys (colour, size)"),
         (["old.yaml", "runner.yaml"], "different sources: legacy and wasb"),
         (["old.yaml", "--from", "wsab"], "'wsab'; did you mean 'wasb'?"),
@@ -657,6 +658,7 @@ def test_rules_are_unambiguous():
 def test_mistakes_are_told(words, told, here, capsys):
     write(here / "old.yaml", {"training": {"epochs": 2}})
     write(here / "ours.yaml", {"trainer": {"max_epochs": 2}})
+    write(here / "piece.yaml", {"data": {"class_path": "TennisDataModule"}})
     write(here / "strange.yaml", {"colour": 1, "size": 2})
     write(here / "runner.yaml", WASB["runner/eval"])
     write(here / "dataset/tennis.yaml", WASB["dataset/tennis"])

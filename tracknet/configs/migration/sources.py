@@ -13,7 +13,7 @@ from jsonargparse import get_loader
 from tracknet.configs.composition import COMMAND_LINE
 from tracknet.configs.library import find_config
 from tracknet.configs.migration import legacy, tracknetv3, wasb
-from tracknet.configs.tree import read_tree
+from tracknet.configs.tree import Node, read_tree
 from tracknet.errors import UsageError, first_few, nearest
 
 Source = Literal["legacy", "tracknetv3", "wasb"]
@@ -23,6 +23,7 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 
 _SUFFIXES = (".yaml", ".yml")
 _OURS = {"trainer", "class_path", "seed_everything", "optimizer.class_path"}
+_CLASS = {"class_path", "init_args"}
 
 
 @dataclass
@@ -132,10 +133,8 @@ def _section(path: Path, source: Source | None) -> tuple[Source, str]:
     if not path.is_file():
         near = [str(one) for one in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise UsageError(f"migrate: no file {str(path)!r}{nearest(str(path), near)}")
-    values = read_tree(find_config(str(path))).plain()
+    values = _read(find_config(str(path))).plain()
     keys = set(values)
-    if keys & _OURS or (isinstance(values.get("model"), Mapping) and "class_path" in values["model"]):
-        raise UsageError(f"{path}: is no old configuration; tracknet fit --config takes it as it is")
     scores: dict[tuple[Source, str], float] = {}
     if source in (None, "legacy"):
         nested = {key for key in keys & {*legacy.SECTIONS, "runtime"} if isinstance(values[key], Mapping)}
@@ -165,11 +164,21 @@ def _section(path: Path, source: Source | None) -> tuple[Source, str]:
 
 
 def _add(found: Found, path: Path, section: str) -> None:
-    tree = read_tree(path)
+    tree = _read(path)
     values = tree.plain()
     _merge(found.values, {section: values} if section else values)
     for key, node in tree.walk(section):
         found.places[key] = str(node.origins[-1])
+
+
+def _read(path: Path) -> Node:
+    """Read a file, which must be none of ours."""
+    tree = read_tree(path)
+    values = tree.plain()
+    classes = any(isinstance(below, Mapping) and below.keys() & _CLASS for below in values.values())
+    if classes or values.keys() & _OURS:
+        raise UsageError(f"{path}: is no old configuration; tracknet fit --config takes it as it is")
+    return tree
 
 
 def _follow_defaults(found: Found, path: Path) -> None:
