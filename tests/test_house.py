@@ -63,6 +63,13 @@ def test_no_modules_import_each_other():
     TopologicalSorter(needs).prepare()  # a CycleError names the modules
 
 
+def test_no_module_is_named_for_whatever_comes():
+    """A name says what is in a file; these say only that others take something from it."""
+    files = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
+    vague = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
+    assert [str(path) for path in files if vague & set(path.stem.split("_"))] == []
+
+
 def test_every_room_is_named():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert rooms == set(MAY_IMPORT)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tracknet.scripts.common import guarded, parser, prepare, tell
+from tracknet.scripts.old_interface import guarded, parser, prepare, tell
 
 FIGURES = {"eval_loss": "val/loss", "l2": "val/l2", "pck@3": "val/pck@3"}
 """What is printed, and what it is called today."""

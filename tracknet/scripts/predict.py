@@ -11,7 +11,7 @@ import numpy as np
 
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
-from tracknet.scripts.common import guarded, parser, prepare, tell
+from tracknet.scripts.old_interface import guarded, parser, prepare, tell
 
 if TYPE_CHECKING:
     from tracknet.training.lightning_module import HeatmapTracker

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tracknet.scripts.common import guarded, parser, prepare, tell
+from tracknet.scripts.old_interface import guarded, parser, prepare, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:

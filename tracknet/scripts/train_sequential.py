@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tracknet.cli.held_interrupt import INTERRUPTED, TERMINATED
 from tracknet.errors import UsageError
 from tracknet.scripts import train
-from tracknet.scripts.common import guarded, parser
+from tracknet.scripts.old_interface import guarded, parser
 
 MODELS = ("vit_heatmap", "convnext_fpn_heatmap", "convnext_hrnet_heatmap")
 """Trained where none are named."""
