@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -131,8 +132,11 @@ def test_names_that_are_not_utf8_are_held_out_too():
 
 
 def test_named_splits():
-    assert TennisDataModule(Path("x"), split="wasb").split == TENNIS_SPLITS["wasb"]
-    assert ShuttlecockDataModule(Path("x"), split="tracknetv3").split == SHUTTLECOCK_SPLITS["tracknetv3"]
+    for cls, name, split in (
+        (TennisDataModule, "wasb", TENNIS_SPLITS["wasb"]),
+        (ShuttlecockDataModule, "tracknetv3", SHUTTLECOCK_SPLITS["tracknetv3"]),
+    ):
+        assert cls(Path("x"), split=name).split == replace(split, name=name)
     games = [f"game{n}/Clip1" for n in range(1, 11)]
     parts = choose_clips(clips(*games), TENNIS_SPLITS["wasb"], 0.15)
     assert [clip.name for clip in parts["test"]] == games[7:]

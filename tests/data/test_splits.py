@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracknet.data.clips import Clip, is_clip_name
-from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, hold_out, select
+from tracknet.data.splits import SHUTTLECOCK_SPLITS, TENNIS_SPLITS, Split, choose_clips, hold_out, select
 from tracknet.errors import UsageError
 
 
@@ -45,6 +45,14 @@ CLIPS = [
 )
 def test_patterns(patterns, places):
     assert select(CLIPS, patterns) == [CLIPS[place] for place in places]
+
+
+def test_the_key_that_names_no_clip_is_told():
+    with pytest.raises(UsageError, match=r"^data\.val: 'nobody' matches none of the 6 clips"):
+        choose_clips(CLIPS, Split(val=("nobody",)), 0.5)
+    published = Split(test=("game1", "game8"), name="wasb")
+    with pytest.raises(UsageError, match=r"^data\.split: wasb: 'game8' matches none .*--data\.split null"):
+        choose_clips(CLIPS, published, 0.5)
 
 
 def test_a_pattern_without_a_match_names_the_nearest():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -197,7 +198,7 @@ class RallyDataModule(LightningDataModule):
             known = ", ".join(self.named_splits) or "none for this data set"
             hint = nearest(name, self.named_splits)
             raise UsageError(f"data.split: {name!r} is not a named split{hint} (known: {known})")
-        return self.named_splits[name]
+        return replace(self.named_splits[name], name=name)
 
     def _report(self) -> DatasetReport:
         if self._checked is None:

@@ -23,12 +23,14 @@ class Split:
         val: Validation clips; empty means a held-out share of the training clips.
         test: Test clips.
         lists: Files of the data set that list the clips of each part, with ``*`` for its name, if any do.
+        name: Its name, where it is a named split of the field.
     """
 
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     lists: str = ""
+    name: str = ""
 
     @classmethod
     def of(cls, train: list[str] | None, val: list[str] | None, test: list[str] | None) -> Split:
@@ -121,11 +123,10 @@ def choose_clips(clips: Sequence[Clip], split: Split, holdout: float) -> dict[Pa
     """
     if not any((split.train, split.val, split.test)):
         split = _own_split(clips)
-    val = select(clips, split.val, split.lists) if split.val else []
-    test = select(clips, split.test, split.lists) if split.test else []
+    val, test = _part(clips, split, "val"), _part(clips, split, "test")
     held = {clip.name for clip in (*val, *test)}
     if split.train:
-        train = select(clips, split.train, split.lists)
+        train = _part(clips, split, "train")
         shared = sorted(held & {clip.name for clip in train})
         if shared:
             raise UsageError(f"data.train: {', '.join(shared[:5])} would be in training and in evaluation")
@@ -193,6 +194,18 @@ def hold_out(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip
         [clip for place, clip in enumerate(clips) if place not in held],
         [clip for place, clip in enumerate(clips) if place in held],
     )
+
+
+def _part(clips: Sequence[Clip], split: Split, part: Part) -> list[Clip]:
+    """Pick the clips of a part; what matches none is told with the key that names it."""
+    patterns = {"train": split.train, "val": split.val, "test": split.test}[part]
+    try:
+        return select(clips, patterns, split.lists)
+    except UsageError as error:
+        if not split.name:
+            raise UsageError(f"data.{part}: {error}") from error
+        null = "with --data.split null, --data.val and --data.test name clips"
+        raise UsageError(f"data.split: {split.name}: {error}; {null}") from error
 
 
 def _own_split(clips: Sequence[Clip]) -> Split:
