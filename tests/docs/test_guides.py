@@ -257,6 +257,12 @@ def test_every_file_and_name_of_a_page_is_there(page):
         exec(compile(ast.Module(imports, []), page.name, "exec"), {})
 
 
+def test_the_table_of_the_guides_names_each():
+    folder = ROOT / "docs" / "guides"
+    named = LINK.findall((folder / "index.md").read_text(encoding="utf-8"))
+    assert {path.name for path in folder.glob("*.md")} <= {"index.md", *named}
+
+
 def test_a_wrong_option_a_wrong_file_and_a_wrong_key_are_found(understood):
     assert "unknown" in understood({}, ["track", "match.mp4", "--ckpt", "F", "--overlaid"])
     assert "learning_rate" in understood(
