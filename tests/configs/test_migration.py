@@ -638,6 +638,10 @@ def test_rules_are_unambiguous():
         (["old.yaml", "--out", "ours.yaml"], "ours.yaml is there already"),
         (["old.yaml", "model.model_name=vit_heatmp"], "no network 'vit_heatmp'; did you mean 'vit_heatmap'?"),
         (["old.yaml", "training.precision=fp12"], "'fp12'; did you mean 'fp32'?"),
+        (
+            ["old.yaml", "training.adaptive_micro_batch=true", "training.mb_backoff_factor=1"],
+            "expected a number above 0 other than 1",
+        ),
         (["old.yaml", "training.loss.name=mae"], "did you mean 'mse'?"),
         (["old.yaml", "training.optimizer.name=adam"], "did you mean 'adamw'?"),
         (["old.yaml", "training.scheduler.name=step"], "expected cosine or null"),

@@ -139,7 +139,7 @@ RULES = (
     Rule("training.backbone_freeze_epochs", _FREEZE, convert=of.freeze_epochs, read=a.or_0(a.whole(0))),
     Rule("training.adaptive_micro_batch", _PARTS, convert=of.adaptive, read=a.flag),
     Rule("training.min_micro_batch_size", f"{_PARTS}.min_size", convert=of.micro_batch, read=a.whole(1)),
-    Rule("training.mb_backoff_factor", f"{_PARTS}.backoff", convert=of.backoff, read=a.positive),
+    Rule("training.mb_backoff_factor", f"{_PARTS}.backoff", convert=of.backoff, read=a.factor),
     Rule("training.oom_retries", f"{_PARTS}.retries", convert=of.micro_batch, read=a.whole(0)),
     Rule("training.micro_batch_size", f"{_PARTS}.size", convert=of.micro_batch, read=a.or_0(a.whole(0))),
     Rule("training.data_loader.num_workers", "data.num_workers", read=a.whole(0)),

@@ -20,6 +20,11 @@ def positive(value: Any) -> int | float:
     return _number(value, "a number above 0", lambda given: 0 < given < math.inf)
 
 
+def factor(value: Any) -> int | float:
+    """Read a number above 0 that changes what it multiplies or divides."""
+    return _number(value, "a number above 0 other than 1", lambda given: 0 < given < math.inf and given != 1)
+
+
 def share(value: Any) -> int | float:
     """Read a number from 0 to 1."""
     return _number(value, "a number from 0 to 1", lambda given: 0 <= given <= 1)
