@@ -250,7 +250,7 @@ def test_comments_stand_beside_what_changed(here):
         ("model.model_name=convnext_hrnet_heatmap", "model.init_args.network.class_path", "ConvNeXtHRNet"),
         ("data.preprocess.resize=null", "model.init_args.input_size", [288, 512]),
         ("training.optimizer.momentum=0.9", "optimizer.class_path", "AdamW"),
-        ("training.early_stopping.patience=2", "trainer.callbacks.4.init_args.monitor", "val/loss"),
+        ("training.early_stopping.patience=2", "trainer.callbacks.15.init_args.monitor", "val/loss"),
         ("model.heatmap.size=[64,36]", "model.init_args.metrics.init_args.pixels", [36, 64]),
         ("training.ckpt_dir=c", "trainer.callbacks.1.init_args.dirpath", "c"),
         ("data.preprocess.flip_prob=null", "data.init_args.augmentation.init_args.flip", 0.0),

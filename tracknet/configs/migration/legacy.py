@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+from tracknet.configs.library import library
 from tracknet.configs.migration import legacy_types as a
 from tracknet.configs.migration import legacy_values as of
 from tracknet.configs.migration.draft import Draft
 from tracknet.configs.migration.rules import Line, Old, Rule, apply, flatten
+from tracknet.configs.tree import read_tree
 
 SECTIONS = {"data": "tracknet", "model": "vit_heatmap", "training": "default"}
 """The parts of a configuration, and the names that were taken where none was given."""
@@ -194,10 +196,11 @@ def migrate(
     draft = Draft(_skeleton(run_id))
     old = with_defaults(keys, filed)
     lines = apply(RULES, keys, old, draft)
-    # The newest checkpoint lies where the best one does.
-    best, newest = draft.values["trainer"]["callbacks"][:2]
-    if "dirpath" in best["init_args"]:
-        newest["init_args"]["dirpath"] = best["init_args"]["dirpath"]
+    # The newest checkpoints lie where the best one does.
+    best, *newest = _checkpoints(draft.values["trainer"]["callbacks"])
+    if "dirpath" in best:
+        for checkpoint in newest:
+            checkpoint["dirpath"] = best["dirpath"]
     # l2 and pck@3 are in pixels of the heatmap, as they were.
     width, height = a.size(old["model.heatmap.size"])
     draft.put("model.metrics.pixels", [height, width])
@@ -281,9 +284,18 @@ def folder() -> Path:
     return Path(__file__).parent / "defaults"
 
 
+def _checkpoints(callbacks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the settings of the callbacks that write checkpoints: the best one, then the newest ones."""
+    return [one["init_args"] for one in callbacks if one["class_path"].endswith("Checkpoint")]
+
+
 def _skeleton(run_id: str | None) -> dict[str, Any]:
     run = {} if run_id is None else {"version": run_id}
-    best, last = (name if run_id is None else f"{name}_{run_id}" for name in ("best", "last"))
+    callbacks = read_tree(library() / "base.yaml").plain()["trainer"]["callbacks"]
+    best, *newest = _checkpoints(callbacks)
+    best |= {"monitor": "val/loss", "mode": "min"}
+    for checkpoint in (best, *newest) if run_id is not None else ():
+        checkpoint["filename"] += f"_{run_id}"
     return {
         "seed_everything": 42,
         "trainer": {
@@ -295,22 +307,7 @@ def _skeleton(run_id: str | None) -> dict[str, Any]:
                 "class_path": "CSVLogger",
                 "init_args": {"save_dir": "outputs/logs", "name": "", **run},
             },
-            "callbacks": [
-                {
-                    "class_path": "ModelCheckpoint",
-                    "init_args": {"monitor": "val/loss", "mode": "min", "filename": best},
-                },
-                {
-                    "class_path": "ModelCheckpoint",
-                    "init_args": {
-                        "filename": last,
-                        "enable_version_counter": False,
-                        "save_on_exception": True,
-                    },
-                },
-                {"class_path": "LearningRateMonitor"},
-                {"class_path": "ProgressLines"},
-            ],
+            "callbacks": callbacks,
         },
         "model": {
             "class_path": "HeatmapTracker",
