@@ -285,6 +285,15 @@ def test_long_lists_are_cut():
     assert "..." not in whole
 
 
+def test_all_that_is_wrong_with_a_whole_file_is_shown():
+    guessed, lost = (Fault(Path("a.ts"), "damaged", f"what {n}", severity="warning") for n in (1, 2))
+    sizes = [Fault(Path("b.ts"), "changing-size", f"size {n}", severity="warning") for n in range(9)]
+    told = render_faults([guessed, lost, *sizes], shown=3).splitlines()
+    assert told[:3] == ["damaged (warning): 1 file", "  a.ts: what 1", "  a.ts: what 2"]
+    assert told[-3:-1] == ["  b.ts: size 3", "  b.ts: and 5 more"]
+    assert "  b.ts: size 8" in render_faults(sizes, shown=0).splitlines()
+
+
 def test_every_kind_of_fault_has_a_remedy():
     assert set(REMEDIES) == set(get_args(FaultKind))
 

@@ -141,11 +141,16 @@ def _render_kind(kind: FaultKind, faults: Sequence[Fault], shown: int) -> list[s
     rows = sum(fault.line is not None for fault in faults)
     where = f"{plural(rows, 'row')} in " if rows else ""
     lines = [f"{kind} ({faults[0].severity}): {where}{plural(len(files), 'file')}"]
-    for same_file in files[: shown or None]:
-        more = _stretches([fault.line for fault in same_file[1:] if fault.line is not None])
+    for first, *others in files[: shown or None]:
+        numbers = [fault.line for fault in others if fault.line is not None]
+        more = _stretches(numbers)
         named = ", ".join(more[: shown or None]) + (", ..." if 0 < shown < len(more) else "")
-        also = f" (and {len(same_file) - 1} more: {named})" if more else ""
-        lines.append(f"  {same_file[0]}{also}")
+        also = f" (and {len(numbers)} more: {named})" if more else ""
+        lines.append(f"  {first}{also}")
+        whole = [f"  {fault}" for fault in others if fault.line is None]
+        lines += whole[: shown or None]
+        if 0 < shown < len(whole):
+            lines.append(f"  {first.path}: and {len(whole) - shown} more")
     if 0 < shown < len(files):
         left = sum(fault.line is not None for same_file in files[shown:] for fault in same_file)
         rest = f" with {plural(left, 'row')}" if left else ""
