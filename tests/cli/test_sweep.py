@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,10 +26,11 @@ from optuna.trial import TrialState  # noqa: E402
 from optuna.visualization.matplotlib import plot_optimization_history, plot_slice  # noqa: E402
 
 from tracknet.cli import sweep_run  # noqa: E402
+from tracknet.cli.held_interrupt import HeldInterrupt  # noqa: E402
 from tracknet.cli.main import main as tracknet  # noqa: E402
 from tracknet.cli.sweep_report import _pictures, _with_pruned, _with_unfinished, one_line  # noqa: E402
 from tracknet.cli.sweep_space import combinations, distributions, fit_words  # noqa: E402
-from tracknet.errors import UsageError  # noqa: E402
+from tracknet.errors import TrackNetError, UsageError  # noqa: E402
 from tracknet.training.records.machine import this_process  # noqa: E402
 from tracknet.training.records.run import find_runs  # noqa: E402
 
@@ -578,6 +581,46 @@ def test_the_last_trial_is_not_begun_by_two_commands(tmp_path, monkeypatch):
         trained = list(pool.map(work, "ab"))
     assert sum(one is not None for one in trained) == len(study(url).trials) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.db"]
+
+
+@pytest.mark.parametrize(
+    ("dying", "refused"), [({0, 1, 2, 3}, False), ({0, 1, 2, 4, 5, 6}, False), ({0, 1, 2, 3, 4}, True)]
+)
+def test_workers_that_die_before_their_trial_are_replaced_a_few_times(tmp_path, monkeypatch, dying, refused):
+    begun = itertools.count()
+
+    class Mortal:
+        process = SimpleNamespace(pid=None)
+
+        def __init__(self, *_):
+            pass
+
+        def send(self, job):
+            self.dies = next(begun) in dying
+
+        def hear(self):
+            return sweep_run.DIED if self.dies else sweep_run.train_one(own, sweep, 2)
+
+        def end_in_words(self):
+            return "signal 9 (SIGKILL)"
+
+        def stop(self):
+            pass
+
+        end = stop
+
+    url = str(tmp_path / "sweep.log")
+    space = {"optimizer.lr": CategoricalDistribution([0.1, 0.2])}
+    sweep = sweep_run.Sweep([], space, "val/loss", "minimize", "rates", tmp_path, url, None, None)
+    monkeypatch.setattr(sweep_run, "Worker", Mortal)
+    monkeypatch.setattr(sweep_run, "that_speak", lambda workers: workers[:1])
+    monkeypatch.setattr("tracknet.cli.sweep_trial.objective", lambda *_: 0.5)
+    told = "5 workers one after the other ended before their trial began"
+    own, interrupt = sweep_run.open_study(sweep), HeldInterrupt()
+    with interrupt, pytest.raises(TrackNetError, match=told) if refused else nullcontext():
+        sweep_run._work_in_processes(own, sweep, 2, 2, interrupt)
+    assert len(own.trials) == (0 if refused else 2)
+    assert next(begun) == len(dying) + len(own.trials) + refused
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")

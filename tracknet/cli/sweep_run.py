@@ -329,6 +329,7 @@ def _work_in_processes(
     study: optuna.Study, sweep: Sweep, trials: int, workers: int, interrupt: HeldInterrupt
 ) -> None:
     places: dict[Worker, int] = {}
+    idle = 0  # workers that have died since a trial began
 
     def begin(place: int, worker: Worker | None = None) -> None:
         own = [one.process.pid for one in places]
@@ -354,12 +355,14 @@ def _work_in_processes(
                     worker.end()
                     continue
                 if said is not DIED:
+                    idle = 0
                     print(one_line(study, said, sweep.monitor), flush=True)
                     begin(place, worker)
                     continue
                 print(f"a worker ended with {worker.end_in_words()}", file=sys.stderr)
-                if not put_back(study):
-                    raise TrackNetError(f"a worker ended with {worker.end_in_words()} before its trial began")
+                idle = 0 if put_back(study) else idle + 1
+                if idle > RETRIES * workers:
+                    raise TrackNetError(f"{idle} workers one after the other ended before their trial began")
                 begin(place)
     finally:
         for worker in places:
