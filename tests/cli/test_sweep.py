@@ -556,6 +556,17 @@ def test_no_trial_is_begun_by_two_workers(tmp_path):
     assert sorted(asked) == list(range(40))
 
 
+@pytest.mark.parametrize(("folder", "alone"), [(".", True), ("missing", False)])
+def test_no_study_is_begun_by_two_commands(here, monkeypatch, capsys, folder, alone):
+    def opened(sweep):
+        assert [path.name for path in here.rglob("*.lock")] == [".all.db.begin.lock"] * alone
+        raise TrackNetError("alone")
+
+    monkeypatch.setattr(sweep_run, "open_study", opened)
+    assert tracknet(["sweep", "rates.yaml", "--storage", f"sqlite:///{folder}/all.db"]) == 1
+    assert capsys.readouterr().err == "tracknet sweep: alone\n"
+
+
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_the_last_trial_is_not_begun_by_two_commands(tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path / 'sweep.db'}"

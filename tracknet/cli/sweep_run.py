@@ -100,7 +100,10 @@ def run_sweep(
         raise TrackNetError(f"{folder}: the folder cannot be made: {why_refused(error)}") from error
     storage = storage or f"sqlite:///{folder / 'sweep.db'}"
     sweep = Sweep(config, varied, monitor, direction, name, folder, storage, sampler, pruner)
-    study = open_study(sweep)
+    with ExitStack() as opening:
+        if _begin_lock(sweep).parent.is_dir():  # Optuna says so where it is not
+            _alone(opening, sweep, None)
+        study = open_study(sweep)
     _same(study, sweep, space)
     _refuse_others(study, sweep)
     put_back(study)
@@ -289,7 +292,7 @@ def train_one(
 
 
 def _alone(stack: ExitStack, sweep: Sweep, interrupt: HeldInterrupt | None) -> None:
-    """Wait until no other process counts the trials and begins one: two would both take the last one.
+    """Wait until no other process begins the study or a trial: two would both make it, or take the last one.
 
     Args:
         stack: Holds the lock.
@@ -302,7 +305,7 @@ def _alone(stack: ExitStack, sweep: Sweep, interrupt: HeldInterrupt | None) -> N
 
 
 def _begin_lock(sweep: Sweep) -> Path:
-    """Give the lock of who begins a trial: beside the file that keeps the trials, whatever the folder.
+    """Give the lock of who begins something: beside the file that keeps the trials, whatever the folder.
 
     A server has no such file; there the commands of one folder keep apart.
     """
