@@ -13,11 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import AdamW
 
 from tracknet.cli.main import main
+from tracknet.cli.resuming import changes_since
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.checkpoint_format import check_seal, read_metadata, write_checkpoint
 from tracknet.training.checkpoints import read_checkpoint
@@ -112,6 +114,12 @@ def test_last_goes_on_and_says_what_has_changed(run, made, caplog):
     ]
     (end,) = run.glob("runs/tiny/version_1/checkpoints/last.ckpt")
     assert read_metadata(end)["step"] == 6
+
+
+def test_an_option_that_is_newer_than_the_run_and_not_set_is_no_change(run):
+    config = yaml.safe_load((LAST.parents[1] / "config.yaml").read_text())
+    config["model"]["init_args"] |= {"newer": None, "newest": 2}
+    assert changes_since(LAST, yaml.safe_dump(config)) == ["+ model.newest: 2"]
 
 
 def test_what_comes_back_with_the_checkpoint_is_told(run, caplog):

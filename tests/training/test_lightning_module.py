@@ -304,7 +304,7 @@ def test_a_step_between_windows_is_told(fanned):
     assert tracker.val_metrics.label.endswith("288x512, average of windows every 2 frames")
     with pytest.raises(UsageError, match=r"eval_step: found 2, .* not with single"):
         HeatmapTracker(fanned(), input_size=SIZE, eval_step=2)
-    with pytest.raises(UsageError, match="step is 4, but a window speaks of 3 frames: expected 1 to 3"):
+    with pytest.raises(UsageError, match="eval_step is 4, but a window speaks of 3 frames: expected 1 to 3"):
         HeatmapTracker(fanned(), input_size=SIZE, eval_mode="average", eval_step=4)
 
 

@@ -146,7 +146,10 @@ def changes_since(checkpoint: Path, config: str) -> list[str]:
     taken = {"lr_scheduler.total_steps"}
     if _class_name(after, "lr_scheduler") == "CosineAnnealingLR":
         taken.add("lr_scheduler.T_max")
-    told_of = changes(before, after)
+    # What is not set is that of an option which is newer than the run.
+    told_of = changes(
+        before, {key: value for key, value in after.items() if key in before or value is not None}
+    )
     return [f"{line}{_WITHOUT_EFFECT}" if _comes_back(line, taken) else line for line in told_of]
 
 

@@ -15,12 +15,13 @@ Weighting = Literal["average", "triangular"]
 """How much each place in a window counts in an ensemble."""
 
 
-def check_step(step: int, outputs: int) -> None:
+def check_step(step: int, outputs: int, name: str = "step") -> None:
     """Refuse a step from window to window that would leave frames out.
 
     Args:
         step: Frames from one window to the next.
         outputs: Frames that a window speaks of.
+        name: Name of the option.
 
     Raises:
         UsageError: It is not in 1..outputs.
@@ -28,7 +29,7 @@ def check_step(step: int, outputs: int) -> None:
     if not 1 <= step <= outputs:
         speaks, wanted = ("one frame", "1") if outputs == 1 else (f"{outputs} frames", f"1 to {outputs}")
         raise UsageError(
-            f"step is {step}, but a window speaks of {speaks}: expected {wanted}, or frames would be left out"
+            f"{name} is {step}, but a window speaks of {speaks}: expected {wanted}, or frames would be left out"
         )
 
 

@@ -407,7 +407,7 @@ def _step_between(mode: EvalMode, step: int | None, outputs: int) -> int | None:
     if step is not None:
         if mode == "single":
             raise UsageError(f"eval_step: {_no_step(step)}")
-        check_step(step, outputs)
+        check_step(step, outputs, "eval_step")
     return None if mode == "single" or outputs == 1 else step or 1
 
 
