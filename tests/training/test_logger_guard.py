@@ -142,6 +142,15 @@ def test_what_a_logger_draws_is_no_number_of_the_training(failing):
     assert random.random() == trained
 
 
+def test_a_logger_starts_without_cuda_so_that_processes_can_be_forked(failing, monkeypatch):
+    class Starting(failing.Unreachable):
+        experiment = None
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: pytest.fail("CUDA was started"))
+    assert len(start([Starting()])) == 1
+
+
 def test_no_logger_left_to_start(failing):
     with pytest.raises(TrackNetError, match="no logger could be started"):
         start([failing.Unreachable()])

@@ -98,7 +98,8 @@ def start(loggers: Iterable[Logger]) -> list[Logger]:
     wanted = list(loggers)
     for logger in wanted:
         if not isinstance(logger, (TensorBoardLogger, CSVLogger)):
-            with isolate_rng():
+            # Processes may be forked from this one, in which CUDA must not have been started.
+            with isolate_rng(include_cuda=False):
                 random.seed()
                 attempt(logger, getattr, logger, "experiment", None)
     left = [logger for logger in wanted if logger not in _lost]
