@@ -504,6 +504,16 @@ def test_other_names_of_numpy_stay_shut(tmp_path):
         load_tracker(tmp_path / "a.pt")
 
 
+def test_of_a_long_name_that_was_found_no_more_than_its_beginning_is_told(tmp_path):
+    torch.save({"value": Touch(tmp_path / "trap")}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as old, zipfile.ZipFile(tmp_path / "b.pt", "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry).replace(b"cio\nopen\n", b"cio\n" + b"o" * 9999 + b"\n")
+            new.writestr(entry.filename, data)
+    with pytest.raises(TrackNetError, match=r"values \(io\.o{97}\), which could be code"):
+        read_file(tmp_path / "b.pt")
+
+
 @pytest.mark.parametrize("opened", ["numpy", "omegaconf", "pathlib"])
 def test_what_is_left_out_is_neither_imported_nor_called(opened, tmp_path):
     torch.save({"value": Touch(tmp_path / "trap"), "folder": Path("a")}, tmp_path / "a.pt")

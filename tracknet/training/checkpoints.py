@@ -419,7 +419,7 @@ def _fault(path: Path, error: Exception) -> str:
                 "it holds a NumPy number, or settings of OmegaConf, as files of other trackers do; first: "
                 f"{importing(path)}"
             )
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        found = re.search(r"GLOBAL ([\w.]{1,100})", str(error))
         named = f" ({found[1]})" if found else ""
         return (
             f"it holds more than tensors and plain values{named}, which could be code and is not opened; "
