@@ -29,7 +29,8 @@ def check_step(step: int, outputs: int, name: str = "step") -> None:
     if not 1 <= step <= outputs:
         speaks, wanted = ("one frame", "1") if outputs == 1 else (f"{outputs} frames", f"1 to {outputs}")
         raise UsageError(
-            f"{name} is {step}, but a window speaks of {speaks}: expected {wanted}, or frames would be left out"
+            f"{name} is {step}, but a window speaks of {speaks}: expected {wanted}, "
+            "or frames would be left out"
         )
 
 
