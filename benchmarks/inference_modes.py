@@ -50,6 +50,7 @@ class Way:
     online: bool = False
     precision: Precision = "32"
     step: int | None = None
+    lookahead: int = 0
 
 
 WAYS = (
@@ -69,6 +70,9 @@ WAYS = (
     Way("causal, bf16", "causal", precision="bf16"),
     Way("causal, step 2", "causal", step=2),
     Way("causal, step 4", "causal", step=4),
+    Way("causal, lookahead 4", "causal", lookahead=4),
+    Way("causal, step 2, lookahead 3", "causal", step=2, lookahead=3),
+    Way("causal, step 4, lookahead 2", "causal", step=4, lookahead=2),
     Way("causal, online tracker", "causal", online=True),
 )
 
@@ -144,6 +148,7 @@ def judge(
             detector,
             mode=way.mode,
             step=way.step,
+            lookahead=way.lookahead,
             flip=way.flip,
             online=online,
             device=device,

@@ -82,11 +82,18 @@ def test_with_a_step_rows_come_together_and_the_last_at_the_end(tmp_path, checkp
     assert [line.split(",")[0] for line in lines[1:]] == [str(number) for number in range(8)]
 
 
-def test_a_step_longer_than_a_window_is_refused(tmp_path, checkpoint):
-    process = start(["-", "--ckpt", checkpoint, "--step", "4"], tmp_path, stdin=subprocess.DEVNULL)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--step", "4"], b"step is 4, but a window speaks of 3 frames: expected 1 to 3"),
+        (["--step", "2", "--lookahead", "2"], b"lookahead is 2, but of the 3 frames"),
+    ],
+)
+def test_more_than_a_window_reaches_is_refused(tmp_path, checkpoint, options, message):
+    process = start(["-", "--ckpt", checkpoint, *options], tmp_path, stdin=subprocess.DEVNULL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert b"step is 4, but a window speaks of 3 frames: expected 1 to 3" in err
+    assert message in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,16 +163,19 @@ def test_a_stream_in_the_background_of_a_script_does_not_hear_ctrl_c(
     assert "5 frames, " in capsys.readouterr().out
 
 
-def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(tmp_path, checkpoint, monkeypatch, capsys):
+@pytest.mark.parametrize("options", [["--flip"], ["--step", "2", "--lookahead", "1"]])
+def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(
+    tmp_path, checkpoint, monkeypatch, capsys, options
+):
     from tracknet.tracking.trajectory import read_trajectory
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "film.y4m").write_bytes(HEAD + b"".join(map(raw, range(9))))
     with (tmp_path / "film.y4m").open("rb") as film:
-        process = start(["-", "--ckpt", checkpoint, "--flip"], tmp_path, stdin=film)
+        process = start(["-", "--ckpt", checkpoint, *options], tmp_path, stdin=film)
         process.communicate(timeout=60)
     assert process.returncode == 0
-    words = ["film.y4m", "--ckpt", str(checkpoint), "--mode", "causal", "--flip", "--device", "cpu"]
+    words = ["film.y4m", "--ckpt", str(checkpoint), "--mode", "causal", *options, "--device", "cpu"]
     assert main(words) == 0
     assert len(read_trajectory(tmp_path / "film_ball.csv")) == 9
     assert (tmp_path / "film_ball.csv").read_text() == (tmp_path / "stdin_ball.csv").read_text()

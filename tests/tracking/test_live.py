@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tracknet.data.running_background import RunningBackground
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, UsageError
 from tracknet.tracking import trajectory
-from tracknet.tracking.live import follow
+from tracknet.tracking.live import check_reach, follow
 from tracknet.tracking.trajectory import (
     TrajectoryRow,
     read_trajectory,
@@ -80,6 +80,33 @@ def test_with_a_step_so_many_rows_come_together():
     assert seen == [(0, 0, 1), (1, 1, 1), (2, 2, 3), (3, 3, 3), (4, 4, 4)]
     assert finder.windows == [[0, 0, 1], [1, 2, 3], [2, 3, 4]]
     assert finder.newest == [2, 2, 1]
+
+
+def test_with_a_lookahead_each_row_waits_for_so_many_frames_and_the_last_for_the_end():
+    asked, finder = [], Windows()
+    following = follow(one_by_one(7, asked), finder, 4, step=2, lookahead=1)
+    seen = [(row.frame, row.x, asked[-1]) for row in following]
+    assert seen == [(0, 0, 2), (1, 1, 2), (2, 2, 4), (3, 3, 4), (4, 4, 6), (5, 5, 6), (6, 6, 6)]
+    assert finder.windows == [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 6], [3, 4, 5, 6]]
+    assert finder.newest == [3, 3, 3, 1]
+    # Frame 1 has left the window by the time that two more have come behind it.
+    arrivals = [[(number, picture(number)) for number in numbers] for numbers in ([0], [1], [2, 3], [4, 5])]
+    rows = [(row.frame, row.x) for row in follow(arrivals, Windows(), 4, step=1, lookahead=2)]
+    assert rows == [(0, 0), (3, 3), (5, 5)]
+
+
+@pytest.mark.parametrize(
+    ("step", "lookahead", "message"),
+    [
+        (9, 0, "step is 9, but a window speaks of 8 frames: expected 1 to 8"),
+        (4, 5, "lookahead is 5, but of the 8 frames .* 4 are judged at a time: expected 0 to 4"),
+        (8, 1, "lookahead is 1, but of the 8 frames .* 8 are judged at a time: expected 0$"),
+    ],
+)
+def test_a_window_reaches_back_over_step_and_lookahead(step, lookahead, message):
+    check_reach(4, 4, 8)
+    with pytest.raises(UsageError, match=message):
+        check_reach(step, lookahead, 8)
 
 
 def test_what_has_left_the_window_before_the_next_look_has_no_row():

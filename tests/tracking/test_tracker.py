@@ -278,6 +278,7 @@ def test_a_tracker_in_training_finds_what_it_finds_otherwise_and_learns_nothing(
     [
         ({"mode": "Average"}, "mode 'Average': expected one of single, average, triangular, causal; did you"),
         ({"batch_size": 0}, "batch_size 0, step None: expected whole numbers above 0"),
+        ({"mode": "average", "lookahead": 1}, "a lookahead of 1 goes with the mode causal, not with average"),
         ({"mode": "average", "step": 0}, "batch_size 4, step 0: expected whole numbers above 0"),
     ],
 )

@@ -20,6 +20,7 @@ def track_stream(
     output: Path | None,
     *,
     step: int,
+    lookahead: int,
     flip: bool,
     online: OnlineTracker | None,
     drop_late: bool,
@@ -36,6 +37,7 @@ def track_stream(
         ckpt: Checkpoint of `tracknet fit`.
         output: CSV to write, a folder for it, or ``-`` for standard output; default NAME_ball.csv.
         step: Frames from one look to the next, see `follow`.
+        lookahead: See `follow`.
         flip: See `HeatmapFinder`.
         online: See `HeatmapFinder`.
         drop_late: Take the newest frame when several have come; no rows for those passed over.
@@ -49,7 +51,7 @@ def track_stream(
         Exit code 0.
 
     Raises:
-        UsageError: The step is longer than a window of the network.
+        UsageError: Step and lookahead are longer than a window of the network.
         TrackNetError: The stream cannot be opened or broke off, the checkpoint cannot be used, or the result
             cannot be written.
     """
@@ -60,12 +62,11 @@ def track_stream(
     path = None if to_screen else csv_path(output, stream_title(name))
 
     from tracknet.data.running_background import RunningBackground
-    from tracknet.evaluation.ensemble import check_step
     from tracknet.tracking.finder import choose_finder
-    from tracknet.tracking.live import follow
+    from tracknet.tracking.live import check_reach, follow
 
     tracker, place = load_detector(ckpt, device, engine, threshold, precision)
-    check_step(step, tracker.outputs)
+    check_reach(step, lookahead, tracker.outputs)
     stream = LiveStream(name, tracker.input_size, tracker.frames if drop_late else None)
     with HeldInterrupt(signal.SIGTERM, tell=stream.interrupt), stream:
         info = stream.info
@@ -78,7 +79,7 @@ def track_stream(
             tracker, (info.height, info.width), place, flip=flip, online=online, overlaps=True
         )
         background = RunningBackground(info.fps, background_seconds) if tracker.needs_background else None
-        rows = follow(stream.arrivals(), finder, tracker.frames, background, step)
+        rows = follow(stream.arrivals(), finder, tracker.frames, background, step, lookahead)
         started = time.monotonic()
         summary: TrajectorySummary
         if path is None:

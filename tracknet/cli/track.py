@@ -85,6 +85,7 @@ def _check_partners(argv: Sequence[str], chosen: Mapping[str, Any]) -> None:
         ("--max_jump", chosen["tracker"] == "online", "with --tracker online"),
         ("--max_gap", chosen["rectifier"] is not None, "with --rectifier"),
         ("--trail", chosen["overlay"] is not None, "with --overlay"),
+        ("--lookahead", causal, "with --mode causal, and for live streams"),
         ("--background_seconds", causal, "with --mode causal, and for live streams"),
         ("--batch_size", not live, "for files; frames of a live stream come one by one"),
     ):
@@ -145,6 +146,7 @@ def track_video(
     overlay: Path | None = None,
     mode: Mode | None = None,
     step: PositiveInt | None = None,
+    lookahead: NonNegativeInt = 0,
     flip: bool = False,
     tracker: Choice = "none",
     max_jump: PositiveFloat = 300.0,
@@ -173,6 +175,8 @@ def track_video(
             Default single, or causal for a live stream.
         step: Frames from one window to the next in the modes average, triangular and causal; default 1. In
             causal, and of a live stream, so many rows come together, each at a fraction of the cost.
+        lookahead: In the mode causal, and of a live stream, frames that come before one is judged: its row is
+            so many frames later, and better.
         flip: Average with what is found in the mirrored frames.
         tracker: none: the best candidate of each frame. online: the candidate nearest to where the flight so
             far leads (WASB's online tracker).
@@ -211,6 +215,7 @@ def track_video(
             ckpt,
             output,
             step=step or 1,
+            lookahead=lookahead,
             flip=flip,
             online=OnlineTracker(max_jump) if tracker == "online" else None,
             drop_late=drop_late,
@@ -239,6 +244,7 @@ def track_video(
         ckpt=ckpt,
         mode=mode or "single",
         step=step,
+        lookahead=lookahead,
         flip=flip,
         max_jump=max_jump if tracker == "online" else None,
         background_seconds=background_seconds,

@@ -28,6 +28,7 @@ class TrackSettings(NamedTuple):
     ckpt: Path
     mode: Mode
     step: int | None
+    lookahead: int
     flip: bool
     max_jump: float | None
     background_seconds: float
@@ -102,6 +103,7 @@ class VideoTracker:
             self._detector,
             mode=settings.mode,
             step=settings.step,
+            lookahead=settings.lookahead,
             flip=settings.flip,
             online=None if settings.max_jump is None else OnlineTracker(settings.max_jump),
             batch_size=settings.batch_size,

@@ -11,16 +11,16 @@ from typing import TypeVar, get_args
 
 import numpy as np
 import torch
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from tracknet.data.progress import track_progress
 from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackground
 from tracknet.data.threads import result_of
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.errors import TrackNetError, UsageError, nearest
-from tracknet.evaluation.ensemble import Ensemble, check_step, place_weights
+from tracknet.evaluation.ensemble import Ensemble, place_weights
 from tracknet.tracking.finder import BallDetector, BallFinder, HeatmapDetector, choose_finder
-from tracknet.tracking.live import follow
+from tracknet.tracking.live import check_reach, follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectoryRow
@@ -40,6 +40,7 @@ def track(
     *,
     mode: Mode = "single",
     step: PositiveInt | None = None,
+    lookahead: NonNegativeInt = 0,
     flip: bool = False,
     online: OnlineTracker | None = None,
     batch_size: PositiveInt = 4,
@@ -56,7 +57,8 @@ def track(
     - ``triangular``: as ``average``, the middle of a window counting the most (1, 2, .., 2, 1).
     - ``causal``: each frame is judged by the window that ends with it, and by the background so far, as in a
       live stream; one window at a time. With a `step`, the newest `step` frames are judged together: a row is
-      up to ``step - 1`` frames late, and a frame costs less.
+      up to ``step - 1`` frames late, and a frame costs less. With a `lookahead`, the window ends so many
+      frames later.
 
     Each frame is decoded, resized, brought to the device and converted once, in a thread of its own while the
     network works on those before; L frames and L_out heatmaps are held, whatever the length of the video.
@@ -66,6 +68,7 @@ def track(
         detector: Finds the ball in windows of frames.
         mode: See above.
         step: Frames from one window to the next where windows overlap, 1 to L_out; default 1.
+        lookahead: Frames behind those that a window of the mode causal judges, 0 to L_out - step.
         flip: Average each heatmap with that of the mirrored frames; costs twice as much.
         online: Chooses among the candidates of each frame; default the decoder's choice, frame by frame.
         batch_size: Windows given to the detector at once.
@@ -97,8 +100,10 @@ def track(
             f"mode {mode}: this network speaks of one frame a window, so there is nothing to average; "
             "use the mode single"
         )
+    if lookahead and mode != "causal":
+        raise UsageError(f"a lookahead of {lookahead} goes with the mode causal, not with {mode}")
     stride = detector.outputs if mode == "single" else (step or 1)
-    check_step(stride, detector.outputs)
+    check_reach(stride, lookahead, detector.outputs)
     finder = choose_finder(
         detector,
         (source.info.height, source.info.width),
@@ -109,7 +114,7 @@ def track(
         overlaps=averages or mode == "causal" or stride < detector.frames,
     )
     if mode == "causal":
-        rows = _causal_rows(source, detector, finder, background_seconds, stride)
+        rows = _causal_rows(source, detector, finder, background_seconds, stride, lookahead)
     else:
         merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
         rows = _rows(source, detector, finder, merge, stride, batch_size)
@@ -148,13 +153,13 @@ def _rows(
 
 
 def _causal_rows(
-    source: FrameSource, detector: BallDetector, finder: BallFinder, seconds: float, step: int
+    source: FrameSource, detector: BallDetector, finder: BallFinder, seconds: float, step: int, lookahead: int
 ) -> Generator[list[TrajectoryRow], None, None]:
     """Read a video as if it were live; no frame is dropped."""
     background = RunningBackground(source.info.fps, seconds) if detector.needs_background else None
     with closing(_decoded_ahead(_batches(source.frames(detector.input_size), 1))) as parts:
         arrivals = ([(number, part[0])] for number, part in enumerate(parts))
-        for row in follow(arrivals, finder, detector.frames, background, step):
+        for row in follow(arrivals, finder, detector.frames, background, step, lookahead):
             yield [row]
 
 
