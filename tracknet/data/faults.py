@@ -82,8 +82,8 @@ REMEDIES: dict[FaultKind, str] = {
     "NEW.mp4) and label that",
     "undecodable": "get the file again, or take the clip out; or encode what can be read (ffmpeg -i OLD -c:v "
     "libx264 NEW.mp4) and label that",
-    "damaged": "if there is no better file, look at the labels behind it: guessed frames may hide the ball, lost "
-    "ones shift what follows",
+    "damaged": "if there is no better file, look at the labels behind it: guessed frames may hide the ball, "
+    "lost ones shift what follows",
     "several-streams": "nothing to do if the right one is read; if not, take that out (ffmpeg -i OLD -map "
     "0:v:1 NEW.mp4)",
     "changing-size": "cut the video where its size changes",
