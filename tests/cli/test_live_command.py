@@ -212,10 +212,10 @@ def test_passwords_and_tokens_are_not_shown(tmp_path, checkpoint, served, monkey
     [
         (
             ["rtsp://x/y", "--mode", "average"],
-            "--mode average looks ahead, which a live stream does not allow",
+            "--mode average is for files; a live stream has frames to come with --lookahead",
         ),
         (["-", "--batch_size", "8"], "--batch_size does something only for files"),
-        (["-", "--rectifier", "linear"], "--rectifier looks ahead"),
+        (["-", "--rectifier", "linear"], "--rectifier is for files"),
         (["-", "--overlay"], "--overlay reads the video again; record the stream"),
         (["film.y4m", "--drop_late"], "--drop_late is for live streams"),
         (["film.y4m", "--output", "-", "--overlay", "a.mp4"], "give --output a name instead of -"),

@@ -287,11 +287,13 @@ def track_video(
 
 
 def _check_live(mode: Mode | None, overlay: Path | None, rectifier: str | None) -> None:
-    """Refuse what needs the frames to come, or the whole video."""
-    ahead = {f"--mode {mode}": mode not in (None, "causal"), "--rectifier": rectifier}
-    for word, given in ahead.items():
-        if given:
-            raise UsageError(f"{word} looks ahead, which a live stream does not allow: leave it out")
+    """Refuse what needs all frames to come, or the video a second time."""
+    if mode not in (None, "causal"):
+        raise UsageError(
+            f"--mode {mode} is for files; a live stream has frames to come with --lookahead: leave it out"
+        )
+    if rectifier is not None:
+        raise UsageError("--rectifier is for files; record the stream, and track the recording")
     if overlay is not None:
         raise UsageError("--overlay reads the video again; record the stream, and track the recording")
 
