@@ -19,6 +19,8 @@ import torch
 from tracknet.cli import track_workers, video_tracker
 from tracknet.cli.main import main as tracknet
 from tracknet.cli.processes import Worker
+from tracknet.cli.track_many import how_made
+from tracknet.cli.video_tracker import TrackSettings
 from tracknet.data.file_lock import locked
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import ComponentDecoder
@@ -558,3 +560,20 @@ def test_killed_and_given_again(here, compact, write_rally, sign):
     assert set(after.values()) == {"tracked", "skipped"}
     assert len({Path(f"tracked/{n}_ball.csv").read_bytes() for n in range(5)}) == 1
     assert not list(Path("tracked").glob("*partial*"))
+
+
+def test_settings_that_came_later_are_told_where_they_are_used(ckpt):
+    options = {
+        **dict.fromkeys(TrackSettings._fields),
+        "ckpt": ckpt,
+        "mode": "causal",
+        "tracker": "none",
+        "precision": "32",
+        "lookahead": 0,
+    }
+    usual = how_made(TrackSettings.chosen(options))
+    # As it was before there were precision and lookahead, so that what was made then is left as it is.
+    before = {"mode", "step", "flip", "max_jump", "background_seconds", "threshold", "max_gap"}
+    assert usual.keys() == before | {"ckpt", "rectifier"}
+    later = {"precision": "bf16", "lookahead": 2}
+    assert how_made(TrackSettings.chosen(options | later)) == usual | later

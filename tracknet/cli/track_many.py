@@ -179,6 +179,10 @@ def _track_all(
     return 0
 
 
+_BEFORE = {("precision", "32"), ("lookahead", 0)}
+"""Settings that came later, as they were before there was a choice: what was made then is still whole."""
+
+
 def how_made(settings: TrackSettings) -> dict[str, Value]:
     """Give what decides on a trajectory: settings, and the content of checkpoints in place of their names.
 
@@ -191,10 +195,8 @@ def how_made(settings: TrackSettings) -> dict[str, Value]:
     told: dict[str, Value] = {
         key: value
         for key, value in settings._asdict().items()
-        if key not in ("ckpt", "batch_size", "device", "engine", "precision", "rectifier")
+        if key not in ("ckpt", "batch_size", "device", "engine", "rectifier") and (key, value) not in _BEFORE
     }
-    if settings.precision != "32":  # what was made before there was a choice is still whole
-        told["precision"] = settings.precision
     told["ckpt"] = _digest(settings.ckpt)
     rectifier = settings.rectifier
     told["rectifier"] = _digest(Path(rectifier)) if rectifier and Path(rectifier).is_file() else rectifier
