@@ -89,10 +89,31 @@ def test_with_a_lookahead_each_row_waits_for_so_many_frames_and_the_last_for_the
     assert seen == [(0, 0, 2), (1, 1, 2), (2, 2, 4), (3, 3, 4), (4, 4, 6), (5, 5, 6), (6, 6, 6)]
     assert finder.windows == [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 6], [3, 4, 5, 6]]
     assert finder.newest == [3, 3, 3, 1]
-    # Frame 1 has left the window by the time that two more have come behind it.
-    arrivals = [[(number, picture(number)) for number in numbers] for numbers in ([0], [1], [2, 3], [4, 5])]
-    rows = [(row.frame, row.x) for row in follow(arrivals, Windows(), 4, step=1, lookahead=2)]
-    assert rows == [(0, 0), (3, 3), (5, 5)]
+
+
+@pytest.mark.parametrize(
+    ("came", "lookahead", "frames"),
+    [
+        ([[0], [1], [2, 3], [4, 5]], 2, [1, 3, 4, 5]),
+        # With every arrival all that waited have left the window.
+        ([[0, 1, 2, 3], [7, 8, 9, 10], [14, 15, 16, 17]], 1, [2, 9, 16, 17]),
+    ],
+)
+def test_with_a_lookahead_the_frame_that_has_so_many_behind_it_in_the_window_has_a_row(
+    came, lookahead, frames
+):
+    arrivals = [[(number, picture(number)) for number in numbers] for numbers in came]
+    finder = Windows()
+    rows = list(follow(arrivals, finder, 4, lookahead=lookahead))
+    assert [row.frame for row in rows] == [row.x for row in rows] == frames
+    assert 0 not in finder.newest
+
+
+def test_a_stream_shorter_than_step_and_lookahead_is_judged_at_its_end():
+    finder = Windows()
+    rows = [(row.frame, row.x) for row in follow(one_by_one(2, []), finder, 8, step=4, lookahead=4)]
+    assert rows == [(0, 0), (1, 1)]
+    assert finder.windows == [[0] * 7 + [1]]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +122,15 @@ def test_with_a_lookahead_each_row_waits_for_so_many_frames_and_the_last_for_the
         (9, 0, "step is 9, but a window speaks of 8 frames: expected 1 to 8"),
         (4, 5, "lookahead is 5, but of the 8 frames .* 4 are judged at a time: expected 0 to 4"),
         (8, 1, "lookahead is 1, but of the 8 frames .* 8 are judged at a time: expected 0$"),
+        (1, 8, "lookahead is 8, but of the 8 frames .* 1 is judged at a time: expected 0 to 7$"),
     ],
 )
 def test_a_window_reaches_back_over_step_and_lookahead(step, lookahead, message):
     check_reach(4, 4, 8)
     with pytest.raises(UsageError, match=message):
         check_reach(step, lookahead, 8)
+    with pytest.raises(UsageError, match=r"of the 1 frame .* 1 is judged at a time: expected 0$"):
+        check_reach(1, 1, outputs=1)
 
 
 def test_what_has_left_the_window_before_the_next_look_has_no_row():

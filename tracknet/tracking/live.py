@@ -9,6 +9,7 @@ import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
+from tracknet.data.faults import plural
 from tracknet.data.running_background import RunningBackground
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.ensemble import check_step
@@ -24,24 +25,25 @@ def follow(
     step: PositiveInt = 1,
     lookahead: NonNegativeInt = 0,
 ) -> Iterator[TrajectoryRow]:
-    """Judge the newest frames by the window that ends with the newest one, or so many frames later.
+    """Judge frames by the window that ends with the newest one.
 
     Before the first frame stands the first frame itself. Each frame is brought to the device and converted
     once; the last L of them are held.
 
     Args:
         arrivals: What has come since the last look: numbers and frames, uint8 ``[H, W, 3]``, the newest last.
-            A row is given for the newest only; the others fill the window (see `LiveStream.arrivals`).
+            Of each a row is given for one frame only, the newest without a lookahead; the others fill the
+            window (see `LiveStream.arrivals`).
         finder: Finds the ball.
         length: Frames per window, L.
         background: Makes the background of what has come, where the network wants one.
         step: Arrivals from one look to the next, 1..L_out; each look gives the rows of as many.
-        lookahead: Arrivals behind those that a look judges, 0..L_out - step: rows come so many later, and say
+        lookahead: Frames behind those that a look judges, 0..L_out - step: rows come so many later, and say
             more, as the network has seen what follows. The last ones are judged at the end.
 
     Yields:
-        One row for each arrival, with the number of its newest frame. Of an arrival that has left the window
-        before the next look there is none.
+        Rows with the number of their frame, rising. Of a frame that has left the window before the next look
+        there is none.
 
     Raises:
         KeyboardInterrupt: As `arrivals` does; what came before is judged first.
@@ -50,6 +52,7 @@ def follow(
     recent: deque[tuple[int, Tensor]] = deque(maxlen=length)
     still: Tensor | None = None
     waiting: list[int] = []
+    newest = -1  # of the frames that were judged or wait for it
     ended: BaseException | None = None
     coming = iter(arrivals)
     while True:
@@ -64,20 +67,21 @@ def follow(
                     if median is not None:
                         still = finder.load([median])[0]
             loaded = finder.load([frame for _, frame in arrived])
-            numbered = [(number, frame) for (number, _), frame in zip(arrived, loaded, strict=True)]
             if not recent:
-                recent.extend([numbered[0]] * (length - 1))
-            recent.extend(numbered)
-            waiting.append(arrived[-1][0])
-        if waiting and (arrived is None or len(waiting) == step + lookahead):
-            due = waiting if arrived is None else waiting[:step]
-            # How far from the end of the window each frame is; the first one may stand in it many times.
-            places = {number: length - place for place, (number, _) in enumerate(recent)}
-            reach = max(places.get(number, 0) for number in due)
+                recent.extend([(-1, loaded[0])] * (length - 1))
+            recent.extend(zip((number for number, _ in arrived), loaded, strict=True))
+        numbers = [number for number, _ in recent]
+        ready = numbers if arrived is None else numbers[: length - lookahead][-1:]
+        waiting += [number for number in ready if number > newest]
+        newest = max([newest, *waiting])
+        if waiting and (arrived is None or len(waiting) == step):
+            # How far from the end of the window each frame is.
+            places = {number: length - place for place, number in enumerate(numbers)}
+            reach = max(places.get(number, 0) for number in waiting)
             sights = finder.look([[frame for _, frame in recent]], still, newest=reach)[0]
-            asked = [number for number in due if 0 < places.get(number, 0) <= len(sights)]
+            asked = [number for number in waiting if 0 < places.get(number, 0) <= len(sights)]
             yield from finder.rows(asked, sights[[len(sights) - places[number] for number in asked]])
-            waiting = waiting[len(due) :]
+            waiting = []
         if arrived is None:
             break
     if ended is not None:
@@ -97,7 +101,8 @@ def check_reach(step: int, lookahead: int, outputs: int) -> None:
     """
     check_step(step, outputs)
     if not 0 <= lookahead <= outputs - step:
+        wanted = "0" if step == outputs else f"0 to {outputs - step}"
         raise UsageError(
-            f"lookahead is {lookahead}, but of the {outputs} frames that a window speaks of {step} are "
-            f"judged at a time: expected {'0' if step == outputs else f'0 to {outputs - step}'}"
+            f"lookahead is {lookahead}, but of the {plural(outputs, 'frame')} that a window speaks of "
+            f"{step} {'is' if step == 1 else 'are'} judged at a time: expected {wanted}"
         )
