@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import AdamW
 
 from tracknet.cli.main import main
-from tracknet.cli.resuming import changes_since
+from tracknet.cli.resuming import changes_since, resolve
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.checkpoint_format import check_seal, read_metadata, write_checkpoint
 from tracknet.training.checkpoints import read_checkpoint
@@ -114,6 +114,23 @@ def test_last_goes_on_and_says_what_has_changed(run, made, caplog):
     ]
     (end,) = run.glob("runs/tiny/version_1/checkpoints/last.ckpt")
     assert read_metadata(end)["step"] == 6
+
+
+def test_last_and_best_are_found_where_callbacks_write_them(run):
+    config = yaml.safe_load(Path("run.yaml").read_text())
+    config["trainer"]["logger"]["init_args"]["save_dir"] = "logs"
+    for one in config["trainer"]["callbacks"]:
+        one["init_args"]["dirpath"] = "kept"
+    config["trainer"]["callbacks"][0]["init_args"]["filename"] = "best_{epoch}"
+    Path("moved.yaml").write_text(yaml.safe_dump(config))
+    Path("kept").mkdir()
+    words = ["--config=moved.yaml", "--ckpt_path"]
+    assert "begins anew" in resolve([*words, "last"], "fit").notes[0]
+    # The newest one is of a run with another name.
+    for name in ("best_epoch=0", "last-v1", "last_of_another"):
+        shutil.copy(LAST, f"kept/{name}.ckpt")
+    for name, found in (("last", "last-v1"), ("best", "best_epoch=0")):
+        assert f"--ckpt_path=kept/{found}.ckpt" in resolve([*words, name], "fit").words
 
 
 def test_an_option_that_is_newer_than_the_run_and_not_set_is_no_change(run):

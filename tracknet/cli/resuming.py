@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,9 @@ class Resolved:
 def resolve(words: Sequence[str], command: str) -> Resolved:
     """Put the checkpoint's file in the place of ``last``, ``best`` or the folder of a run.
 
-    ``last`` is the newest checkpoint of the runs in the folder of the logger (``save_dir/name``), ``best``
-    the newest ``best*.ckpt`` there; a folder means the newest checkpoint in it. A checkpoint that is damaged
-    is passed over for the next newest one.
+    ``last`` is the newest checkpoint of the runs in the folder of the logger (``save_dir/name``), and of
+    those that callbacks with a ``dirpath`` write elsewhere; ``best`` is the newest ``best*.ckpt`` there. A
+    folder means the newest checkpoint in it. A checkpoint that is damaged is passed over for the next newest.
 
     Args:
         words: Words of the command line after the command.
@@ -60,8 +61,12 @@ def resolve(words: Sequence[str], command: str) -> Resolved:
         if name not in _FOUND and not Path(name).is_dir():
             continue
         others = words[:place] + words[rest:]
-        folder = Path(name) if name not in _FOUND else folder_of_runs(others, command)
-        files = _newest_first(folder)
+        folder = Path(name)
+        elsewhere: Iterable[Path] = ()
+        if name in _FOUND:
+            trainer = compose(others, command).values.get("trainer", {})
+            folder, elsewhere = folder_of_runs(trainer), _written_elsewhere(trainer)
+        files = _newest_first([*checkpoints_in(folder, below=True), *elsewhere])
         if name == "best":
             files = [path for path in files if path.name.startswith("best")]
         if command == "fit":
@@ -78,17 +83,16 @@ def resolve(words: Sequence[str], command: str) -> Resolved:
     return Resolved(words)
 
 
-def folder_of_runs(words: Sequence[str], command: str) -> Path:
+def folder_of_runs(trainer: Mapping[str, Any]) -> Path:
     """Give the folder in which the logger of a configuration puts its runs.
 
     Args:
-        words: Words of the command line after the command.
-        command: The command.
+        trainer: Settings of the trainer.
 
     Returns:
         ``save_dir/name``, with the version where one is set; ``runs`` where nothing is set.
     """
-    logger = compose(words, command).values.get("trainer", {}).get("logger")
+    logger = trainer.get("logger")
     first = logger[0] if isinstance(logger, list) and logger else logger
     options = first.get("init_args", {}) if isinstance(first, Mapping) else {}
     folder = Path(str(options.get("save_dir") or _RUNS)) / str(options.get("name") or "")
@@ -176,8 +180,22 @@ def _is_of_each_run(key: str) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in _OF_EACH_RUN)
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    files = (path for path in checkpoints_in(folder, below=True) if path.is_file())
+def _written_elsewhere(trainer: Mapping[str, Any]) -> Iterator[Path]:
+    """Give what callbacks wrote into a ``dirpath``, by its name: runs with other names may share it."""
+    callbacks = trainer.get("callbacks")
+    for one in callbacks if isinstance(callbacks, list) else [callbacks]:
+        options = one.get("init_args") if isinstance(one, Mapping) else None
+        folder = options.get("dirpath") if isinstance(options, Mapping) else None
+        if folder is None:
+            continue
+        parts = re.split(r"\{.*?\}", str(options.get("filename") or "{}"))
+        names = [".*".join(map(re.escape, parts)), *(["last"] if options.get("save_last") else [])]
+        written = re.compile(rf"({'|'.join(names)})(-v\d+)?\.ckpt")
+        yield from (path for path in checkpoints_in(Path(str(folder))) if written.fullmatch(path.name))
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    files = {path for path in paths if path.is_file()}
     return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
