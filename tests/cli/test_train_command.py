@@ -470,6 +470,11 @@ class TestFailures:
                 ],
                 "ModelCheckpoint takes the worse val/loss for the better: expected min, found max",
             ),
+            (
+                ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+                + ["--trainer.limit_val_batches=0"],
+                "EarlyStopping waits for val/loss, but trainer.limit_val_batches=0 leaves no validation",
+            ),
             (["--trainer.accumulate_grad_batches=0"], "expected a number from 1, found 0"),
             (["--trainer.check_val_every_n_epoch=0"], "expected a number from 1, found 0"),
             (["--trainer.gradient_clip_val=-1"], "expected a number from 0, found -1"),
@@ -500,7 +505,7 @@ class TestFailures:
         told = capsys.readouterr().err
         assert said in told
         assert "Traceback" not in told
-        if "does not take" in said or "expected" in said:
+        if "does not take" in said or "expected" in said or "waits for" in said:
             assert main(["config", "check", config, *words]) == 2
             assert said in capsys.readouterr().out
             assert not (tmp_path / "runs").exists()

@@ -23,7 +23,7 @@ from tracknet.cli.train import main as train
 from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.callbacks import Profile
-from tracknet.training.settings import CHECKS, check_directions
+from tracknet.training.settings import CHECKS, check_directions, check_stopping
 
 ONLY_STEPS: dict[str, Any] = {
     "max_epochs": -1,
@@ -45,7 +45,8 @@ class ProfiledCLI(TrackNetCLI):
         scratch: Folder for what the training writes.
     """
 
-    _checks = tuple(one for one in CHECKS if one is not check_directions)  # those are left out
+    # What they are about is left out.
+    _checks = tuple(one for one in CHECKS if one not in (check_directions, check_stopping))
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch

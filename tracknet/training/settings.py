@@ -169,6 +169,19 @@ def check_directions(key: str, config: Namespace) -> Faults:
             )
 
 
+def check_stopping(key: str, config: Namespace) -> Faults:
+    """An early stop by a figure of validations where there are none, which fails after the first epoch."""
+    if config.get("trainer.limit_val_batches") != 0:
+        return
+    for at, one in _callbacks(config).items():
+        values = getattr(one, "init_args", None)
+        cls = _class_of(one)
+        stops = isinstance(cls, type) and issubclass(cls, EarlyStopping) and isinstance(values, Namespace)
+        if stops and values.get("strict", True) and str(values.get("monitor")).startswith("val/"):
+            told = f"{cls.__name__} waits for {values.monitor}"
+            yield at, f"{told}, but trainer.limit_val_batches=0 leaves no validation; leave out one of them"
+
+
 def check_loggers(key: str, config: Namespace) -> Faults:
     """Loggers without the package that they need."""
     logger = config.get("trainer.logger")
@@ -324,6 +337,7 @@ CHECKS = (
     check_devices,
     check_callbacks,
     check_directions,
+    check_stopping,
     check_loggers,
     check_plugins,
 )
