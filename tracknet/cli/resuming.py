@@ -185,13 +185,14 @@ def _written_elsewhere(trainer: Mapping[str, Any]) -> Iterator[Path]:
     callbacks = trainer.get("callbacks")
     for one in callbacks if isinstance(callbacks, list) else [callbacks]:
         options = one.get("init_args") if isinstance(one, Mapping) else None
-        folder = options.get("dirpath") if isinstance(options, Mapping) else None
-        if folder is None:
+        if not isinstance(options, Mapping) or options.get("dirpath") is None:
             continue
         parts = re.split(r"\{.*?\}", str(options.get("filename") or "{}"))
         names = [".*".join(map(re.escape, parts)), *(["last"] if options.get("save_last") else [])]
         written = re.compile(rf"({'|'.join(names)})(-v\d+)?\.ckpt")
-        yield from (path for path in checkpoints_in(Path(str(folder))) if written.fullmatch(path.name))
+        yield from (
+            path for path in checkpoints_in(Path(str(options["dirpath"]))) if written.fullmatch(path.name)
+        )
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:

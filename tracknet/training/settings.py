@@ -176,8 +176,9 @@ def check_stopping(key: str, config: Namespace) -> Faults:
     for at, one in _callbacks(config).items():
         values = getattr(one, "init_args", None)
         cls = _class_of(one)
-        stops = isinstance(cls, type) and issubclass(cls, EarlyStopping) and isinstance(values, Namespace)
-        if stops and values.get("strict", True) and str(values.get("monitor")).startswith("val/"):
+        if not (isinstance(cls, type) and issubclass(cls, EarlyStopping) and isinstance(values, Namespace)):
+            continue
+        if values.get("strict", True) and str(values.get("monitor")).startswith("val/"):
             told = f"{cls.__name__} waits for {values.monitor}"
             yield at, f"{told}, but trainer.limit_val_batches=0 leaves no validation; leave out one of them"
 
