@@ -355,6 +355,13 @@ def test_unknown_keys_of_files_are_noted(project, capsys):
     assert "training.epoch is passed over: did you mean 'training.epochs'?" in capsys.readouterr().err
 
 
+def test_one_setting_is_one(project, capsys):
+    path = Path("configs/training/tiny.yaml")
+    path.write_text(yaml.safe_dump(FILES["training"] | {"data_loader": {"pin_memory": True}}))
+    assert train.main([*NAMES, "--dry-run"]) == 0
+    assert "note: 1 setting without effect now (training.data_loader.pin_memory); " in capsys.readouterr().err
+
+
 def test_files_of_today_are_no_old_ones(project, capsys):
     Path("configs/data/today.yaml").write_text("data:\n  class_path: TennisDataModule\n")
     assert train.main([*NAMES, "--data", "today", "--dry-run"]) == 2

@@ -14,6 +14,7 @@ from typing import Any
 from tracknet.cli.held_interrupt import INTERRUPTED
 from tracknet.configs.migration import Migration, convert, legacy, read_sections
 from tracknet.configs.migration.draft import Draft
+from tracknet.data.faults import plural
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 
@@ -178,12 +179,13 @@ def tell(prepared: Prepared, options: argparse.Namespace, script: str, command: 
     for line in prepared.migration.lines:
         if line.kind == "unknown":
             print(f"note: {line.place}: {line.key} is passed over: {line.note}", file=sys.stderr)
-    for kind, said in (("changed", "mean something else now"), ("dropped", "have no effect any more")):
+    for kind, said in (("changed", "with another meaning now"), ("dropped", "without effect now")):
         keys = [line.key for line in prepared.migration.lines if line.kind == kind]
         if keys:
             named = ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
             print(
-                f"note: {len(keys)} settings {said} ({named}); `tracknet config migrate` says of each why",
+                f"note: {plural(len(keys), 'setting')} {said} ({named}); "
+                "`tracknet config migrate` says of each why",
                 file=sys.stderr,
             )
 
