@@ -140,9 +140,10 @@ def test_what_has_left_the_window_before_the_next_look_has_no_row():
     assert rows == [(5, 5), (6, 6), (8, 8), (9, 9)]
 
 
+@pytest.mark.parametrize("waits", [{"step": 4}, {"lookahead": 3}, {"step": 2, "lookahead": 2}])
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, TrackNetError("cam: broke off")])
-def test_what_waits_for_the_next_look_is_judged_before_the_end(reason):
-    following = follow(one_by_one(3, [], reason), Windows(), 4, step=4)
+def test_what_waits_for_the_next_look_is_judged_before_the_end(reason, waits):
+    following = follow(one_by_one(3, [], reason), Windows(), 4, **waits)
     assert [next(following).frame for _ in range(3)] == [0, 1, 2]
     with pytest.raises((KeyboardInterrupt, TrackNetError)):
         next(following)
