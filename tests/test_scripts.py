@@ -356,8 +356,9 @@ def test_unknown_keys_of_files_are_noted(project, capsys):
 
 
 def test_one_setting_is_one(project, capsys):
-    path = Path("configs/training/tiny.yaml")
-    path.write_text(yaml.safe_dump(FILES["training"] | {"data_loader": {"pin_memory": True}}))
+    loader, heatmap = {"data_loader": {"pin_memory": True}}, {"heatmap": {"sigma": 1.0}}
+    Path("configs/training/tiny.yaml").write_text(yaml.safe_dump(FILES["training"] | loader))
+    Path("configs/model/tiny.yaml").write_text(yaml.safe_dump(FILES["model"] | heatmap))
     assert train.main([*NAMES, "--dry-run"]) == 0
     assert "note: 1 setting without effect now (training.data_loader.pin_memory); " in capsys.readouterr().err
 
