@@ -198,9 +198,8 @@ def hold_out(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip
 
 def _part(clips: Sequence[Clip], split: Split, part: Part) -> list[Clip]:
     """Pick the clips of a part; what matches none is told with the key that names it."""
-    patterns = {"train": split.train, "val": split.val, "test": split.test}[part]
     try:
-        return select(clips, patterns, split.lists)
+        return select(clips, getattr(split, part), split.lists)
     except UsageError as error:
         if not split.name:
             raise UsageError(f"data.{part}: {error}") from error

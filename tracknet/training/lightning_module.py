@@ -70,8 +70,8 @@ class HeatmapTracker(LightningModule):
         input_size: Height and width of the network's input; the data follow it.
         mixup: Alpha of the Beta distribution of sample mixup (TrackNetV3 trains with 0.5); 0 for none.
         eval_mode: Windows of ``validate``, ``test`` and ``predict``. ``single``: they do not overlap.
-            ``average``, ``triangular``: one begins at every frame, and a frame's heatmap is the (weighted)
-            mean of those that see it, as in TrackNetV3; costs up to L times as much.
+            ``average``, ``triangular``: one begins every `eval_step` frames, and a frame's heatmap is the
+            (weighted) mean of those that see it, as in TrackNetV3; costs up to L times as much.
         eval_step: Frames from one window to the next where they overlap, 1 to L; default 1. The cost falls as
             it rises; ``track`` has it as ``--step``.
     """
@@ -354,7 +354,7 @@ class HeatmapTracker(LightningModule):
             return self._decode(heatmaps)
         counted, frames = self._of_outputs(batch["counted"]), self._of_outputs(batch["frame"])
         merged = self._ensemble.merge(heatmaps, batch["clip"], frames, counted)
-        # Of the L heatmaps of a window all but one speak of frames that other windows count.
+        # Most heatmaps of a window speak of frames that other windows count.
         found = self.decoder(merged[counted], self.input_size)
         xy = found.xy.new_zeros(*counted.shape, 2)
         confidence = found.confidence.new_zeros(counted.shape)

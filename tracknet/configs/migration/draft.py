@@ -8,6 +8,9 @@ from typing import Any
 
 import yaml
 
+from tracknet.configs.library import library
+from tracknet.configs.tree import read_tree
+
 Path = tuple["str | int", ...]
 
 
@@ -125,3 +128,13 @@ def _list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
 
 _Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _list)
+
+
+def values_of(name: str) -> dict[str, Any]:
+    """Give the values of a packaged configuration of today, for a draft to begin with.
+
+    Args:
+        name: Its name, such as ``base.yaml``.
+    """
+    values: dict[str, Any] = read_tree(library() / name).plain()
+    return values

@@ -8,12 +8,10 @@ from typing import Any
 
 import yaml
 
-from tracknet.configs.library import library
 from tracknet.configs.migration import legacy_types as a
 from tracknet.configs.migration import legacy_values as of
-from tracknet.configs.migration.draft import Draft
+from tracknet.configs.migration.draft import Draft, values_of
 from tracknet.configs.migration.rules import Line, Old, Rule, apply, flatten
-from tracknet.configs.tree import read_tree
 
 SECTIONS = {"data": "tracknet", "model": "vit_heatmap", "training": "default"}
 """The parts of a configuration, and the names that were taken where none was given."""
@@ -291,7 +289,7 @@ def _checkpoints(callbacks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _skeleton(run_id: str | None) -> dict[str, Any]:
     run = {} if run_id is None else {"version": run_id}
-    callbacks = read_tree(library() / "base.yaml").plain()["trainer"]["callbacks"]
+    callbacks = values_of("base.yaml")["trainer"]["callbacks"]
     best, *newest = _checkpoints(callbacks)
     best |= {"monitor": "val/loss", "mode": "min"}
     for checkpoint in (best, *newest) if run_id is not None else ():

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from tracknet.configs.library import library
-from tracknet.configs.migration.draft import Draft
+from tracknet.configs.migration.draft import Draft, values_of
 from tracknet.configs.migration.rules import Line, Old, Rule, Told, apply
-from tracknet.configs.tree import read_tree
 from tracknet.errors import UsageError, nearest
 
 DEFAULTS: dict[str, Any] = {
@@ -197,8 +194,8 @@ def migrate(given: Mapping[str, Any]) -> tuple[Draft, list[Line]]:
 
 
 def _tracker() -> dict[str, Any]:
-    values = _packaged("base.yaml")
-    model = _packaged("model/tracknetv3.yaml")["model"]["init_args"]
+    values = values_of("base.yaml")
+    model = values_of("model/tracknetv3.yaml")["model"]["init_args"]
     values["model"]["init_args"] |= {**model, "mixup": 0.0}
     values["data"] = {"class_path": "ShuttlecockDataModule", "init_args": {"root": "data", "num_workers": 8}}
     values["trainer"] |= {"devices": 1, "gradient_clip_val": None}
@@ -207,7 +204,7 @@ def _tracker() -> dict[str, Any]:
 
 
 def _rectifier(window: int) -> dict[str, Any]:
-    values = _packaged("experiment/rectifier.yaml")
+    values = values_of("experiment/rectifier.yaml")
     values["trainer"] = {key: one for key, one in values["trainer"].items() if key != "max_time"}
     values["trainer"] |= {"accelerator": "auto", "gradient_clip_val": 1.0}
     values["trainer"]["logger"]["init_args"]["name"] = "logs"
@@ -221,9 +218,4 @@ def _rectifier(window: int) -> dict[str, Any]:
         "test": ["test"],
         **gaps,
     }
-    return values
-
-
-def _packaged(name: str) -> dict[str, Any]:
-    values: dict[str, Any] = read_tree(Path(library() / name)).plain()
     return values

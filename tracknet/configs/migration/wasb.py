@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from tracknet.configs.library import library
 from tracknet.configs.migration import wasb_values as of
-from tracknet.configs.migration.draft import Draft
+from tracknet.configs.migration.draft import Draft, values_of
 from tracknet.configs.migration.rules import Line, Rule, apply, flatten
-from tracknet.configs.tree import read_tree
 
 GROUPS: dict[str, frozenset[str]] = {
     "model": frozenset({"frames_in", "frames_out", "inp_height", "rgb_diff"}),
@@ -206,7 +203,7 @@ def migrate(given: Mapping[str, Any]) -> tuple[Draft, list[Line]]:
 
 
 def _skeleton() -> dict[str, Any]:
-    values: dict[str, Any] = read_tree(Path(library() / "base.yaml")).plain()
+    values = values_of("base.yaml")
     values["trainer"] |= {"devices": 1, "gradient_clip_val": None}
     values["trainer"]["logger"]["init_args"]["name"] = "wasb"
     arguments = values["model"]["init_args"]
