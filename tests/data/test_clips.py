@@ -224,6 +224,13 @@ def test_what_is_no_folder_is_told(tree):
         detect_layout(root / "file.txt")
 
 
+def test_the_nearest_folder_is_told(tmp_path):
+    (tmp_path / "badminton").mkdir()
+    (tmp_path / "badminton.csv").touch()
+    with pytest.raises(TrackNetError, match=r"of a data set; did you mean 'badminton'\?$"):
+        detect_layout(tmp_path / "badmintn")
+
+
 def test_flat_clips_may_lie_in_parts(tmp_path):
     for part in ("train", "val", "test"):
         (tmp_path / part).mkdir()

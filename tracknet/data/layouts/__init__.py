@@ -9,7 +9,7 @@ from tracknet.data.layouts.folders import CVAT_EXPORT, entries
 from tracknet.data.layouts.table_tennis import BlurBall, OpenTTGames, RacketVision
 from tracknet.data.layouts.tracknet import FlatVideo, ShuttlecockTrajectory, TrackNetTennis
 from tracknet.data.layouts.wasb import WasbBasketball, WasbSoccer, WasbVolleyball
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, nearest
 
 __all__ = [
     "LAYOUTS",
@@ -57,7 +57,8 @@ def detect_layout(root: Path) -> Layout:
     root = Path(root)
     if not root.is_dir():
         found = "is not a folder" if root.exists() else "there is no such folder"
-        raise TrackNetError(f"{root}: {found}; expected the folder of a data set")
+        near = nearest(root.name, [path.name for path in entries(root.parent) if path.is_dir()])
+        raise TrackNetError(f"{root}: {found}; expected the folder of a data set{near}")
     for layout in LAYOUTS:
         if layout.recognises(root):
             return layout
