@@ -130,8 +130,11 @@ class Augmentation(nn.Module):
         """Change the pictures ``[B, n, 3, H, W]`` of each window."""
         recolour = bool(self.brightness or self.contrast or self.colour)
         out = torch.empty_like(images)
-        # One channel of one window at a time, in the same place: it stays in the cache of a processor.
-        light = images.new_empty((images.shape[1], *images.shape[-2:]), dtype=torch.float32)
+        # As much of a window at a time, in the same place, as stays in the cache of a processor: one channel
+        # of its frames, or all three of its background.
+        pictures, channels, height, width = images.shape[1:]
+        at_once = channels if pictures == 1 else 1
+        light = images.new_empty((pictures, at_once, height, width), dtype=torch.float32)
         levels = torch.empty_like(light, dtype=torch.int16)
         offsets = light.new_tensor([change.offset for change in changes]) + 0.5
         for old, new, change, offset in zip(images, out, changes, offsets, strict=True):
@@ -139,11 +142,13 @@ class Augmentation(nn.Module):
             if change.zoom != 1:
                 window = _zoomed(window, change)
             if recolour:
-                for channel, gain in enumerate(change.gain):
-                    light.copy_(window[:, channel])
-                    torch.add(offset[channel], light, alpha=gain, out=light).clamp_(0, 255)
+                for first in range(0, channels, at_once):
+                    part = slice(first, first + at_once)
+                    light.copy_(window[:, part])
+                    for channel, plane in enumerate(light.unbind(1), first):
+                        torch.add(offset[channel], plane, alpha=change.gain[channel], out=plane)
                     # By way of 16 bits: PyTorch makes bytes of floats one by one.
-                    new[:, channel] = levels.copy_(light)
+                    new[:, part] = levels.copy_(light).clamp_(0, 255)
             else:
                 new.copy_(window + 0.5 if window.is_floating_point() else window)
         return out

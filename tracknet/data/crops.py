@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from torch import Tensor, nn
@@ -57,8 +59,8 @@ class RandomCrop(nn.Module):
         # Four draws a window whatever is in it, so that settings do not shift the draws that follow.
         draws = torch.rand(len(batch["frames"]), 4).tolist()
         corners = [
-            self._corner(xy[visible], (height, width), draw)
-            for xy, visible, draw in zip(batch["xy"].cpu(), batch["visible"].cpu(), draws, strict=True)
+            self._corner(list(compress(xy, visible)), (height, width), draw)
+            for xy, visible, draw in zip(batch["xy"].tolist(), batch["visible"].tolist(), draws, strict=True)
         ]
         cropped = dict(batch)
         cropped["frames"] = _cut(batch["frames"], corners, self.size)
@@ -70,13 +72,15 @@ class RandomCrop(nn.Module):
         cropped["xy"], cropped["visible"] = xy, batch["visible"] & inside
         return cropped
 
-    def _corner(self, balls: Tensor, picture: tuple[int, int], draw: list[float]) -> tuple[int, int]:
+    def _corner(
+        self, balls: list[list[float]], picture: tuple[int, int], draw: list[float]
+    ) -> tuple[int, int]:
         """Draw the top and left edge of one crop."""
         chance, which, down, across = draw
         room = (picture[0] - self.size[0], picture[1] - self.size[1])
         if len(balls) == 0 or chance >= self.on_ball:
             return int(down * (room[0] + 1)), int(across * (room[1] + 1))
-        x, y = balls[int(which * len(balls))].tolist()
+        x, y = balls[int(which * len(balls))]
         top = round(y - down * (self.size[0] - 1))
         left = round(x - across * (self.size[1] - 1))
         return min(max(top, 0), room[0]), min(max(left, 0), room[1])

@@ -35,14 +35,14 @@ class HeatmapTarget(nn.Module, ABC):
         Returns:
             Heatmaps in 0..1, float32 ``[B, L, h, w]``; all zero where no ball is visible.
         """
-        xy = xy.float()
+        xy = xy.float().where(visible.unsqueeze(-1), 0.0)
         x, y = xy[..., 0, None], xy[..., 1, None]
         square_x = (_centres(input_size[1], heatmap_size[1], xy.device) - x).square_()
         square_y = (_centres(input_size[0], heatmap_size[0], xy.device) - y).square_()
         extent = xy.new_tensor([input_size[1], input_size[0]]) - 0.5
         inside = visible & ((xy >= -0.5) & (xy <= extent)).all(dim=-1)
         heatmaps = self.draw(square_x.unsqueeze(-2), square_y.unsqueeze(-1), inside[..., None, None])
-        return heatmaps.masked_fill_(~visible[..., None, None], 0.0)
+        return heatmaps.mul_(visible[..., None, None].float())
 
     @abstractmethod
     def draw(self, square_x: Tensor, square_y: Tensor, inside: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class DiscTarget(HeatmapTarget):
     def draw(self, square_x: Tensor, square_y: Tensor, inside: Tensor) -> Tensor:
         """Give the disc; arguments as in `HeatmapTarget.draw`."""
         reach = _reach(square_x, square_y, inside, self.radius)
-        return (square_x + square_y <= reach).float()
+        return (square_x + square_y).le_(reach)
 
 
 class GaussianTarget(HeatmapTarget):
