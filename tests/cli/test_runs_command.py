@@ -18,6 +18,7 @@ from tracknet.training.records.machine import this_process
 from tracknet.training.records.query import Condition, parse_condition
 from tracknet.training.records.repeating import repeat_command
 from tracknet.training.records.run import read_run
+from tracknet.training.records.tested import write_test
 
 NOW = datetime.now(timezone.utc)
 
@@ -284,6 +285,54 @@ class TestCompare:
             writer.add_scalar("val/f1", 0.5, 3)
             writer.add_scalar("val/f1", 0.75, 6)
         assert read_curves(tmp_path) == {"val/f1": [(3.0, 0.5), (6.0, 0.75)]}
+
+
+def a_test(run, f1, **told):
+    """What a test of the best checkpoint leaves in a run's folder."""
+    figures = {"test/f1": f1, "test/rmse": None}
+    best = str(run / "checkpoints/best.ckpt")
+    command = ["tracknet", "test", "--ckpt_path", best, "--data.root", "x y"]
+    return write_test(run, {"time": stamp(), "figures": figures, "command": command} | told)
+
+
+class TestFiguresOfTests:
+    """What ``tracknet test`` has left in the folders of the runs."""
+
+    def test_choose_order_and_show_runs_the_newest_test_counting(self, runs, capsys):
+        a_test(runs / "x" / "good", 0.3)
+        a_test(runs / "x" / "good", 0.6)
+        a_test(runs / "x" / "poor", 0.7)
+        assert names(capsys, "--sort", "test/f1") == ["poor", "good", "crashed"]
+        assert names(capsys, "--filter", "test/f1<0.65") == ["good"]
+        assert main(["runs", "list", "--columns", "name", "test/f1", "--csv", "--filter", "name=good"]) == 0
+        assert capsys.readouterr().out.split() == ["name,test/f1", "good,0.6"]
+
+    def test_stand_beside_each_other_with_what_makes_them_unlike(self, runs, capsys):
+        data = {"fingerprint": "abc", "root": "/data"}
+        a_test(runs / "x" / "good", 0.6, data=data, metric="tracknetv2: d <= 4 px at 288x512")
+        a_test(runs / "x" / "poor", 0.7, data=data | {"fingerprint": "def"}, metric="tennis: d <= 5 px")
+        assert main(["runs", "compare", "good", "poor", "crashed"]) == 0
+        out = capsys.readouterr().out
+        lines = [line.split() for line in out.splitlines()]
+        assert ["test/f1", "0.6", "0.7", "-"] in lines
+        assert ["test", "data", "abc", "def", "-"] in lines
+        assert ["tested", "by", *["--data.root", "'x", "y'"] * 2, "-"] in lines
+        assert "test metric" in out
+        assert "test/rmse" not in out
+
+    def test_are_all_shown_of_one_run_and_damaged_ones_left_out(self, runs, capsys):
+        run = runs / "x" / "good"
+        a_test(run, 0.3)
+        a_test(run, 0.6, data={"fingerprint": "abc", "root": "/data"}, folder="/tests/here")
+        path = a_test(run, 0.9)
+        for damaged in ("{", "[]", "{}", '{"figures": 1}', '{"figures": {}, "data": []}', "[" * 100_000):
+            path.write_text(damaged)
+            assert main(["runs", "show", "good"]) == 0
+            out = capsys.readouterr().out
+            assert out.count("\ntested ") == 2
+        assert "/tests/here" in out
+        assert "abc of /data" in out
+        assert out.index("0.3") < out.index("0.6")
 
 
 class TestClean:

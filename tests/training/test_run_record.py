@@ -356,6 +356,43 @@ def test_all_that_a_run_writes_lies_in_that_folder(config, capsys):
     assert [path.name for path in Path("runs").iterdir()] == ["tiny"]
 
 
+def test_a_test_is_noted_in_the_run_that_its_checkpoint_is_of(config, monkeypatch, capsys, caplog):
+    words = config("Report")
+    assert main(words) == 0
+    run = Path("runs/tiny/version_0")
+    before = record_of()
+    best = run / "checkpoints" / "best.ckpt"
+    Path("link.ckpt").symlink_to(best)
+    part = ["--data.test", "[b, c]"]
+    for ckpt in (best, Path("link.ckpt")):
+        assert main(["test", "--ckpt_path", str(ckpt), *words[1:], *part]) == 0
+        assert f"noted in the run: tracknet runs show {run.absolute()}" in capsys.readouterr().out
+    first, _ = tests = read_run(run).tests
+    figures = json.loads(Path(first["folder"], "test.json").read_text())
+    assert first["figures"]["test/f1"] == figures["f1"]
+    assert first["metric"] == figures["metric"]
+    assert set(first["figures"]) >= {"test/f1", "test/precision", "test/recall", "test/loss"}
+    assert not any(name.startswith(("train/", "val/")) for name in first["figures"])
+    assert first["command"][:3] == ["tracknet", "test", "--ckpt_path"]
+    assert first["data"]["clips"]["test"] == 2
+    assert [Path(one["checkpoint"]).name for one in tests] == ["best.ckpt", "link.ckpt"]
+    assert record_of() == before
+    # Not so a part of the data, nor a checkpoint that lies in no run's folder.
+    assert main(["test", "--ckpt_path", str(best), *words[1:], "--trainer.limit_test_batches=1"]) == 0
+    Path("alone.ckpt").write_bytes(best.read_bytes())
+    assert main(["test", "--ckpt_path", "alone.ckpt", *words[1:]]) == 0
+    assert "noted in the run" not in capsys.readouterr().out
+    # A run that cannot be written to is no reason to fail.
+    monkeypatch.setattr(run_record, "write_test", _full)
+    assert main(["test", "--ckpt_path", str(best), *words[1:]]) == 0
+    assert "the run does not know of this test: the disk is full" in caplog.text
+    assert len(read_run(run).tests) == 2
+
+
+def _full(*_):
+    raise TrackNetError("the disk is full")
+
+
 class TestRedaction:
     @pytest.mark.parametrize(
         ("text", "expected"),

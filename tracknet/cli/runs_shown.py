@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tracknet.cli.words import checkpoints_named
 from tracknet.errors import TrackNetError
 from tracknet.training.records.figures import curve_of, read_curves
 from tracknet.training.records.query import value_of
@@ -88,6 +89,9 @@ def described(run: Run) -> Iterator[str]:
             monitor = f", chosen by {told['monitor']}" if told.get("monitor") else ""
             yield f"\n{which} figures (step {told.get('step')}, epoch {told.get('epoch')}{monitor}):"
             yield from _lines({name: in_short(name, float(value)) for name, value in figures.items()}, "  ")
+    for test in run.tests:
+        yield f"\ntested {in_short('end', test.get('time'))}:"
+        yield from _lines(_test(test), "  ")
     if not run.record and (curves := read_curves(run.folder)):
         yield "\nlast figures:"
         yield from _lines({name: in_short(name, curve[-1][1]) for name, curve in curves.items()}, "  ")
@@ -133,6 +137,30 @@ def _session(session: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _test(test: Mapping[str, Any]) -> dict[str, Any]:
+    data = test.get("data")
+    figures = {name: in_short(name, float(v)) for name, v in test["figures"].items() if is_number(v)}
+    return {
+        "checkpoint": test.get("checkpoint"),
+        "metric": test.get("metric"),
+        "data": f"{data.get('fingerprint')} of {data.get('root')}" if isinstance(data, dict) else None,
+        "command": shlex.join(map(str, test.get("command") or ())),
+        "folder": test.get("folder"),
+        **figures,
+    }
+
+
+def _options(test: Mapping[str, Any]) -> str | None:
+    """Give what a test was told besides its checkpoint."""
+    if not test:
+        return None
+    words = list(map(str, test.get("command") or ()))[2:]
+    for place, rest, _ in checkpoints_named(words):
+        words[place:rest] = []
+        break
+    return shlex.join(words)
+
+
 def _version(code: Any) -> str | None:
     if not isinstance(code, dict):
         return None
@@ -164,6 +192,10 @@ def compared(runs: Sequence[Run]) -> None:
     facts = {key: [value_of(run, key) for run in runs] for key in ("state", "seed", "data", "commit", "host")}
     facts["tracknet"] = [(run.session.get("code") or {}).get("tracknet_version") for run in runs]
     facts["tracknet commit"] = [value_of(run, "tracknet_commit") for run in runs]
+    newest = [run.tests[-1] if run.tests else {} for run in runs]
+    facts["test data"] = [(test.get("data") or {}).get("fingerprint") for test in newest]
+    facts["test metric"] = [test.get("metric") for test in newest]
+    facts["tested by"] = [_options(test) for test in newest]
     installed = [run.session.get("packages") or {} for run in runs]
     for name in sorted({name for packages in installed for name in packages}):
         facts[f"package {name}"] = [packages.get(name) for packages in installed]
@@ -189,11 +221,12 @@ def _setting(cell: Any) -> str:
 
 def _figures(run: Run) -> dict[str, float]:
     """Give the figures of the record, or the last of the table where there is none."""
+    tested = {name: float(value) for name, value in run.tested.items()}
     if run.figures:
-        return {name: float(value) for name, value in run.figures.items()}
+        return {name: float(value) for name, value in run.figures.items()} | tested
     curves = read_curves(run.folder)
     found = {name: curve_of(curves, name) for name in curves}
-    return {name: curve[-1][1] for name, curve in found.items() if curve}
+    return {name: curve[-1][1] for name, curve in found.items() if curve} | tested
 
 
 def _told_apart(runs: Sequence[Run]) -> list[str]:

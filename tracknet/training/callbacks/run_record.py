@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import secrets
+import shlex
 import sys
 import time
 import traceback
@@ -28,6 +29,7 @@ from tracknet.training.records.fingerprint import data_fingerprint
 from tracknet.training.records.machine import hardware, packages, this_process
 from tracknet.training.records.redaction import Redactor
 from tracknet.training.records.run import FORMAT, RECORD, now, read_run, usual_name, write_record
+from tracknet.training.records.tested import write_test
 from tracknet.training.run_trainer import RunTrainer
 
 HEARTBEAT_SECONDS = 60.0
@@ -123,6 +125,30 @@ class RunRecord(Callback):
             where = [f"{frame.filename}:{frame.lineno}" for frame in frames]
             self._end(trainer, "failed", said, *where)
 
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the figures with the run that the checkpoint is of."""
+        results = trainer.log_dir  # Lightning tells it from the first process to the others
+        run = None if trainer.ckpt_path is None else _run_of(Path(trainer.ckpt_path))
+        most = trainer.limit_test_batches  # 1 is one batch, 1.0 all of them
+        if run is None or isinstance(most, int) or most < 1 or not trainer.is_global_zero:
+            return
+        redactor = Redactor()
+        told = {
+            "time": now(),
+            "checkpoint": str(Path(str(trainer.ckpt_path)).absolute()),
+            "figures": {name: value for name, value in _figures(trainer).items() if name.startswith("test/")},
+            "metric": getattr(getattr(pl_module, "test_metrics", None), "label", None),
+            "data": data_fingerprint(getattr(trainer, "datamodule", None)),
+            "command": redactor.words(["tracknet", *sys.argv[1:]]),
+            "folder": None if results is None else str(Path(results).absolute()),
+        }
+        try:
+            write_test(run, told)
+        except TrackNetError as error:  # someone else's run, say: the figures are in the folder of the test
+            _log.warning("the run does not know of this test: %s", error)
+        else:
+            print(f"  noted in the run: tracknet runs show {shlex.quote(str(run))}")
+
     def _begun(self, folder: Path) -> dict[str, Any]:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         return {
@@ -198,8 +224,7 @@ class RunRecord(Callback):
         path.replace(aside)
 
     def _note_figures(self, trainer: Trainer) -> None:
-        numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        figures = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        figures = _figures(trainer)
         told = {"step": trainer.global_step, "epoch": trainer.current_epoch, "figures": figures}
         self._record["last"] = told
         monitor, mode = _monitored(trainer)
@@ -276,6 +301,17 @@ def stopped_by(trainer: Trainer) -> str | None:
         if left is not None and left <= 0:
             return f"{type(callback).__name__}: the time was over"
     return "trainer.should_stop was set"
+
+
+def _figures(trainer: Trainer) -> dict[str, float | None]:
+    numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _run_of(checkpoint: Path) -> Path | None:
+    """Find the folder of the run that a checkpoint lies in, by its record."""
+    around = checkpoint.resolve().parents[:2]
+    return next((folder for folder in around if (folder / RECORD).is_file()), None)
 
 
 def _monitored(trainer: Trainer) -> tuple[str | None, str]:

@@ -74,8 +74,9 @@ def value_of(run: Run, key: str) -> Any:
 
     Args:
         run: The run.
-        key: One of `FIELDS`; a figure, such as ``val/f1`` (at the best validation) or ``last.val/f1``; or a
-            setting, such as ``optimizer.lr``, with or without its ``init_args``.
+        key: One of `FIELDS`; a figure, such as ``val/f1`` (at the best validation), ``last.val/f1`` or
+            ``test/f1`` (of the newest test); or a setting, such as ``optimizer.lr``, with or without its
+            ``init_args``.
 
     Returns:
         None where it has nothing there.
@@ -85,8 +86,9 @@ def value_of(run: Run, key: str) -> Any:
     which, _, figure = key.partition(".")
     if which in ("best", "last") and "/" in figure:
         return run.figures_at(which).get(figure)
-    if key in run.figures:
-        return run.figures[key]
+    for figures in (run.figures, run.tested):
+        if key in figures:
+            return figures[key]
     return run.settings.get(_plain(key))
 
 
@@ -203,7 +205,7 @@ def check_key(runs: Iterable[Run], key: str, option: str) -> None:
     """
     known = dict.fromkeys(FIELDS)
     for run in runs:
-        known |= dict.fromkeys([*run.figures, *run.figures_at("last"), *run.settings])
+        known |= dict.fromkeys([*run.figures, *run.figures_at("last"), *run.tested, *run.settings])
     last = key.partition(".")[2] if key.startswith(("best.", "last.")) else ""
     if len(known) > len(FIELDS) and _plain(key) not in known and key not in known and last not in known:
         raise UsageError(f"{option}: no run has {key!r}{nearest(_plain(key), known)}")

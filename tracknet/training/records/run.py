@@ -17,6 +17,7 @@ from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.records.machine import lives
+from tracknet.training.records.tested import read_tests
 from tracknet.trust import is_boundless
 
 RECORD = "run.json"
@@ -155,8 +156,17 @@ class Run:
         Args:
             which: ``best`` or ``last``.
         """
-        values = (self.record.get(which) or {}).get("figures")
-        return {k: v for k, v in values.items() if is_number(v)} if isinstance(values, dict) else {}
+        return _numbers((self.record.get(which) or {}).get("figures"))
+
+    @cached_property
+    def tests(self) -> list[dict[str, Any]]:
+        """What ``tracknet test`` has found of its checkpoints, the newest last."""
+        return read_tests(self.folder)
+
+    @property
+    def tested(self) -> Mapping[str, float]:
+        """The figures of the newest test."""
+        return _numbers(self.tests[-1]["figures"]) if self.tests else {}
 
     @property
     def started(self) -> str | None:
@@ -191,6 +201,10 @@ class Run:
         except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return {}
         return dict(_flat(tree)) if isinstance(tree, dict) and not is_boundless(tree, _MOST_VALUES) else {}
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    return {k: v for k, v in values.items() if is_number(v)} if isinstance(values, dict) else {}
 
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
