@@ -58,7 +58,7 @@ def measure(bench: Bench) -> Iterator[Row]:
             name, "frames/s", pairs, Target("at least", 20), "20: a twentieth of the time of the network"
         )
 
-    batches = 2 if bench.quick else 4
+    batches = 2 if bench.quick else 16  # 256 frames, a rally
     trainer = Trainer(
         accelerator="cpu",
         logger=False,

@@ -131,9 +131,9 @@ class WBCELoss(HeatmapLoss):
 
     def cell_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Give the loss of each cell; arguments as in `HeatmapLoss.cell_loss`."""
-        p = logits.sigmoid()
-        q = (-logits).sigmoid()
-        return -(q.square() * target * logsigmoid(logits) + p.square() * (1 - target) * logsigmoid(-logits))
+        log_p = logsigmoid(logits)
+        log_q = log_p - logits  # log(1 - p): what it loses of a sure "no ball", p squared makes nothing of
+        return -((2 * log_q).exp() * target * log_p + (2 * log_p).exp() * (1 - target) * log_q)
 
 
 class FocalLoss(HeatmapLoss):
