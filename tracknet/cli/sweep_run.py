@@ -268,7 +268,7 @@ def train_one(
         KeyboardInterrupt: So.
     """
     from tracknet.cli.sweep_trial import TrialFailedError, objective
-    from tracknet.cli.train import StoppedError
+    from tracknet.cli.training_failures import StoppedError
 
     begun: list[Trial] = []
     with ExitStack() as counting:
@@ -319,7 +319,7 @@ def _begin_lock(sweep: Sweep) -> Path:
 
 
 def _work_here(study: optuna.Study, sweep: Sweep, trials: int, interrupt: HeldInterrupt) -> None:
-    from tracknet.cli.train import StoppedError
+    from tracknet.cli.training_failures import StoppedError
 
     try:
         while (trained := train_one(study, sweep, trials, interrupt)) is not None:
@@ -378,7 +378,7 @@ def _serve(calls: Connection, sweep: Sweep, trials: int, place: int, workers: in
     """Train a trial whenever asked to; runs in a process of its own."""
     # Ctrl-C reaches all processes of a terminal; the first one decides, and then says SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from tracknet.cli.train import StoppedError
+    from tracknet.cli.training_failures import StoppedError
 
     take_share(place, workers)
     try:

@@ -23,8 +23,9 @@ from typing_extensions import override
 
 from tracknet.cli.sweep_settings import Sweep
 from tracknet.cli.sweep_space import draw, fit_words
-from tracknet.cli.train import StoppedError, TrackNetCLI
+from tracknet.cli.train import TrackNetCLI
 from tracknet.cli.train import main as train
+from tracknet.cli.training_failures import StoppedError
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.training.records.redaction import Redactor
 

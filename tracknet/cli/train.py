@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,8 +21,6 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_utilities.core.rank_zero import rank_zero_info
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from typing_extensions import override
 
 from tracknet.cli.after_fit import newest_checkpoint, tell_end
@@ -34,6 +31,7 @@ from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
 from tracknet.cli.saved_config import SavedConfig, without_secrets
+from tracknet.cli.training_failures import StoppedError, failures_in_words
 from tracknet.cli.trusting import TRUST_FLAG, TRUST_HELP
 from tracknet.cli.usage import (
     SettingError,
@@ -46,7 +44,6 @@ from tracknet.cli.usage import (
 from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, NO_CKPT, config_of_run, refuse_linked
 from tracknet.configs import Composed, compose
 from tracknet.configs.crossing import Check, crossing_faults
-from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError, reasons
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.rectified_figures import RectifiedFigures
@@ -65,7 +62,7 @@ from tracknet.training.logger_guard import guard, start
 from tracknet.training.loggers import go_on
 from tracknet.training.records.redaction import Redactor
 from tracknet.training.run_trainer import RunTrainer
-from tracknet.training.schedules import WarmupCosine
+from tracknet.training.schedules import configure_optimizers
 from tracknet.training.settings import CHECKS, unbuilt_loggers
 from tracknet.trust import limited
 
@@ -108,23 +105,6 @@ _OF_LIGHTNING = {"state_dict", "pytorch-lightning_version"}
 _NEEDS_CHECKPOINT = "needs --ckpt_path FILE, such as RUN/checkpoints/best.ckpt"
 
 
-class StoppedError(TrackNetError):
-    """A training command was stopped from outside.
-
-    Args:
-        by: What stopped it.
-        exit_code: Exit code of the command.
-        checkpoint: Where the state of the moment is, if it was saved.
-    """
-
-    def __init__(self, by: str, exit_code: int, checkpoint: Path | None) -> None:
-        saved = "nothing was saved"
-        if checkpoint is not None:
-            saved = f"to go on: tracknet fit --ckpt_path {shlex.quote(str(checkpoint))}"
-        super().__init__(f"stopped by {by}; {saved}")
-        self.exit_code = exit_code
-
-
 class TrackNetCLI(LightningCLI):
     """LightningCLI whose module tells the data what its network needs.
 
@@ -134,6 +114,7 @@ class TrackNetCLI(LightningCLI):
     """
 
     _checks: tuple[Check, ...] = CHECKS
+    configure_optimizers = staticmethod(configure_optimizers)
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
         words = sys.argv[1:] if args is None else args
@@ -384,43 +365,6 @@ class TrackNetCLI(LightningCLI):
                 )
             raise
 
-    @staticmethod
-    @override
-    def configure_optimizers(
-        lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
-    ) -> Any:
-        """Step schedules that count steps with every step, others with every epoch.
-
-        Raises:
-            UsageError: A schedule does not fit the length of the run.
-        """
-        if not isinstance(lr_scheduler, LRScheduler) or isinstance(lr_scheduler, ReduceLROnPlateau):
-            chosen: Any = LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
-            if str(getattr(lr_scheduler, "monitor", "")).startswith("val/"):
-                # There is a new figure after each validation only.
-                epochs = lightning_module.trainer.check_val_every_n_epoch
-                chosen["lr_scheduler"]["frequency"] = epochs or 1
-            return chosen
-        if isinstance(lr_scheduler, WarmupCosine) and lr_scheduler.total_steps is None:
-            steps = lightning_module.trainer.estimated_stepping_batches
-            if steps == float("inf"):
-                raise UsageError(
-                    "lr_scheduler: WarmupCosine follows the length of the run, which max_time alone does not "
-                    "tell; set trainer.max_epochs, trainer.max_steps or lr_scheduler.total_steps"
-                )
-            lr_scheduler.total_steps = int(steps)
-        if isinstance(lr_scheduler, OneCycleLR):
-            steps, cycle = lightning_module.trainer.estimated_stepping_batches, lr_scheduler.total_steps
-            if cycle < steps < float("inf"):
-                raise UsageError(
-                    f"lr_scheduler: OneCycleLR counts optimizer steps and ends after {cycle}, "
-                    f"but the run has {steps}; set lr_scheduler.total_steps={steps} in a new run; one that "
-                    "goes on keeps the cycle it was begun with"
-                )
-        counts_steps = isinstance(lr_scheduler, (OneCycleLR, CyclicLR))
-        interval = "step" if counts_steps else getattr(lr_scheduler, "interval", "epoch")
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler, "interval": interval}}
-
     def after_fit(self) -> None:
         """Say where the run lies and what to do with it."""
         # Asked for in all processes: Lightning tells it from the first to the others, which must listen.
@@ -476,38 +420,10 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
     sys.argv[1:] = argv
     _silence_known_noise()
     try:
-        (cli or TrackNetCLI)()
+        with failures_in_words():
+            (cli or TrackNetCLI)()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except MisconfigurationException as error:
-        raise UsageError(str(error)) from error
-    except ValueError as error:
-        if "`val_check_interval`" not in str(error):
-            raise
-        raise UsageError(f"trainer.val_check_interval: {error}") from error
-    except torch.OutOfMemoryError as error:
-        raise TrackNetError("no memory left on the device; use a smaller --data.batch_size") from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        raise TrackNetError(f"{place}{why_refused(error)}") from error
-    except RuntimeError as error:
-        if lost := _lost_worker(error):
-            raise TrackNetError(
-                f"{lost}: a process that loads data was lost, "
-                "mostly for want of memory; use fewer with --data.num_workers, or a smaller "
-                "--data.batch_size; to go on: the same command with --ckpt_path last"
-            ) from error
-        if "Error(s) in loading state_dict" not in str(error):
-            raise
-        raise UsageError(
-            "--ckpt_path: the checkpoint holds another network than the configuration names"
-            f"{_mismatch(str(error))}; "
-            "without --config, that of the checkpoint's own run is taken"
-        ) from error
     return 0
 
 
@@ -529,35 +445,6 @@ def _getter(attribute: str) -> Callable[[LightningModule], Any]:
 
     get.__name__ = attribute  # shown by --help
     return get
-
-
-def _lost_worker(error: BaseException) -> str:
-    """Give what PyTorch says of a worker that is gone.
-
-    It says so wherever the process is at that moment: code that fails in turn has it as its reason.
-    """
-    told = next((str(one) for one in reasons(error) if str(one).startswith("DataLoader worker")), "")
-    return told.partition("\n")[0].rstrip(". ")
-
-
-def _mismatch(message: str) -> str:
-    """Name the first weights in a message of PyTorch that have another shape, or another name."""
-    shapes = r"size mismatch for (\S+): .*?Size\((\[.*?\])\) from checkpoint.*?Size\((\[.*?\])\)"
-    if found := re.findall(shapes, message):
-        name, given, expected = found[0]
-        more = f" and {len(found) - 1} more" if found[1:] else ""
-        return f" ({name} is {given}, expected {expected}{more})"
-    missing, unknown = (
-        re.search(rf'{kind} key\(s\) in state_dict: "(.*?)"', message) for kind in ("Missing", "Unexpected")
-    )
-    faults = [f"there is no {missing[1]}"] if missing else []
-    faults += [f"{unknown[1]} is unknown"] if unknown else []
-    if not faults:
-        return ""
-    return (
-        f" ({'; '.join(faults)}); where only names differ, as in files of the older tracknet, "
-        "`tracknet checkpoint import FILE --config YAML` makes it ours"
-    )
 
 
 def _silence_known_noise() -> None:

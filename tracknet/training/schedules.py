@@ -1,4 +1,4 @@
-"""Learning-rate schedules that follow the length of the run."""
+"""Learning-rate schedules: one that follows the length of the run, and how often each takes a step."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import math
 from typing import Any
 
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LightningCLI
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+
+from tracknet.errors import UsageError
 
 
 class WarmupCosine(LambdaLR):
@@ -61,3 +65,47 @@ class WarmupCosine(LambdaLR):
         progress = min(1.0, (step - rise) / max(1.0, self.total_steps - rise))
         share: float = self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
         return share
+
+
+def configure_optimizers(
+    lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
+) -> Any:
+    """Step schedules that count steps with every step, others with every epoch.
+
+    Args:
+        lightning_module: The module, of a trainer.
+        optimizer: Its optimizer.
+        lr_scheduler: Its schedule.
+
+    Returns:
+        What ``LightningModule.configure_optimizers`` gives.
+
+    Raises:
+        UsageError: A schedule does not fit the length of the run.
+    """
+    if not isinstance(lr_scheduler, LRScheduler) or isinstance(lr_scheduler, ReduceLROnPlateau):
+        chosen: Any = LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+        if str(getattr(lr_scheduler, "monitor", "")).startswith("val/"):
+            # There is a new figure after each validation only.
+            epochs = lightning_module.trainer.check_val_every_n_epoch
+            chosen["lr_scheduler"]["frequency"] = epochs or 1
+        return chosen
+    if isinstance(lr_scheduler, WarmupCosine) and lr_scheduler.total_steps is None:
+        steps = lightning_module.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise UsageError(
+                "lr_scheduler: WarmupCosine follows the length of the run, which max_time alone does not "
+                "tell; set trainer.max_epochs, trainer.max_steps or lr_scheduler.total_steps"
+            )
+        lr_scheduler.total_steps = int(steps)
+    if isinstance(lr_scheduler, OneCycleLR):
+        steps, cycle = lightning_module.trainer.estimated_stepping_batches, lr_scheduler.total_steps
+        if cycle < steps < float("inf"):
+            raise UsageError(
+                f"lr_scheduler: OneCycleLR counts optimizer steps and ends after {cycle}, "
+                f"but the run has {steps}; set lr_scheduler.total_steps={steps} in a new run; one that "
+                "goes on keeps the cycle it was begun with"
+            )
+    counts_steps = isinstance(lr_scheduler, (OneCycleLR, CyclicLR))
+    interval = "step" if counts_steps else getattr(lr_scheduler, "interval", "epoch")
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler, "interval": interval}}
