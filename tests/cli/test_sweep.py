@@ -25,7 +25,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState  # noqa: E402
 from optuna.visualization.matplotlib import plot_optimization_history, plot_slice  # noqa: E402
 
-from tracknet.cli import sweep_run  # noqa: E402
+from tracknet.cli import sweep_run, sweep_study  # noqa: E402
 from tracknet.cli.held_interrupt import HeldInterrupt  # noqa: E402
 from tracknet.cli.main import main as tracknet  # noqa: E402
 from tracknet.cli.sweep_report import _pictures, _with_pruned, _with_unfinished, one_line  # noqa: E402
@@ -87,7 +87,7 @@ def here(tmp_path, monkeypatch, tiny_rallies):
 
 
 def study(url="sqlite:///sweeps/rates/sweep.db", name="rates"):
-    return optuna.load_study(study_name=name, storage=sweep_run.open_storage(url))
+    return optuna.load_study(study_name=name, storage=sweep_study.open_storage(url))
 
 
 def dead_process():
@@ -173,14 +173,14 @@ def test_trials_of_other_commands_count(here, capsys, monkeypatch):
     assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
     assert "1 trial is still trained by other commands" in capsys.readouterr().out
     assert len(study().trials) == 2
-    monkeypatch.setattr(sweep_run, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(sweep_study, "HEARTBEAT_SECONDS", 1)
     elsewhere.set_user_attr("process", {**this_process(), "host": "another"})
     assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
     told = capsys.readouterr().out
     assert told.count("waiting up to") == told.count("1 trial is still trained by other commands") == 1
     assert len(study().trials) == 2
     # Another machine, or this one's container before it was started again, has gone a moment ago.
-    sweep_run.open_storage("sqlite:///sweeps/rates/sweep.db").record_heartbeat(elsewhere._trial_id)
+    sweep_study.open_storage("sqlite:///sweeps/rates/sweep.db").record_heartbeat(elsewhere._trial_id)
     assert tracknet(["sweep", "rates.yaml", "--trials", "2"]) == 0
     assert "still trained" not in capsys.readouterr().out
     # The sampler is seeded anew when a study goes on; it may draw the rate that the pruner stops.
@@ -462,7 +462,7 @@ def test_a_fault_of_ours_is_not_laid_on_the_storage(here, monkeypatch):
 def test_each_of_a_few_values_is_tried_once(here, monkeypatch):
     asked = []
     monkeypatch.setattr(sweep_run, "_work_here", lambda study, sweep, trials, _: asked.append(trials))
-    monkeypatch.setattr(sweep_run, "_some_have_gone", lambda *_: False)  # as after trials that were trained
+    monkeypatch.setattr(sweep_run, "some_have_gone", lambda *_: False)  # as after trials that were trained
     for trials in ("3", "100"):
         assert tracknet(["sweep", "rates.yaml", "--trials", trials]) == 1
     assert asked == [3, len(RATES)]
@@ -534,14 +534,14 @@ def test_a_killed_trial_that_was_the_last_combination():
     study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler())
     killed = study.ask({"optimizer.lr": CategoricalDistribution([0.1])})
     killed.set_user_attr("process", dead_process())
-    assert sweep_run.put_back(study) == 1
+    assert sweep_study.put_back(study) == 1
     assert [one.state for one in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_no_trial_is_begun_by_two_workers(tmp_path):
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
-    begun = optuna.create_study(study_name="rates", storage=sweep_run.open_storage(url))
+    begun = optuna.create_study(study_name="rates", storage=sweep_study.open_storage(url))
     for number in range(40):
         begun.enqueue_trial({"optimizer.lr": number})
     together = threading.Barrier(2)
@@ -573,14 +573,14 @@ def test_the_last_trial_is_not_begun_by_two_commands(tmp_path, monkeypatch):
     space = {"optimizer.lr": CategoricalDistribution([0.1, 0.2])}
     sweep = sweep_run.Sweep([], space, "val/loss", "minimize", "rates", tmp_path / "a", url, None, None)
     sweep_run.open_study(sweep)
-    together, counted = threading.Barrier(2), sweep_run._elsewhere
+    together, counted = threading.Barrier(2), sweep_run.elsewhere
 
     def elsewhere(*given):
         found = counted(*given)
         time.sleep(1)  # as a slow storage, so that both count before one begins
         return found
 
-    monkeypatch.setattr(sweep_run, "_elsewhere", elsewhere)
+    monkeypatch.setattr(sweep_run, "elsewhere", elsewhere)
     monkeypatch.setattr("tracknet.cli.sweep_trial.objective", lambda *_: time.sleep(1) or 0.5)
 
     def work(folder):
@@ -638,12 +638,12 @@ def test_workers_that_die_before_their_trial_are_replaced_a_few_times(tmp_path, 
 @pytest.mark.parametrize("kept", ["sqlite:///{}/sweep.db", "{}/sweep.log"])
 def test_a_killed_trial_is_not_begun_anew_by_two_commands(tmp_path, monkeypatch, kept):
     url = kept.format(tmp_path)
-    begun = optuna.create_study(study_name="rates", storage=sweep_run.open_storage(url))
+    begun = optuna.create_study(study_name="rates", storage=sweep_study.open_storage(url))
     begun.ask({"optimizer.lr": CategoricalDistribution([0.1])}).set_user_attr("process", {})
     together = threading.Barrier(2)
-    monkeypatch.setattr(sweep_run, "lives", lambda process: bool(together.wait() < 0))
+    monkeypatch.setattr(sweep_study, "lives", lambda process: bool(together.wait() < 0))
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda _: sweep_run.put_back(study(url)), range(2))) == [1, 1]
+        assert list(pool.map(lambda _: sweep_study.put_back(study(url)), range(2))) == [1, 1]
     assert [one.state for one in study(url).trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
@@ -658,7 +658,7 @@ def test_a_killed_trial_is_not_begun_anew_by_two_commands(tmp_path, monkeypatch,
 )
 def test_the_lock_of_who_begins_lies_beside_the_storage(storage, lock):
     sweep = sweep_run.Sweep([], {}, "val/loss", "minimize", "rates", Path("sweeps"), storage, None, None)
-    assert sweep_run._begin_lock(sweep) == Path(lock)
+    assert sweep_study.begin_lock(sweep) == Path(lock)
 
 
 @pytest.mark.slow
@@ -673,5 +673,5 @@ def test_two_workers_that_are_killed(here):
     assert again.returncode == 0, again.stderr
     trials = study().trials
     assert any(one.state == TrialState.FAIL and not one.user_attrs.get("failure") for one in trials)
-    assert len(sweep_run.finished(study())) == 4
-    assert {one.params["optimizer.lr"] for one in sweep_run.finished(study())} <= RATES
+    assert len(sweep_study.finished(study())) == 4
+    assert {one.params["optimizer.lr"] for one in sweep_study.finished(study())} <= RATES
