@@ -27,8 +27,9 @@ from tracknet.evaluation.decoding import ComponentDecoder
 from tracknet.models import CompactTrackNet
 from tracknet.tracking.batch import find_jobs, holds_videos
 from tracknet.tracking.trajectory import read_trajectory
+from tracknet.training.checkpoint_contents import PublicCheckpoint
 from tracknet.training.lightning_module import HeatmapTracker
-from tracknet.training.public_checkpoints import PublicCheckpoint, save_tracker
+from tracknet.training.public_checkpoints import save_tracker
 
 SIZE = (64, 96)
 

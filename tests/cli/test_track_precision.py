@@ -12,8 +12,9 @@ from tracknet.cli.video_tracker import TrackSettings
 from tracknet.evaluation.decoding import PeakDecoder
 from tracknet.models import CompactTrackNet
 from tracknet.tracking.trajectory import read_trajectory
+from tracknet.training.checkpoint_contents import PublicCheckpoint
 from tracknet.training.lightning_module import HeatmapTracker
-from tracknet.training.public_checkpoints import PublicCheckpoint, save_tracker
+from tracknet.training.public_checkpoints import save_tracker
 
 
 @pytest.fixture(scope="module")

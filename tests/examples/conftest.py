@@ -41,8 +41,9 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def bright_checkpoint(bright_network, tmp_path_factory):
     """Checkpoint of a tracker that finds the dot of the tiny rallies without training."""
+    from tracknet.training.checkpoint_contents import PublicCheckpoint
     from tracknet.training.lightning_module import HeatmapTracker
-    from tracknet.training.public_checkpoints import PublicCheckpoint, save_tracker
+    from tracknet.training.public_checkpoints import save_tracker
 
     path = tmp_path_factory.mktemp("bright") / "best.ckpt"
     tracker = HeatmapTracker(bright_network(3), decoder=ComponentDecoder(), input_size=SIZE)

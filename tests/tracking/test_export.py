@@ -16,9 +16,10 @@ from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.models import CompactTrackNet
 from tracknet.tracking.export import GraphInfo, TrackerGraph, compare, export_tracker, peak_decoder, require
 from tracknet.tracking.trajectory import read_trajectory
+from tracknet.training.checkpoint_contents import PublicCheckpoint
 from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
-from tracknet.training.public_checkpoints import PublicCheckpoint, save_tracker
+from tracknet.training.public_checkpoints import save_tracker
 
 SIZE = (64, 96)
 

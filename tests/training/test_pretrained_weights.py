@@ -14,9 +14,9 @@ from tracknet.errors import UsageError
 from tracknet.models.compact import CompactTrackNet
 from tracknet.models.network import HeatmapNetwork
 from tracknet.training.callbacks import PretrainedWeights
+from tracknet.training.checkpoint_contents import read_file
 from tracknet.training.checkpoint_format import write_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
-from tracknet.training.public_checkpoints import read_file
 
 
 def tracker(frames: int = 3) -> HeatmapTracker:

@@ -24,16 +24,10 @@ from tracknet.evaluation.decoding import ComponentDecoder
 from tracknet.models import stack_frames
 from tracknet.models.monotrack import MonoTrack
 from tracknet.models.restracknetv2 import ResTrackNetV2
+from tracknet.training.checkpoint_contents import PublicCheckpoint, read_file, recognise, state_dict_of
 from tracknet.training.checkpoint_report import count_parameters, report_checkpoint
 from tracknet.training.checkpoints import load_tracker
-from tracknet.training.public_checkpoints import (
-    PublicCheckpoint,
-    build_tracker,
-    import_checkpoint,
-    read_file,
-    recognise,
-    state_dict_of,
-)
+from tracknet.training.public_checkpoints import build_tracker, import_checkpoint
 from tracknet.training.rectifier import load_rectifier
 
 SIZE = (16, 24)
@@ -454,7 +448,7 @@ READ = """
 import resource, sys
 from pathlib import Path
 from tracknet.errors import TrackNetError
-from tracknet.training.public_checkpoints import read_file
+from tracknet.training.checkpoint_contents import read_file
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tracknet.errors import UsageError, nearest
 from tracknet.tracking.rectification import AccelerationFill, CubicFill, GapFill, LearnedFill, LinearFill
-from tracknet.training.public_checkpoints import build_rectifier, read_file, recognise
+from tracknet.training.checkpoint_contents import read_file, recognise
+from tracknet.training.public_checkpoints import build_rectifier
 from tracknet.training.rectifier import CURVES, load_rectifier
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tracknet.errors import TrackNetError, nearest
-from tracknet.training.public_checkpoints import is_ours, read_file
+from tracknet.training.checkpoint_contents import is_ours, read_file
 
 
 def newest_best(folder: Path) -> Path:

@@ -10,16 +10,10 @@ import yaml
 from torch import Tensor
 
 from tracknet.errors import TrackNetError
+from tracknet.training.checkpoint_contents import is_ours, read_file, recognise, state_dict_of, unknown
 from tracknet.training.checkpoint_format import Metadata, check_seal, read_metadata
 from tracknet.training.compression import in_words, is_installed
-from tracknet.training.public_checkpoints import (
-    is_ours,
-    model_yaml,
-    read_file,
-    recognise,
-    state_dict_of,
-    unknown,
-)
+from tracknet.training.public_checkpoints import model_yaml
 from tracknet.trust import is_boundless
 
 _NETWORK = "network."

@@ -1,28 +1,24 @@
-"""Checkpoints of published code, recognised by the names in them and made into checkpoints of ours.
+"""Checkpoints of published code made into checkpoints of ours.
 
-Recognised are the two networks of TrackNetV3 (Chen and Wang, 2023), which others train too, U-Nets of the
-same names, and networks of WASB's collection (Tarashima et al., 2023). Their order of channels is that of
-`stack_frames`: the median background first where there is one, then the frames, oldest first, each R, G, B in
-0..1. Networks of WASB's collection get the colours normalised as for ImageNet, which ours do inside.
+The order of their channels is that of `stack_frames`: the median background first where there is one, then
+the frames, oldest first, each R, G, B in 0..1. Networks of WASB's collection get the colours normalised as
+for ImageNet, which ours do inside.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
 
 from tracknet.data.whole_file import whole_file
-from tracknet.errors import TrackNetError, UsageError, first_few
+from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.decoding import ComponentDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models.inpaintnet import InpaintNet
@@ -32,191 +28,34 @@ from tracknet.models.restracknetv2 import ResTrackNetV2
 from tracknet.models.tracknetv2 import TrackNetV2
 from tracknet.models.tracknetv3 import TrackNetV3
 from tracknet.models.wasb import WASB
+from tracknet.training.checkpoint_contents import (
+    Family,
+    PublicCheckpoint,
+    is_ours,
+    read_file,
+    recognise,
+    unknown,
+)
 from tracknet.training.checkpoint_format import write_checkpoint
-from tracknet.training.checkpoints import mismatches, read_checkpoint, refuse_not_finite
+from tracknet.training.checkpoints import mismatches, refuse_not_finite
 from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import QualityFocalLoss, WBCELoss
 from tracknet.training.rectifier import TrajectoryRectifier
-from tracknet.training.stand_ins import stand_ins
 from tracknet.training.targets import DiscTarget, PeakTarget
-
-Family = Literal["TrackNet", "InpaintNet", "WASB", "MonoTrack", "ResTrackNetV2"]
-
-
-@dataclass(frozen=True)
-class _Names:
-    """How a published network is known: the first layer, the last one, and one that no other network has."""
-
-    first: str
-    last: str
-    own: str
-
-
-_NAMES: dict[Family, _Names] = {
-    "TrackNet": _Names(
-        "down_block_1.conv_1.conv.weight", "predictor.weight", "bottleneck.conv_1.conv.weight"
-    ),
-    "InpaintNet": _Names("down_1.conv.weight", "predictor.weight", "buttleneck.conv_1.conv.weight"),
-    "WASB": _Names("conv1.weight", "final_layers.0.weight", "stage2.0.branches.0.0.conv1.weight"),
-    "MonoTrack": _Names("inc.conv1.0.weight", "outc.conv.weight", "down1.maxpool_conv.1.convs.conv0.weight"),
-    "ResTrackNetV2": _Names("inc.conv1.0.weight", "outc.convs.6.weight", "down1.convs.block0.conv0.1.weight"),
-}
-
-RECOGNISED = (
-    "; ".join(
-        [
-            "TrackNet and InpaintNet of TrackNetV3, and U-Nets of its names",
-            "WASB, MonoTrack and ResTrackNetV2 of WASB's collection",
-        ]
-    )
-    + f" (known by names such as {', '.join(names.own for names in _NAMES.values())})"
-)
-"""What can be imported, in words."""
 
 _OF_WASB: dict[Family, Callable[[int, BackgroundMode], HeatmapNetwork]] = {
     "WASB": WASB,
     "MonoTrack": MonoTrack,
     "ResTrackNetV2": ResTrackNetV2,
 }
-_WEIGHTS_AT = ("model", "model_state_dict", "model_state", "state_dict")
-_WRAPPERS = ("model.", "module.", "_orig_mod.")
-"""What a trainer, `torch.nn.DataParallel` and `torch.compile` put before names."""
 _BACKGROUND: dict[Any, BackgroundMode] = {
     "": "none",
     "subtract": "subtract",
     "subtract_concat": "subtract_concat",
     "concat": "concat",
 }
-_FIGURES = ("max_val_acc", "f1", "prec", "recall", "accuracy", "loss")
 _COUNTER = ".num_batches_tracked"
-_NETWORK = "network."
-_NEARLY_ALL = 0.9
-_TELLS_NETWORK = {"_class_path", "network"}
-_KEYS_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class PublicCheckpoint:
-    """What a checkpoint of published code holds.
-
-    Attributes:
-        family: Which published network it is.
-        weights: State dictionary, names as published.
-        settings: Options it was trained with, where it tells (``param_dict`` of TrackNetV3).
-        epoch: Number of its epoch, where it tells.
-        figures: Figures that it tells, such as ``max_val_acc``.
-    """
-
-    family: Family
-    weights: dict[str, Tensor]
-    settings: dict[str, Any] = field(default_factory=dict)
-    epoch: int | None = None
-    figures: dict[str, float] = field(default_factory=dict)
-
-
-def read_file(path: Path) -> Any:
-    """Read a checkpoint, ours or of others: tensors, plain values and NumPy scalars, never pickled code.
-
-    Objects of OmegaConf and of ``pathlib`` are left out: in their place is `LeftOut`.
-
-    Args:
-        path: Checkpoint file.
-
-    Returns:
-        What is in it; tensors on the CPU.
-
-    Raises:
-        TrackNetError: There is no such file, or it is damaged or holds more than that.
-    """
-    with stand_ins():
-        return read_checkpoint(path)
-
-
-def recognise(content: Any) -> PublicCheckpoint | None:
-    """Say what the content of a checkpoint is, by the names in it.
-
-    Args:
-        content: What `read_file` gives.
-
-    Returns:
-        The checkpoint, or None if its names are those of no published network that can be imported.
-    """
-    weights = state_dict_of(content)
-    for family, names in _NAMES.items():
-        if {names.first, names.last, names.own} <= weights.keys():
-            settings = content.get("param_dict")
-            epoch = content.get("epoch")
-            return PublicCheckpoint(
-                family,
-                weights,
-                dict(settings) if isinstance(settings, Mapping) else {},
-                int(epoch) if isinstance(epoch, (int, np.integer)) else None,
-                {
-                    str(name): float(value)
-                    for name, value in content.items()
-                    if isinstance(value, (float, np.floating)) and str(name).endswith(_FIGURES)
-                },
-            )
-    return None
-
-
-def state_dict_of(content: Any, expected: Collection[str] = ()) -> dict[str, Tensor]:
-    """Find the weights in the content of a checkpoint.
-
-    Args:
-        content: What `read_file` gives.
-        expected: Names of what gets them, which may begin with ``model.`` of their own.
-
-    Returns:
-        Tensors by name, without what trainers and wrappers put before names; empty if there are none.
-    """
-    return _unwrapped(_named(content), _WRAPPERS, expected)
-
-
-def network_weights(content: Any, expected: Collection[str] = ()) -> dict[str, Tensor]:
-    """Find the weights of the network in the content of a checkpoint, ours or of others.
-
-    Args:
-        content: What `read_file` gives.
-        expected: Names of the network, see `state_dict_of`.
-
-    Returns:
-        Tensors, named as the network names them; empty if there are none.
-    """
-    return _unwrapped(_named(content), (*_WRAPPERS, _NETWORK), expected)
-
-
-def _named(content: Any) -> dict[str, Tensor]:
-    """Find the weights, by the names in the file."""
-    if not isinstance(content, Mapping):
-        return {}
-    places = [content[name] for name in _WEIGHTS_AT if isinstance(content.get(name), Mapping)]
-    for place in (*places, content):
-        found = {str(name): value for name, value in place.items() if isinstance(value, Tensor)}
-        if found:
-            return found
-    return {}
-
-
-def _unwrapped(
-    weights: dict[str, Tensor], prefixes: Sequence[str], expected: Collection[str]
-) -> dict[str, Tensor]:
-    """Take off what names begin with, as far as most are expected then; all of it where none ever is."""
-    steps = [weights]
-    while begun := _without_first(steps[-1], prefixes):
-        steps.append(begun)
-    fitting = [len(step.keys() & set(expected)) for step in steps]
-    return steps[fitting.index(max(fitting))] if any(fitting) else steps[-1]
-
-
-def _without_first(weights: dict[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
-    """Take off what all names begin with, but for a few, such as those of a loss beside the network."""
-    for prefix in prefixes:
-        begun = {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)}
-        if len(begun) > _NEARLY_ALL * len(weights):
-            return begun
-    return {}
 
 
 class Imported(NamedTuple):
@@ -293,7 +132,7 @@ def build_tracker(found: PublicCheckpoint, background: BackgroundMode | None = N
     frames, mode = _window(found, background)
     make: Callable[[], HeatmapNetwork]
     if found.family == "TrackNet":
-        width = len(found.weights[_NAMES["TrackNet"].first])
+        width = len(found.first)
         make = partial(TrackNetV2 if mode == "none" else TrackNetV3, frames, mode, width)
         decoder = ComponentDecoder(threshold=0.5, select="box", centre="box")
     else:
@@ -433,24 +272,10 @@ def model_yaml(recipe: Mapping[str, Any]) -> str:
     return yaml.safe_dump({"model": model}, sort_keys=False)
 
 
-def is_ours(content: Any) -> bool:
-    """Say whether the content of a checkpoint was written by ``tracknet fit``, or imported.
-
-    Args:
-        content: What `read_file` gives.
-    """
-    if not isinstance(content, Mapping) or "state_dict" not in content:
-        return False
-    recipe = content.get("hyper_parameters")
-    told = isinstance(recipe, Mapping) and not _TELLS_NETWORK.isdisjoint(recipe)
-    return told or "rectifier" in content
-
-
 def _window(found: PublicCheckpoint, background: BackgroundMode | None) -> tuple[int, BackgroundMode]:
     """Find out frames per window and background mode, and that nothing contradicts the weights."""
-    names = _NAMES[found.family]
-    channels = found.weights[names.first].shape[1]
-    frames = len(found.weights[names.last])
+    channels = found.first.shape[1]
+    frames = len(found.last)
     told = found.settings.get("seq_len", frames)
     if told != frames:
         raise TrackNetError(f"its param_dict says seq_len {told}, its last layer gives {frames} heatmaps")
@@ -500,28 +325,6 @@ def _fitting(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Ten
     if faults := mismatches(expected, given):
         raise TrackNetError(f"looks like {type(network).__name__} and is another network: {faults}")
     return given
-
-
-def unknown(path: Path, content: Any) -> str:
-    """Say what was found in a file and what would have been recognised.
-
-    Args:
-        path: The file.
-        content: What `read_file` gives.
-    """
-    weights = state_dict_of(content)
-    if weights:
-        what = f"weights named {first_few(list(weights), _KEYS_SHOWN)}"
-    elif isinstance(content, Mapping):
-        keys = first_few([str(key) for key in content], _KEYS_SHOWN)
-        what = f"no weights, but the keys {keys or 'nothing'}"
-    else:
-        what = f"a {type(content).__name__}"
-    told = f"{path}: of no tracker that is recognised: found {what}; expected {RECOGNISED}"
-    if not weights:
-        return told
-    quoted = shlex.quote(str(path))
-    return f"{told}; with the configuration of its network: tracknet checkpoint import {quoted} --config YAML"
 
 
 def _is_plain(value: Any) -> bool:

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from tracknet.errors import UsageError, first_few
-from tracknet.training.public_checkpoints import network_weights, read_file, state_dict_of
+from tracknet.training.checkpoint_contents import network_weights, read_file, state_dict_of
 
 _SHOWN = 5
 _NETWORK = "network."
