@@ -34,7 +34,7 @@ from tracknet.tracking.rectification import (
     fill_gaps,
 )
 from tracknet.tracking.trajectory import read_trajectory
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
 from tracknet.training.rectifier import SPACE, TOLERANCE, load_rectifier
 
 VAL = [f"badminton/{name}" for name in ("00009", "00017", "00031", "00040", "00046", "00049")]

@@ -22,7 +22,7 @@ from tracknet.cli.main import main
 from tracknet.cli.resuming import changes_since, resolve
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.checkpoint_format import check_seal, read_metadata, write_checkpoint
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
 from tracknet.training.lightning_module import HeatmapTracker
 
 CONFIG = """

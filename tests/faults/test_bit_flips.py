@@ -16,7 +16,7 @@ from tracknet.data.cache import FrameCache
 from tracknet.data.video import VideoWriter, open_source
 from tracknet.errors import TrackNetError
 from tracknet.training.checkpoint_format import write_checkpoint
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
 
 SIZE = (32, 48)
 

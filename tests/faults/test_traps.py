@@ -20,7 +20,8 @@ from tracknet.data.packed import decode
 from tracknet.errors import TrackNetError
 from tracknet.models import CompactTrackNet, TrackNetV2
 from tracknet.training.checkpoint_format import write_checkpoint
-from tracknet.training.checkpoints import load_tracker, read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
+from tracknet.training.checkpoints import load_tracker
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.records.run import RECORD, read_run
 

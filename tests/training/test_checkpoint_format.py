@@ -32,7 +32,8 @@ from tracknet.training.checkpoint_format import (
     read_metadata,
     write_checkpoint,
 )
-from tracknet.training.checkpoints import TrackNetCheckpointIO, read_checkpoint, with_checkpoints_of_ours
+from tracknet.training.checkpoint_reading import read_checkpoint
+from tracknet.training.checkpoints import TrackNetCheckpointIO, with_checkpoints_of_ours
 
 
 class Evil:

@@ -22,15 +22,8 @@ from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.models import CompactTrackNet, HeatmapNetwork, TrackNetV2
 from tracknet.training import checkpoints
-from tracknet.training.checkpoints import (
-    TrackNetCheckpointIO,
-    _build,
-    _fault,
-    _folder_of,
-    in_short,
-    load_tracker,
-    mismatches,
-)
+from tracknet.training.checkpoint_reading import _fault, mismatches
+from tracknet.training.checkpoints import TrackNetCheckpointIO, _build, _folder_of, in_short, load_tracker
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import FocalLoss, MSELoss, QualityFocalLoss, WBCELoss

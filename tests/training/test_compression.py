@@ -22,7 +22,8 @@ from tracknet.errors import TrackNetError
 from tracknet.models.inpaintnet import InpaintNet
 from tracknet.training import compression
 from tracknet.training.checkpoint_format import check_seal, read_metadata, write_checkpoint
-from tracknet.training.checkpoints import TrackNetCheckpointIO, read_checkpoint, with_checkpoints_of_ours
+from tracknet.training.checkpoint_reading import read_checkpoint
+from tracknet.training.checkpoints import TrackNetCheckpointIO, with_checkpoints_of_ours
 
 RECORD, METADATA = "checkpoint/archive.zst", "checkpoint/tracknet.json"
 

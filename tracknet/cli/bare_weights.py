@@ -15,7 +15,8 @@ import tracknet.cli.train  # noqa: F401
 from tracknet.configs import compose
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoint_contents import is_ours, network_weights, read_file
-from tracknet.training.checkpoints import in_short, keys_of, mismatches, refuse_not_finite
+from tracknet.training.checkpoint_reading import keys_of, mismatches, refuse_not_finite
+from tracknet.training.checkpoints import in_short
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.public_checkpoints import write_imported
 from tracknet.training.rectifier import TrajectoryRectifier

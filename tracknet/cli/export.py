@@ -103,7 +103,8 @@ def export_checkpoint(
         require("onnx", "onnxscript", "onnxruntime")
 
     from tracknet.data.video import open_source
-    from tracknet.training.checkpoints import load_tracker, refuse_not_finite
+    from tracknet.training.checkpoint_reading import refuse_not_finite
+    from tracknet.training.checkpoints import load_tracker
     from tracknet.training.hyperparameters import describe
 
     tracker = load_tracker(ckpt)

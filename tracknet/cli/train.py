@@ -52,12 +52,8 @@ from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.resumed_schedules import ResumedSchedules
 from tracknet.training.callbacks.validation_checkpoints import CheckpointsInValidation, place_for
-from tracknet.training.checkpoints import (
-    importing,
-    keys_of,
-    read_checkpoint,
-    with_checkpoints_of_ours,
-)
+from tracknet.training.checkpoint_reading import importing, keys_of, read_checkpoint
+from tracknet.training.checkpoints import with_checkpoints_of_ours
 from tracknet.training.logger_guard import guard, start
 from tracknet.training.loggers import go_on
 from tracknet.training.records.redaction import Redactor

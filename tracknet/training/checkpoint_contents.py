@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from tracknet.errors import first_few
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
 from tracknet.training.stand_ins import stand_ins
 
 Family = Literal["TrackNet", "InpaintNet", "WASB", "MonoTrack", "ResTrackNetV2"]

@@ -15,8 +15,9 @@ from torch import Tensor
 from tracknet.errors import TrackNetError
 from tracknet.training.checkpoint_contents import is_ours, read_file, recognise
 from tracknet.training.checkpoint_format import FORMAT, Metadata, read_metadata, write_checkpoint
+from tracknet.training.checkpoint_reading import mismatches, read_checkpoint, refuse_not_finite
 from tracknet.training.checkpoint_report import changes, flat, network_of
-from tracknet.training.checkpoints import load_tracker, mismatches, read_checkpoint, refuse_not_finite
+from tracknet.training.checkpoints import load_tracker
 from tracknet.training.compression import DEFAULT_LEVEL, Method, in_words
 
 _KEPT = (

@@ -37,7 +37,7 @@ from tracknet.training.checkpoint_contents import (
     unknown,
 )
 from tracknet.training.checkpoint_format import write_checkpoint
-from tracknet.training.checkpoints import mismatches, refuse_not_finite
+from tracknet.training.checkpoint_reading import mismatches, refuse_not_finite
 from tracknet.training.hyperparameters import describe
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.losses import QualityFocalLoss, WBCELoss

@@ -19,7 +19,7 @@ from tracknet.data.datamodules import RallyDataModule
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.gaps import acceleration_curve, cubic_curve, linear_curve
 from tracknet.models.inpaintnet import ResidualInpaintNet, TrajectoryNetwork
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
 from tracknet.training.clipping import clip_whole_norm
 from tracknet.training.hyperparameters import describe
 from tracknet.training.settings import check_data

@@ -11,7 +11,7 @@ from tracknet.data.sizes import bytes_of, days_of
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.checkpoint_format import check_seal
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
 
 
 @dataclass(frozen=True)

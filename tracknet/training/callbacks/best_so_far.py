@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
-from tracknet.training.checkpoints import read_checkpoint
+from tracknet.training.checkpoint_reading import read_checkpoint
 
 
 class BestSoFar(Callback):
