@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
+
+FALLBACK_FPS = 30.0
 
 Stretch = tuple[int, int]
 """Consecutive frames: the number of the first, and that behind the last."""
@@ -106,3 +110,23 @@ class FrameSource(ABC):
         Raises:
             TrackNetError: A frame cannot be decoded.
         """
+
+
+class FrameResizer:
+    """Turns decoded pictures into RGB arrays; keeps the scaler's tables from one frame to the next.
+
+    Args:
+        size: Height and width of the arrays.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._height, self._width = size
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """Give a frame of PyAV as RGB, uint8 ``[height, width, 3]``."""
+        picture = self._reformatter.reformat(
+            frame, self._width, self._height, format="rgb24", interpolation="AREA"
+        )
+        array: np.ndarray = picture.to_ndarray()
+        return array

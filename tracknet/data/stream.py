@@ -23,8 +23,9 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from tracknet.data.damage import HELD_BACK, Damage
 from tracknet.data.faults import plural
+from tracknet.data.frame_source import FALLBACK_FPS, FrameResizer, VideoInfo
 from tracknet.data.stream_names import CAMERA_FORMATS, SCHEMES, without_secrets
-from tracknet.data.video import FALLBACK_FPS, FrameResizer, VideoInfo, packets_of
+from tracknet.data.video import packets_of
 from tracknet.errors import TrackNetError, nearest
 
 WAITING = 4

@@ -6,9 +6,8 @@ and area averaging), so that training and tracking see the same pixels.
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from fractions import Fraction
 from functools import partial
@@ -18,13 +17,13 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from tracknet.data import background
 from tracknet.data.background import background_and_frames, evenly_spaced, median_background
 from tracknet.data.damage import Damage
 from tracknet.data.faults import FaultKind, plural
-from tracknet.data.frame_source import FrameSource, Stretch, VideoInfo
+from tracknet.data.frame_source import FALLBACK_FPS, FrameResizer, FrameSource, Stretch, VideoInfo
+from tracknet.data.image_folder import IMAGE_SUFFIXES, ImageFolder
 from tracknet.data.stream_names import without_secrets
 from tracknet.data.video_writer import VideoWriter
 from tracknet.errors import TrackNetError, nearest
@@ -43,16 +42,12 @@ __all__ = [
     "open_source",
 ]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-FALLBACK_FPS = 30.0
 
 _BROKEN = (av.error.FFmpegError, IndexError)
 """What PyAV raises while it reads a damaged file."""
 
 Note = Callable[[Path, FaultKind, str], None]
 """Is told what is odd about a video that can be read all the same: its path, the kind, and a sentence."""
-
-_IMAGE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp"}
 
 
 def say(path: Path, kind: FaultKind, what: str) -> None:
@@ -276,66 +271,6 @@ class VideoFile(FrameSource):
             yield container, stream
 
 
-class ImageFolder(FrameSource):
-    """A folder of images of one size, one a frame, in the order of the numbers in their names.
-
-    Hidden files and files that are no images are passed over.
-
-    Args:
-        path: The folder.
-        fps: Frames per second that the images were taken at.
-
-    Raises:
-        TrackNetError: The folder holds no image, or the first one cannot be read.
-    """
-
-    def __init__(self, path: Path, fps: float = FALLBACK_FPS) -> None:
-        self.path = path
-        self._images = sorted(
-            (
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."
-            ),
-            key=lambda file: _as_number(file.name),
-        )
-        if not self._images:
-            raise TrackNetError(
-                f"{path}: no images in this folder; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
-            )
-        first = _read_image(self._images[0])
-        self.info = VideoInfo(first.width, first.height, fps, len(self._images))
-
-    def frames(  # noqa: D102
-        self,
-        size: tuple[int, int] | None = None,
-        threads: int | None = None,
-        stretches: Sequence[Stretch] | None = None,
-    ) -> Iterator[np.ndarray]:
-        images = [self._images[first:stop] for first, stop in stretches or [(0, len(self._images))]]
-        return self._read([image for part in images for image in part], size)
-
-    def files(self) -> list[Path]:  # noqa: D102
-        return list(self._images)
-
-    def count(self) -> int:  # noqa: D102
-        return len(self._images)
-
-    def sample(self, size: tuple[int, int] | None, samples: int) -> list[np.ndarray]:  # noqa: D102
-        return list(self._read([self._images[i] for i in evenly_spaced(self.count(), samples)], size))
-
-    def _read(self, images: Sequence[Path], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
-        resize = FrameResizer(size or (self.info.height, self.info.width))
-        for file in images:
-            image = _read_image(file)
-            if (image.width, image.height) != (self.info.width, self.info.height):
-                raise TrackNetError(
-                    f"{file}: is {image.width}x{image.height}, but the first image of the folder is "
-                    f"{self.info.width}x{self.info.height}; all images of a clip must have one size"
-                )
-            yield resize(image)
-
-
 def open_source(path: Path | str, note: Note = say) -> FrameSource:
     """Open a video file or a folder of images.
 
@@ -400,25 +335,6 @@ def count_frames(source: FrameSource) -> int:
     return source.count()
 
 
-class FrameResizer:
-    """Turns decoded pictures into RGB arrays; keeps the scaler's tables from one frame to the next.
-
-    Args:
-        size: Height and width of the arrays.
-    """
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._height, self._width = size
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: Any) -> np.ndarray:
-        picture = self._reformatter.reformat(
-            frame, self._width, self._height, format="rgb24", interpolation="AREA"
-        )
-        array: np.ndarray = picture.to_ndarray()
-        return array
-
-
 def _several(container: Any, stream: Any) -> str | None:
     """Say which one of several video streams is read; None where there is only one."""
     films = sum(not _is_cover(one) for one in container.streams.video)
@@ -467,29 +383,3 @@ def _lost(damage: Damage) -> str:
         f"by the times of the rest, about {damage.lost_frames} behind damage near frame {damage.first}; lost "
         "frames have no number, so that the numbers behind are too low; get the file again"
     )
-
-
-def _as_number(name: str) -> tuple[list[str | int], str]:
-    """Sort key that puts 2.jpg before 10.jpg."""
-    parts: Iterable[str] = re.split(r"(\d+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def _read_image(file: Path) -> Any:
-    """Decode one image file; raises TrackNetError naming it."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise TrackNetError(f"{file}: cannot be read: {error.strerror}") from error
-    codec = _IMAGE_CODECS.get(data[:2])
-    # A JPEG that was cut short is decoded with a grey rest, so its end mark is looked for.
-    whole = codec != "mjpeg" or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
-    if codec and whole:
-        context: Any = av.CodecContext.create(codec, "r")
-        context.thread_count = 1
-        try:
-            for frame in context.decode(av.Packet(data)):
-                return frame
-        except av.error.FFmpegError:
-            pass
-    raise TrackNetError(f"{file}: not a readable image (JPEG, PNG or BMP); remove it or copy it again")

@@ -69,8 +69,8 @@ def find_ball(tracker: HeatmapTracker, picture: np.ndarray) -> tuple[np.ndarray,
     import torch
     from av import VideoFrame
 
+    from tracknet.data.frame_source import FrameResizer
     from tracknet.data.geometry import resize_xy
-    from tracknet.data.video import FrameResizer
 
     frame = FrameResizer(tracker.input_size)(VideoFrame.from_ndarray(picture, format="rgb24"))
     pixels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
