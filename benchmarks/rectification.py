@@ -22,7 +22,8 @@ from torch import Tensor
 
 from tracknet.cli.train import main as train
 from tracknet.data.splits import select
-from tracknet.data.trajectories import LabelledTrajectory, gap_windows, read_trajectories
+from tracknet.data.trajectories import gap_windows
+from tracknet.data.trajectory_labels import LabelledTrajectory, read_trajectories
 from tracknet.data.video import open_source
 from tracknet.evaluation.gaps import find_gaps
 from tracknet.tracking.rectification import (

@@ -11,8 +11,8 @@ from tracknet.data.trajectories import (
     TrajectoryAugmentation,
     TrajectoryDataModule,
     gap_windows,
-    read_trajectories,
 )
+from tracknet.data.trajectory_labels import read_trajectories
 from tracknet.errors import TrackNetError, UsageError
 
 

@@ -17,7 +17,7 @@ from tracknet.data.packed_index import INDEX
 from tracknet.data.packing import Packing, PackSettings
 from tracknet.data.public_datamodules import module_of
 from tracknet.data.splits import Split, choose_clips
-from tracknet.data.trajectories import read_trajectories
+from tracknet.data.trajectory_labels import read_trajectories
 from tracknet.errors import TrackNetError
 from tracknet.tracking.error_analysis import ErrorAnalysis
 from tracknet.tracking.writer import TrajectoryWriter
