@@ -14,7 +14,8 @@ from tracknet.cli.main import main as tracknet
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import ComponentDecoder, PeakDecoder
 from tracknet.models import CompactTrackNet
-from tracknet.tracking.export import GraphInfo, TrackerGraph, compare, export_tracker, peak_decoder, require
+from tracknet.tracking.export import compare, export_tracker, peak_decoder
+from tracknet.tracking.graph import GraphInfo, TrackerGraph, require
 from tracknet.tracking.trajectory import read_trajectory
 from tracknet.training.checkpoint_contents import PublicCheckpoint
 from tracknet.training.hyperparameters import describe

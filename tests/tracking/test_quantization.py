@@ -11,7 +11,7 @@ from tracknet.data.video import VideoWriter, open_source
 from tracknet.evaluation.decoding import Detections, PeakDecoder
 from tracknet.models import CompactTrackNet
 from tracknet.tracking import quantization
-from tracknet.tracking.export import METADATA, GraphInfo
+from tracknet.tracking.graph import METADATA, GraphInfo
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.quantization import KEPT_FIRST, KEPT_LAST, agreement, windows_of
 from tracknet.tracking.trajectory import read_trajectory

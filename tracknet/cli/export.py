@@ -89,7 +89,8 @@ def export_checkpoint(
         UsageError: The output has another ending, or 8 bits are wanted of another format than onnx.
         TrackNetError: The checkpoint cannot be used or exported, or the graph differs from it.
     """
-    from tracknet.tracking.export import SUFFIXES, export_tracker, peak_decoder, require
+    from tracknet.tracking.export import SUFFIXES, export_tracker, peak_decoder
+    from tracknet.tracking.graph import require
     from tracknet.tracking.quantization import quantize_tracker
 
     target = Path() if output is None else output

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tracknet.errors import TrackNetError, nearest
 from tracknet.evaluation.decoding import Detections, HeatmapDecoder
-from tracknet.tracking.export import METADATA, GraphInfo, require
+from tracknet.tracking.graph import METADATA, GraphInfo, require
 from tracknet.trust import check_recipe, limited, refusal_of
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}

@@ -18,8 +18,8 @@ from tracknet.data.progress import Progress, track_progress
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.data.whole_file import remove_leftovers, whole_file
 from tracknet.errors import TrackNetError
-from tracknet.tracking.export import METADATA, GraphInfo
 from tracknet.tracking.finder import BallDetector, channels_first
+from tracknet.tracking.graph import METADATA, GraphInfo
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.windows import slide
 
