@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Literal, NamedTuple, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 import torch
 from jsonargparse import Namespace
@@ -28,6 +28,7 @@ from tracknet.training.clipping import clip_whole_norm
 from tracknet.training.hyperparameters import describe, plain
 from tracknet.training.losses import HeatmapLoss, WBCELoss
 from tracknet.training.micro_batches import BatchLoss, Phase, WholeBatch
+from tracknet.training.mixup import Mix
 from tracknet.training.settings import check_data, check_monitors, check_sizes
 from tracknet.training.targets import DiscTarget, HeatmapTarget
 
@@ -206,7 +207,7 @@ class HeatmapTracker(LightningModule):
         """Give the loss of one batch, see DESIGN for its contents."""
         x = self.network.stack(batch["frames"], batch.get("background"))
         weight = self._of_outputs(batch["labelled"]).float()
-        mix = self._draw_mix(x) if self.mixup else None
+        mix = Mix.draw(len(x), self.mixup, x.device) if self.mixup else None
         if mix is not None:
             x = mix.blend(in_unit_range(x))
             weight = weight * weight[mix.partner]
@@ -377,29 +378,6 @@ class HeatmapTracker(LightningModule):
     def _of_outputs(self, values: Tensor) -> Tensor:
         """Keep of ``[B, L, ...]`` the frames that the network speaks of."""
         return values[:, -self.network.outputs :]
-
-    def _draw_mix(self, x: Tensor) -> Mix:
-        """Draw a partner for each sample, itself weighing more (Zhang et al., 2018; TrackNetV3)."""
-        alpha = torch.tensor(self.mixup, device=x.device)
-        share = torch.distributions.Beta(alpha, alpha).sample((len(x),))
-        return Mix(torch.maximum(share, 1 - share), torch.randperm(len(x), device=x.device))
-
-
-class Mix(NamedTuple):
-    """Which samples of a batch are mixed.
-
-    Attributes:
-        share: Share of each sample in its mixture, ``[B]`` in 0.5..1.
-        partner: The sample that makes up the rest, ``[B]``.
-    """
-
-    share: Tensor
-    partner: Tensor
-
-    def blend(self, values: Tensor) -> Tensor:
-        """Mix a batch, ``[B, ...]``."""
-        share = self.share.reshape(-1, *[1] * (values.dim() - 1))
-        return share * values + (1 - share) * values[self.partner]
 
 
 def _step_between(mode: EvalMode, step: int | None, outputs: int) -> int | None:
