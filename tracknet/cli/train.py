@@ -25,14 +25,13 @@ from typing_extensions import override
 
 from tracknet.cli.after_fit import newest_checkpoint, tell_end
 from tracknet.cli.held_interrupt import INTERRUPTED, TERMINATED
-from tracknet.cli.main import COMMANDS
 from tracknet.cli.own_classes import refused_by_own_class
 from tracknet.cli.plugins import import_plugins
 from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
 from tracknet.cli.saved_config import SavedConfig, without_secrets
 from tracknet.cli.training_failures import StoppedError, failures_in_words
-from tracknet.cli.trusting import TRUST_FLAG, TRUST_HELP
+from tracknet.cli.training_help import explain_options
 from tracknet.cli.usage import (
     SettingError,
     TrackNetParser,
@@ -79,20 +78,6 @@ register_type(torch.device, deserializer_exceptions=(ValueError, TypeError, Runt
 yaml.SafeDumper.add_multi_representer(int, lambda dumper, number: dumper.represent_int(int(number)))
 yaml.SafeDumper.add_multi_representer(float, lambda dumper, number: dumper.represent_float(float(number)))
 
-
-_GOES_ON = (
-    "Checkpoint to go on from: a file, the folder of a run or of checkpoints (the newest in it), or last: "
-    "the newest of the runs."
-)
-_TAKEN = "Checkpoint to take: a file such as RUN/checkpoints/best.ckpt, a folder, last or best."
-_TITLES = {
-    "Lightning's trainer": "Trainer",
-    "<class 'lightning.pytorch.core.module": "Model",
-    "A DataModule": "Data",
-    "Base class for all optimizers": "Optimizer",
-    "(<class 'torch.optim.lr_scheduler": "Schedule of the learning rate",
-}
-"""How groups of options are called in the help, by what Lightning's titles begin with."""
 
 _LOGGED_BESIDE = ("seed_everything", "data", "optimizer", "lr_scheduler")
 """What loggers are told of beside the module, so that runs can be compared there."""
@@ -162,13 +147,7 @@ class TrackNetCLI(LightningCLI):
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        _explain(parser, subcommand)
-        parser.epilog = (
-            "Also: +GROUP=NAME takes a file of a group, such as +model=wasb, --env NAME an environment; "
-            "`tracknet config list` names them, `tracknet config explain` says where each value comes from. "
-            "--trusted-only takes no class but those of torch, lightning, torchmetrics, tracknet and plugins."
-            f" {TRUST_FLAG}: {TRUST_HELP}"
-        )
+        explain_options(parser, subcommand)
         if subcommand in ("test", "predict"):
             does = "Judge with gaps filled, too" if subcommand == "test" else "Fill gaps, and mark them"
             told = f"{does}: linear, acceleration, cubic, or a checkpoint."
@@ -421,18 +400,6 @@ def main(argv: Sequence[str], cli: Callable[[], object] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
-
-
-def _explain(parser: LightningArgumentParser, subcommand: str) -> None:
-    """Say in the help what is so here, where Lightning speaks of its classes and of calls in Python."""
-    parser.description = COMMANDS[subcommand][1]
-    for group in parser._action_groups:
-        begun = str(group.title)
-        group.title = next((title for begin, title in _TITLES.items() if begun.startswith(begin)), begun)
-    parser._action_groups[-1].title = "Checkpoint"
-    for action in parser._actions:
-        if action.dest == "ckpt_path":
-            action.help = _GOES_ON if subcommand == "fit" else _TAKEN
 
 
 def _getter(attribute: str) -> Callable[[LightningModule], Any]:
