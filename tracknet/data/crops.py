@@ -44,7 +44,7 @@ class RandomCrop(nn.Module):
         """Crop a batch of windows.
 
         Args:
-            batch: As described in DESIGN, at least ``frames``, ``xy`` and ``visible``.
+            batch: Of `WindowDataset`, at least ``frames``, ``xy`` and ``visible``.
 
         Returns:
             A new batch; a ball outside the crop is not visible, its frame stays labelled.

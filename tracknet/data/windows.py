@@ -17,7 +17,19 @@ Sample = dict[str, Tensor]
 
 
 class WindowDataset(Dataset[Sample]):
-    """Windows of L consecutive frames; a sample is one row of the batch described in DESIGN.
+    """Windows of L consecutive frames.
+
+    A sample, one row of a batch, holds
+
+    - ``frames``: RGB at the cached size, uint8 ``[L, 3, H, W]``;
+    - ``xy``: ball positions in pixels of that size, float32 ``[L, 2]``;
+    - ``visible``: whether a ball is seen, bool ``[L]``;
+    - ``visibility``: how well it is seen, see `Labels`, uint8 ``[L]``;
+    - ``labelled``: whether the frame has a label, bool ``[L]``;
+    - ``counted``: whether this window speaks for the frame, bool ``[L]``;
+    - ``clip``: number of the clip, and ``frame``: numbers of the frames in it, ``[L]``;
+    - ``source_size``: height and width of the clip's own frames, ``[2]``;
+    - ``background``: its median background, uint8 ``[3, H, W]``, where that is asked for.
 
     For training, a window starts at every ``step``-th frame. For evaluation (``step=None``) the windows
     follow each other and the last one is moved back so that it is full; exactly one of them counts each frame

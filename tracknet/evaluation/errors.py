@@ -60,7 +60,7 @@ def frame_results(
     """Say what became of the frames that a batch of windows speaks for.
 
     Args:
-        batch: A batch as described in DESIGN, on the device of the rest.
+        batch: A batch of `WindowDataset`, on the device of the rest.
         xy: Best positions in input pixels, ``[B, L_out, 2]``.
         confidence: Confidences, ``[B, L_out]``.
         threshold: Confidence from which a ball counts as found.

@@ -204,7 +204,7 @@ class HeatmapTracker(LightningModule):
             return self._decode(self.heatmaps(frames, background))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of one batch, see DESIGN for its contents."""
+        """Give the loss of one batch of `WindowDataset`."""
         x = self.network.stack(batch["frames"], batch.get("background"))
         weight = self._of_outputs(batch["labelled"]).float()
         mix = Mix.draw(len(x), self.mixup, x.device) if self.mixup else None

@@ -85,7 +85,7 @@ def draw_heatmaps(
     """Draw one row a window: frame with both balls, heatmap, and a close view of both.
 
     Args:
-        batch: A batch as described in DESIGN, on the CPU; its middle frame is drawn.
+        batch: A batch of `WindowDataset`, on the CPU; its middle frame is drawn.
         heatmaps: Probabilities, ``[B, L_out, h, w]``.
         xy: Positions found, in input pixels, ``[B, L_out, 2]``.
         confidence: Their confidences, ``[B, L_out]``.

@@ -104,7 +104,7 @@ def appearance(batch: dict[str, Tensor]) -> Tensor:
     """Describe a batch.
 
     Args:
-        batch: A batch as described in DESIGN.
+        batch: A batch of `WindowDataset`.
 
     Returns:
         The figures of `FIGURES` in their order, float32 ``[6]``, on the device of the batch; NaN for those

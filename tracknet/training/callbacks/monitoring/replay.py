@@ -157,7 +157,7 @@ def windows_in_words(batch: dict[str, Tensor], names: Sequence[str]) -> str:
     """Name the windows of a batch: clips and frames.
 
     Args:
-        batch: A batch as described in DESIGN.
+        batch: A batch of `WindowDataset`.
         names: Names of the clips; may be empty.
 
     Example:

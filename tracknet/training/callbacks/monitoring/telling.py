@@ -77,7 +77,7 @@ def spread(count: int, total: int) -> list[int]:
 
 
 def is_windows(batch: Any) -> bool:
-    """Say whether a batch holds windows of frames, as described in DESIGN, and not something else."""
+    """Say whether a batch holds windows of frames, as of `WindowDataset`, and not something else."""
     return (
         isinstance(batch, dict) and {"frames", "xy", "visible", "labelled", "clip", "frame"} <= batch.keys()
     )
