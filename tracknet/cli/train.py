@@ -214,7 +214,7 @@ class TrackNetCLI(LightningCLI):
     @override
     def _parse_ckpt_path(self) -> None:
         # Lightning lets the checkpoint's settings override those of the command line without a word. Here the
-        # run's config.yaml gives them (`with_run_config`), and the command line comes last as everywhere.
+        # run's config.yaml gives them (`config_of_run`), and the command line comes last as everywhere.
         command = self.config.get("subcommand")
         path = self.config[command].get("ckpt_path") if command else None
         if command not in (None, "fit") and path in (None, *FOUND_BY_LIGHTNING):

@@ -178,12 +178,11 @@ def with_checkpoints_of_ours(plugins: Any, config: str) -> list[Any]:
     if not writers:
         found.append(TrackNetCheckpointIO(config))
     for one in writers:
-        if isinstance(one, TrackNetCheckpointIO):
-            one.config = one.config or config
-        elif isinstance(one, AsyncCheckpointIO) and one.checkpoint_io is None:
+        if isinstance(one, AsyncCheckpointIO) and one.checkpoint_io is None:
             one.checkpoint_io = TrackNetCheckpointIO(config)
-        elif isinstance(one, AsyncCheckpointIO) and isinstance(one.checkpoint_io, TrackNetCheckpointIO):
-            one.checkpoint_io.config = one.checkpoint_io.config or config
+        inner = one.checkpoint_io if isinstance(one, AsyncCheckpointIO) else one
+        if isinstance(inner, TrackNetCheckpointIO):
+            inner.config = inner.config or config
     return found
 
 
