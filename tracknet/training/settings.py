@@ -155,10 +155,7 @@ def check_directions(key: str, config: Namespace) -> Faults:
     for at, one in {**_callbacks(config), "lr_scheduler": config.get("lr_scheduler")}.items():
         values = getattr(one, "init_args", None)
         cls = _class_of(one)
-        judges = isinstance(cls, type) and issubclass(
-            cls, (EarlyStopping, ModelCheckpoint, ReduceLROnPlateau)
-        )
-        if not judges or not isinstance(values, Namespace):
+        if not (isinstance(cls, type) and issubclass(cls, _JUDGES) and isinstance(values, Namespace)):
             continue
         monitor, mode = values.get("monitor"), values.get("mode")
         better = _BETTER.get(str(monitor).rpartition("/")[2])
