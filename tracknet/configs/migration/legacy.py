@@ -173,6 +173,13 @@ RULES = (
 )
 """Every key of the older tracknet; later rules may add to what earlier ones choose."""
 
+_MANY_RUNS = Rule(
+    "training.ckpt_dir",
+    note="each run keeps its checkpoints in its own folder, below trainer.logger.save_dir, so that those of "
+    "one file do not replace each other's; the name of the best one told its run",
+)
+"""Comes before the others where the configuration is not that of a single run."""
+
 
 def migrate(
     given: Mapping[str, Any], filed: Collection[str], run_id: str | None = None
@@ -182,7 +189,8 @@ def migrate(
     Args:
         given: The sections ``data``, ``model`` and ``training``, as many as there are.
         filed: The sections of which files gave values; for the others the packaged defaults are taken.
-        run_id: Name of the run, which the log folder and the checkpoint get.
+        run_id: Name of the run, which the log folder and the checkpoint get; None for a configuration that
+            may be trained more than once.
 
     Returns:
         The new configuration, and a line for every given key.
@@ -193,7 +201,7 @@ def migrate(
     keys = flat(given)
     draft = Draft(_skeleton(run_id))
     old = with_defaults(keys, filed)
-    lines = apply(RULES, keys, old, draft)
+    lines = apply(RULES if run_id is not None else (_MANY_RUNS, *RULES), keys, old, draft)
     # The newest checkpoints lie where the best one does.
     best, *newest = _checkpoints(draft.values["trainer"]["callbacks"])
     if "dirpath" in best:
