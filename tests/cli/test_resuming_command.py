@@ -20,6 +20,7 @@ from torch.optim import AdamW
 
 from tracknet.cli.main import main
 from tracknet.cli.resuming import changes_since, resolve
+from tracknet.errors import UsageError
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.checkpoint_format import check_seal, read_metadata, write_checkpoint
 from tracknet.training.checkpoint_reading import read_checkpoint
@@ -125,7 +126,10 @@ def test_last_and_best_are_found_where_callbacks_write_them(run):
     Path("moved.yaml").write_text(yaml.safe_dump(config))
     Path("kept").mkdir()
     words = ["--config=moved.yaml", "--ckpt_path"]
-    assert "begins anew" in resolve([*words, "last"], "fit").notes[0]
+    told = "no checkpoint under logs/tiny or kept yet; training begins anew"
+    assert resolve([*words, "last"], "fit").notes == [told]
+    with pytest.raises(UsageError, match=r"best: no checkpoint to go on from under logs/tiny or kept$"):
+        resolve([*words, "best"], "fit")
     # The newest one is of a run with another name.
     for name in ("best_epoch=0", "last-v1", "last_of_another"):
         shutil.copy(LAST, f"kept/{name}.ckpt")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +63,21 @@ def resolve(words: Sequence[str], command: str) -> Resolved:
             continue
         others = words[:place] + words[rest:]
         folder = Path(name)
-        elsewhere: Iterable[Path] = ()
+        elsewhere: dict[Path, list[Path]] = {}
         if name in _FOUND:
             trainer = compose(others, command).values.get("trainer", {})
             folder, elsewhere = folder_of_runs(trainer), _written_elsewhere(trainer)
-        files = _newest_first([*checkpoints_in(folder, below=True), *elsewhere])
+        searched = " or ".join(map(str, dict.fromkeys([folder, *elsewhere])))
+        files = _newest_first([*checkpoints_in(folder, below=True), *chain(*elsewhere.values())])
         if name == "best":
             files = [path for path in files if path.name.startswith("best")]
         if command == "fit":
             files = [path for path in files if _is_resumable(path)]
         if not files and command == "fit" and name == "last":
-            return Resolved(others, [f"no checkpoint under {folder} yet; training begins anew"])
+            return Resolved(others, [f"no checkpoint under {searched} yet; training begins anew"])
         if not files:
             what = "checkpoint to go on from" if command == "fit" else "checkpoint"
-            raise UsageError(f"{CKPT_FLAG} {name}: no {what} under {folder}")
+            raise UsageError(f"{CKPT_FLAG} {name}: no {what} under {searched}")
         notes: list[str] = []
         chosen = _first_whole(files, notes)
         notes.append(f"{CKPT_FLAG} {name}: {chosen}")
@@ -180,8 +182,9 @@ def _is_of_each_run(key: str) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in _OF_EACH_RUN)
 
 
-def _written_elsewhere(trainer: Mapping[str, Any]) -> Iterator[Path]:
-    """Give what callbacks wrote into a ``dirpath``, by its name: runs with other names may share it."""
+def _written_elsewhere(trainer: Mapping[str, Any]) -> dict[Path, list[Path]]:
+    """Give what callbacks wrote into each ``dirpath``, by its name: runs with other names may share it."""
+    found: dict[Path, list[Path]] = {}
     callbacks = trainer.get("callbacks")
     for one in callbacks if isinstance(callbacks, list) else [callbacks]:
         options = one.get("init_args") if isinstance(one, Mapping) else None
@@ -190,9 +193,11 @@ def _written_elsewhere(trainer: Mapping[str, Any]) -> Iterator[Path]:
         parts = re.split(r"\{.*?\}", str(options.get("filename") or "{}"))
         names = [".*".join(map(re.escape, parts)), *(["last"] if options.get("save_last") else [])]
         written = re.compile(rf"({'|'.join(names)})(-v\d+)?\.ckpt")
-        yield from (
-            path for path in checkpoints_in(Path(str(options["dirpath"]))) if written.fullmatch(path.name)
+        folder = Path(str(options["dirpath"]))
+        found.setdefault(folder, []).extend(
+            path for path in checkpoints_in(folder) if written.fullmatch(path.name)
         )
+    return found
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
