@@ -11,10 +11,12 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tracknet.cli.track import main
+from tracknet.data.stream import LiveStream
 from tracknet.errors import UsageError
 
 H, W = 32, 48
@@ -184,6 +186,28 @@ def test_a_stream_of_a_file_gives_the_rows_of_the_causal_mode(
     shown = capsys.readouterr()
     assert shown.out == (tmp_path / "film_ball.csv").read_text()
     assert "9 frames, " in shown.err
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize(("step", "lookahead"), [(1, 0), (3, 0), (1, 2), (2, 1)])
+def test_each_frame_has_a_row_or_is_counted_as_late(
+    tmp_path, checkpoint, monkeypatch, capsys, step, lookahead, size
+):
+    """Frames come `size` at a time; of 0 to 39 every fourth is passed over for newer ones, too."""
+
+    def arrivals(stream):
+        numbers = [number for number in range(40) if number % 4]
+        for start in range(0, len(numbers), size):
+            stream.came = numbers[start : start + size][-1] + 1
+            yield [(n, np.zeros((H, W, 3), np.uint8)) for n in numbers[start : start + size]]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LiveStream, "arrivals", arrivals)
+    (tmp_path / "film.y4m").write_bytes(HEAD + raw(0))
+    words = [(tmp_path / "film.y4m").as_uri(), "--ckpt", str(checkpoint), "--device", "cpu", "--drop_late"]
+    assert main([*words, "--step", str(step), "--lookahead", str(lookahead)]) == 0
+    rows = len((tmp_path / "film_ball.csv").read_text().splitlines()) - 1
+    assert f"of 40 frames {40 - rows} came too late for a row" in capsys.readouterr().err
 
 
 @pytest.fixture

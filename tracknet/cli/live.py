@@ -5,13 +5,19 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracknet.cli.engines import Device, Engine, Precision, load_detector
 from tracknet.cli.held_interrupt import HeldInterrupt
 from tracknet.cli.track_output import csv_path, print_summary
+from tracknet.data.faults import plural
 from tracknet.tracking.online import OnlineTracker
-from tracknet.tracking.trajectory import TrajectorySummary, write_live_trajectory, write_rows
+from tracknet.tracking.trajectory import TrajectoryRow, TrajectorySummary, write_live_trajectory, write_rows
+
+if TYPE_CHECKING:
+    from tracknet.data.stream import LiveStream
 
 
 def track_stream(
@@ -80,6 +86,7 @@ def track_stream(
         )
         background = RunningBackground(info.fps, background_seconds) if tracker.needs_background else None
         rows = follow(stream.arrivals(), finder, tracker.frames, background, step, lookahead)
+        rows = late_told(rows, stream, without_secrets(name))
         started = time.monotonic()
         summary: TrajectorySummary
         if path is None:
@@ -91,3 +98,25 @@ def track_stream(
         if path is not None:
             print(f"trajectory: {path}", flush=True)
     return 0
+
+
+def late_told(rows: Iterable[TrajectoryRow], stream: LiveStream, name: str) -> Iterator[TrajectoryRow]:
+    """Give the rows of a stream; at their end, say on standard error how many frames came too late for one.
+
+    Args:
+        rows: The rows, until the stream ends.
+        stream: The stream.
+        name: Its name, without secrets.
+
+    Yields:
+        The same rows.
+    """
+    given = 0
+    try:
+        for row in rows:
+            given += 1
+            yield row
+    finally:
+        if given < stream.came:
+            told = f"of {plural(stream.came, 'frame')} {stream.came - given:,} came too late for a row"
+            print(f"note: {name}: {told}", file=sys.stderr)

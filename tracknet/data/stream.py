@@ -59,9 +59,11 @@ class LiveStream:
 
     Attributes:
         info: Size and speed, known once entered; the length never is.
+        came: How many frames `arrivals` has handed over, or passed over for newer ones.
     """
 
     info: VideoInfo
+    came = 0
 
     def __init__(
         self,
@@ -132,7 +134,6 @@ class LiveStream:
             KeyboardInterrupt: See `interrupt`.
             TrackNetError: The stream broke off; what came before has been given.
         """
-        looks = 0
         try:
             while True:
                 with self._changed:
@@ -142,11 +143,9 @@ class LiveStream:
                     taken = 1 if self._newest is None else len(self._waiting)
                     arrived = [self._waiting.popleft() for _ in range(taken)]
                     self._changed.notify_all()
-                looks += 1
+                self.came = arrived[-1][0] + 1
                 yield arrived
         finally:
-            if self._newest and looks < (came := self._number):
-                self._notes.append(f"of {plural(came, 'frame')} {came - looks:,} came too late for a row")
             for told in (*self._notes, *self._damage.in_words()):
                 print(f"note: {self._shown}: {told}", file=sys.stderr)
         if self._failure:
