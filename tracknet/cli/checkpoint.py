@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from tracknet.cli.subcommands import commands_parser, run_subcommand
+from tracknet.data.faults import plural
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.compression import DEFAULT_LEVEL, ZstdLevel
@@ -252,7 +253,7 @@ def _prune_folder(
             except OSError as error:
                 raise TrackNetError(f"{one.path}: cannot be removed: {error.strerror}") from error
         print(f"{one.path}: {one.reason}, {one.size / 1e6:.1f} MB")
-    total = f"{len(found)} checkpoint{'s' * (len(found) != 1)}, {sum(one.size for one in found) / 1e6:.1f} MB"
+    total = f"{plural(len(found), 'checkpoint')}, {sum(one.size for one in found) / 1e6:.1f} MB"
     print(f"removed: {total}" if yes else f"would remove: {total}; --yes removes them")
     return 0
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from tracknet.cli.subcommands import commands_parser, run_subcommand
+from tracknet.data.faults import plural
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import UsageError, nearest
 
@@ -137,7 +138,7 @@ def check(words: list[str]) -> int:
         wrong += len(faults)
         print("\n".join(faults) if faults else f"{name or 'the configuration'}: nothing wrong")
     if wrong:
-        print(f"{wrong} fault{'s' * (wrong != 1)}", file=sys.stderr)
+        print(plural(wrong, "fault"), file=sys.stderr)
     return 2 if wrong else 0
 
 

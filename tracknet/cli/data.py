@@ -149,9 +149,9 @@ def cache(
         for source in damaged:
             print(f"{source.path}: damaged in the frame cache; decoded again")
         if without:
-            print(f"{without} clip{'s' * (without != 1)} of an older tracknet, without a checksum to compare")
+            print(f"{plural(without, 'clip')} of an older tracknet, without a checksum to compare")
     store.build(sources)
-    clips = f"{len(sources)} clip{'s' * (len(sources) != 1)}"
+    clips = plural(len(sources), "clip")
     print(f"{clips} at {size[0]}x{size[1]} (height x width) in the frame cache {store.root}")
     return 0
 

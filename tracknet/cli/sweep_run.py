@@ -33,7 +33,7 @@ from tracknet.cli.sweep_study import (
     refuse_other_runs,
     some_have_gone,
 )
-from tracknet.data.faults import plural
+from tracknet.data.faults import are, plural
 from tracknet.data.whole_file import why_refused
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.records.machine import this_process
@@ -102,8 +102,7 @@ def run_sweep(
     if len(before) > trials:
         print(f"{plural(len(before), 'trial')} are finished, more than the {trials} that are asked for")
     elif before:
-        are = "is" if len(before) == 1 else "are"
-        print(f"{len(before)} of {plural(trials, 'trial')} {are} finished")
+        print(f"{len(before)} of {plural(trials, 'trial')} {are(len(before))} finished")
     stopped = False
     with kept(sweep):
         try:
@@ -130,8 +129,10 @@ def run_sweep(
         return INTERRUPTED
     done = finished(study)
     if others := elsewhere(study, sweep):
-        are = "trial is" if others == 1 else "trials are"
-        print(f"{others} {are} still trained by other commands; the last of them writes the whole report")
+        print(
+            f"{plural(others, 'trial')} {are(others)} still trained by other commands; the last of them "
+            "writes the whole report"
+        )
         return 0
     if not any(one.state == TrialState.COMPLETE for one in done):
         reasons = dict.fromkeys(one.user_attrs.get("failure") or "pruned" for one in done)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tracknet.data.clips import Clip, Layout
 from tracknet.data.excerpt import Excerpt, length, used_stretches
-from tracknet.data.faults import Fault, FaultKind, plural, render_faults
+from tracknet.data.faults import Fault, FaultKind, are, plural, render_faults
 from tracknet.data.labels import Labels
 from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
@@ -360,7 +360,7 @@ def _emptied(folder: Path, images: Sequence[Path]) -> Fault | None:
         return Fault(folder, "unreadable", f"{Path(error.filename).name} cannot be read: {error.strerror}")
     if not empty:
         return None
-    told = f"{first_few(empty, 1)} {'is' if len(empty) == 1 else 'are'} empty (0 bytes)"
+    told = f"{first_few(empty, 1)} {are(len(empty))} empty (0 bytes)"
     return Fault(folder, "unreadable", told)
 
 

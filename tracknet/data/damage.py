@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tracknet.data.faults import plural
+from tracknet.data.faults import are, plural
 
 HELD_BACK = 16
 """Frames that a decoder holds back at most."""
@@ -77,7 +77,7 @@ class Damage:
     @property
     def lost_frames(self) -> str:
         """The lost frames in words, such as ``1 frame is lost``."""
-        return f"{plural(self.lost, 'frame')} {'is' if self.lost == 1 else 'are'} lost"
+        return f"{plural(self.lost, 'frame')} {are(self.lost)} lost"
 
     def in_words(self) -> Iterator[str]:
         """Say what was lost of a stream; nothing where nothing was."""

@@ -137,6 +137,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('ch') else 's'}"
 
 
+def are(number: int) -> str:
+    """Write ``is`` of one thing, and ``are`` of any other number of them."""
+    return "is" if number == 1 else "are"
+
+
 def _render_kind(kind: FaultKind, faults: Sequence[Fault], shown: int) -> list[str]:
     files = list(_group(faults, lambda fault: fault.path).values())
     rows = sum(fault.line is not None for fault in faults)

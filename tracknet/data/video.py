@@ -21,7 +21,7 @@ import numpy as np
 from tracknet.data import background
 from tracknet.data.background import background_and_frames, evenly_spaced, median_background
 from tracknet.data.damage import Damage
-from tracknet.data.faults import FaultKind, plural
+from tracknet.data.faults import FaultKind, are, plural
 from tracknet.data.frame_source import FALLBACK_FPS, FrameResizer, FrameSource, Stretch, VideoInfo
 from tracknet.data.image_folder import IMAGE_SUFFIXES, ImageFolder
 from tracknet.data.stream_names import without_secrets
@@ -371,10 +371,9 @@ def _might_be_meant(path: Path) -> list[str]:
 
 
 def _damaged(guessed: Sequence[int]) -> str:
-    are = "is" if len(guessed) == 1 else "are"
     return (
-        f"{plural(len(guessed), 'frame')} {are} damaged, the first is {guessed[0]}; the decoder guessed what "
-        "is missing, also in the frames behind; get the file again"
+        f"{plural(len(guessed), 'frame')} {are(len(guessed))} damaged, the first is {guessed[0]}; the "
+        "decoder guessed what is missing, also in the frames behind; get the file again"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from tracknet.data.faults import plural
+from tracknet.data.faults import are, plural
 from tracknet.data.running_background import RunningBackground
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.evaluation.ensemble import check_step
@@ -104,5 +104,5 @@ def check_reach(step: int, lookahead: int, outputs: int) -> None:
         wanted = "0" if step == outputs else f"0 to {outputs - step}"
         raise UsageError(
             f"lookahead is {lookahead}, but of the {plural(outputs, 'frame')} that a window speaks of "
-            f"{step} {'is' if step == 1 else 'are'} judged at a time: expected {wanted}"
+            f"{step} {are(step)} judged at a time: expected {wanted}"
         )

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from tracknet.data.faults import plural
+from tracknet.data.faults import are, plural
 from tracknet.data.whole_file import hidden_part, remove_leftovers, why_refused
 from tracknet.errors import TrackNetError, nearest
 
@@ -95,7 +95,7 @@ def partial_path(path: Path) -> Path:
 
 def frames_before(number: int) -> str:
     """Say of how many frames there are rows, where they end early: ``the 7 frames before are``."""
-    return f"the {plural(number, 'frame')} before {'is' if number == 1 else 'are'}"
+    return f"the {plural(number, 'frame')} before {are(number)}"
 
 
 def _broken_off(reason: TrackNetError, summary: TrajectorySummary, path: Path) -> TrackNetError:

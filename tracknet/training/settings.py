@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -152,11 +152,8 @@ def check_directions(key: str, config: Namespace) -> Faults:
     module = str(getattr(config.get("model"), "class_path", "tracknet."))
     if config.get("ckpt_path") is not None or not module.startswith("tracknet."):
         return
-    for at, one in {**_callbacks(config), "lr_scheduler": config.get("lr_scheduler")}.items():
-        values = getattr(one, "init_args", None)
-        cls = _class_of(one)
-        if not (isinstance(cls, type) and issubclass(cls, _JUDGES) and isinstance(values, Namespace)):
-            continue
+    chosen = {**_callbacks(config), "lr_scheduler": config.get("lr_scheduler")}
+    for at, cls, values in _of_kind(chosen, *_JUDGES):
         monitor, mode = values.get("monitor"), values.get("mode")
         better = _BETTER.get(str(monitor).rpartition("/")[2])
         if better is not None and mode in ("min", "max") and mode != better:
@@ -170,11 +167,7 @@ def check_stopping(key: str, config: Namespace) -> Faults:
     """An early stop by a figure of validations where there are none, which fails after the first epoch."""
     if config.get("trainer.limit_val_batches") != 0:
         return
-    for at, one in _callbacks(config).items():
-        values = getattr(one, "init_args", None)
-        cls = _class_of(one)
-        if not (isinstance(cls, type) and issubclass(cls, EarlyStopping) and isinstance(values, Namespace)):
-            continue
+    for at, cls, values in _of_kind(_callbacks(config), EarlyStopping):
         if values.get("strict", True) and str(values.get("monitor")).startswith("val/"):
             told = f"{cls.__name__} waits for {values.monitor}"
             yield at, f"{told}, but trainer.limit_val_batches=0 leaves no validation; leave out one of them"
@@ -309,6 +302,14 @@ def _callbacks(config: Namespace) -> dict[str, Any]:
     if not isinstance(chosen, list):
         return {"trainer.callbacks": chosen}
     return {f"trainer.callbacks.{place}": one for place, one in enumerate(chosen)}
+
+
+def _of_kind(chosen: Mapping[str, Any], *kinds: type) -> Iterator[tuple[str, type, Namespace]]:
+    """Give key, class and values of what is of some classes, or of subclasses of theirs."""
+    for key, one in chosen.items():
+        cls, values = _class_of(one), getattr(one, "init_args", None)
+        if isinstance(cls, type) and issubclass(cls, kinds) and isinstance(values, Namespace):
+            yield key, cls, values
 
 
 def _class_of(chosen: Any) -> Any:

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
+from tracknet.data.faults import plural
 from tracknet.data.whole_file import whole_file
 from tracknet.training.callbacks.monitoring.diagnosis_picture import draw_diagnosis
 from tracknet.training.callbacks.monitoring.evidence import (
@@ -110,7 +111,7 @@ class NoDetectionsDiagnosis(Callback):
             Image.fromarray(picture).save(part)
         log_image(trainer, "diagnosis", picture, trainer.global_step)
         words = [finding.words for finding in self.findings] or [self._no_cause(evidence, losses, pl_module)]
-        start = f"no ball has been found in {self._without} validation{'s' if self._without > 1 else ''}: "
+        start = f"no ball has been found in {plural(self._without, 'validation')}: "
         tell(trainer, start + "; also, ".join(words) + f" (picture: {path})")
         self._seen, self._first = None, []
         self._last.clear()

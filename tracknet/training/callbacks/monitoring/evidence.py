@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tracknet.data.faults import plural
 from tracknet.data.geometry import resize_xy
 from tracknet.evaluation.metrics import BallMetrics
 
@@ -158,7 +159,7 @@ def _times(evidence: Evidence) -> list[tuple[float, str, str]]:
             "time",
             f"the labels are shifted in time: the heatmaps of frame t show the ball of label t{frames:+d}, "
             "so the "
-            f"labels come {abs(frames)} frame{'s' if abs(frames) > 1 else ''} too {late}; subtract {frames} "
+            f"labels come {plural(abs(frames), 'frame')} too {late}; subtract {frames} "
             "from the frame numbers of the label files, or look whether they count from 1",
         )
     ]
