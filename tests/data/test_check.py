@@ -202,6 +202,22 @@ def test_what_is_damaged_inside_is_found_by_decoding(flat, capsys):
     assert capsys.readouterr().err.startswith("decoding: 10 frames in ")
 
 
+@pytest.mark.parametrize(("damaged", "kinds"), [(5, ["undecodable"]), (16, [])])
+def test_of_sparse_labels_what_a_training_needs_is_decoded(tmp_path, capsys, damaged, kinds):
+    video = tmp_path / "training/videos/game_1.mp4"
+    labels = tmp_path / "training/annotations/game_1/ball_markup.json"
+    video.parent.mkdir(parents=True)
+    labels.parent.mkdir(parents=True)
+    write_video(video, frames=25)
+    labels.write_text('{"2": {"x": 5, "y": 6}}')
+    with av.open(str(video)) as container:
+        at, size = [(packet.pos, packet.size) for packet in container.demux() if packet.size][damaged]
+    content = video.read_bytes()
+    video.write_bytes(content[:at] + bytes(size) + content[at + size :])
+    assert [fault.kind for fault in check_dataset(tmp_path, decode=True).errors] == kinds
+    assert capsys.readouterr().err.startswith(f"decoding: {5 if kinds else 11} ")
+
+
 def test_a_count_that_decoding_does_not_keep(flat, monkeypatch):
     monkeypatch.setattr("tracknet.data.check.count_frames", lambda source: 5)
     found = [fault for fault in check_dataset(flat, decode=True).faults if fault.kind == "undecodable"]

@@ -93,7 +93,7 @@ def check(root: Path, layout: LayoutName = "auto", shown: NonNegativeInt = 5, de
         root: Folder of the data set.
         layout: Layout of the folder; ``auto`` takes the one that it looks like.
         shown: Files shown of each kind of fault, and lines of each file; 0 shows all.
-        decode: Decode every frame, too, which finds what is damaged inside a video.
+        decode: Decode what a training would, too, which finds what is damaged inside a video.
 
     Returns:
         Exit code: 1 when there are errors, 0 when there are none.
@@ -229,7 +229,7 @@ def _add_check(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--decode",
         action="store_true",
-        help="Decode every frame, too, which finds what is damaged inside a video.",
+        help="Decode what a training would, too, which finds what is damaged inside a video.",
     )
 
 

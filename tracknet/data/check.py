@@ -19,7 +19,7 @@ from tracknet.data.labels import Labels
 from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
 from tracknet.data.threads import in_threads, usable_cores
-from tracknet.data.video import FrameSource, Note, VideoFile, count_frames, open_source, turned
+from tracknet.data.video import FrameSource, Note, VideoFile, count_frames, open_source, say, turned
 from tracknet.errors import TrackNetError, first_few
 
 _SHOWN = 5
@@ -229,7 +229,9 @@ def check_dataset(root: Path, layout: Layout | None = None, decode: bool = False
     Args:
         root: Folder of the data set.
         layout: Its layout; None recognises it.
-        decode: Decode all frames, too: a video that is damaged inside can be counted and not be read.
+        decode: Decode the frames, too, as a training does: a video that is damaged inside can be counted and
+            not be read. Where labels are sparse, what lies behind the last one that a training uses is
+            passed over.
 
     Returns:
         The report, with the labels of each clip.
@@ -260,19 +262,22 @@ def check_dataset(root: Path, layout: Layout | None = None, decode: bool = False
                 checked.append(one)
             progress.advance()
     if decode:
-        checked, damage = _decodable(checked)
+        checked, damage = _decodable(checked, layout)
         faults += [fault for fault in damage if fault not in faults]
     faults += _odd_sizes(checked)
     return DatasetReport(root, layout, tuple(clips), tuple(checked), tuple(faults))
 
 
-def source_of(checked: CheckedClip, layout: Layout | type[Layout], frames: int) -> FrameSource:
+def source_of(
+    checked: CheckedClip, layout: Layout | type[Layout], frames: int, note: Note = say
+) -> FrameSource:
     """Open what a training reads of a clip.
 
     Args:
         checked: The clip.
         layout: Its layout.
         frames: Frames per window.
+        note: Is told what is odd about the video; the default says it on standard error.
 
     Returns:
         The video; of one with sparse labels, the stretches around them.
@@ -280,7 +285,7 @@ def source_of(checked: CheckedClip, layout: Layout | type[Layout], frames: int) 
     Raises:
         TrackNetError: The video cannot be opened.
     """
-    source = open_source(checked.clip.video)
+    source = open_source(checked.clip.video, note)
     if not layout.sparse or checked.labels is None:
         return source
     stretches = used_stretches(checked.labels.labelled, frames)
@@ -322,18 +327,22 @@ def _check_clip(layout: Layout, clip: Clip) -> tuple[CheckedClip | None, list[Fa
     return CheckedClip(clip, labels, frames, size, info.fps), faults
 
 
-def _decodable(checked: Sequence[CheckedClip]) -> tuple[list[CheckedClip], list[Fault]]:
-    """Decode clips from their first frame to their last; give those that can be, and what is wrong."""
+def _decodable(checked: Sequence[CheckedClip], layout: Layout) -> tuple[list[CheckedClip], list[Fault]]:
+    """Decode what a training needs of clips; give those that can be decoded, and what is wrong."""
     whole: list[CheckedClip] = []
     faults: list[Fault] = []
-    with track_progress(sum(one.frames for one in checked), "frames", "decoding") as progress:
-        for one in checked:
+    sources = [source_of(one, layout, _TOLD_FRAMES, _into(faults)) for one in checked]
+    pairs = list(zip(checked, sources, strict=True))
+    total = sum(source.count() if isinstance(source, Excerpt) else one.frames for one, source in pairs)
+    with track_progress(total, "frames", "decoding") as progress:
+        for one, source in pairs:
             decoded = 0
             try:
-                for _ in open_source(one.clip.video, _into(faults)).frames((2, 2)):
+                for _ in source.frames((2, 2)):
                     decoded += 1
                     progress.advance()
-                one.expect(decoded)
+                if not isinstance(source, Excerpt):  # which looks for itself
+                    one.expect(decoded)
             except TrackNetError as error:
                 faults.append(_refused(one.clip, "undecodable", error))
             else:
