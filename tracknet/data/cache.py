@@ -35,6 +35,7 @@ from tracknet.data.cached_clip import (
     open_array,
 )
 from tracknet.data.excerpt import Excerpt, length
+from tracknet.data.faults import UNDECODABLE
 from tracknet.data.file_lock import locked
 from tracknet.data.frame_source import FrameSource
 from tracknet.data.progress import track_progress
@@ -166,7 +167,7 @@ class FrameCache:
                 f"{self.root}: cannot write the frame cache: {why_refused(error, _MOVE)}"
             ) from error
         if faults:
-            raise TrackNetError("\n".join(faults))
+            raise TrackNetError("\n".join([*faults, UNDECODABLE]))
 
     def open(self, source: FrameSource) -> CachedClip:
         """Open a clip that has been built.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tracknet.data.clips import Clip, Layout
 from tracknet.data.excerpt import Excerpt, length, used_stretches
-from tracknet.data.faults import Fault, FaultKind, are, plural, render_faults
+from tracknet.data.faults import UNDECODABLE, Fault, FaultKind, are, plural, render_faults
 from tracknet.data.labels import Labels
 from tracknet.data.layouts import detect_layout
 from tracknet.data.progress import track_progress
@@ -175,7 +175,7 @@ class DatasetReport:
         if not self._usable:
             return "No clip can be used."
         if any(fault.kind == "undecodable" for fault in self.errors):
-            return "Errors stop a training; what cannot be decoded, also one that masks faults."
+            return f"Errors stop a training; {UNDECODABLE}."
         options = "--data.faults mask (data pack: --faults mask)"
         return f"Errors stop a training. With {options} it goes on without {self._masked()}."
 

@@ -22,7 +22,7 @@ from tracknet.data.cache import FrameCache
 from tracknet.data.check import DatasetReport, source_of
 from tracknet.data.clips import Clip, Part
 from tracknet.data.excerpt import Excerpt
-from tracknet.data.faults import plural
+from tracknet.data.faults import UNDECODABLE, plural
 from tracknet.data.file_lock import locked
 from tracknet.data.fingerprint import clip_print, differences, fingerprint
 from tracknet.data.packed import Quality, encode
@@ -256,7 +256,7 @@ class Packing:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         if faults:
-            raise TrackNetError("\n".join(sorted(faults)))
+            raise TrackNetError("\n".join([*sorted(faults), UNDECODABLE]))
 
     def _write(self, group: list[PlannedShard], threads: int, advance: Callable[[], None]) -> None:
         """Write shards that share clips, then their records."""
