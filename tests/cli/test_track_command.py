@@ -258,7 +258,7 @@ def test_no_memory_names_the_batch_size(here, fake):
         (["rally.mp4"], "the following arguments are required: ckpt"),
         (["--overlay", "rally.mp4", "--ckpt", "b.ckpt"], "no VIDEO; write it before --overlay"),
         (["rally.mp4", "--ckpt", "b", "--trial", "3"], "unknown argument '--trial'; did you mean '--trail'?"),
-        (["rally.mp4", "--ckpt", "b", "--processes", "2"], "--processes is for many videos"),
+        (["rally.mp4", "--ckpt", "b", "--workers", "2"], "--workers is for many videos"),
         (["rally.mp4", "--ckpt", "b", "--device", "cudda"], "found 'cudda'; did you mean 'cuda'?"),
         (["rally.mp4", "--ckpt", "b", "--batch_size", "0"], "--batch_size: expected a whole number above 0"),
         (["rally.mp4", "--ckpt", "b", "--threshold", "1.5"], "--threshold: expected a number from 0 to 1"),

@@ -510,13 +510,13 @@ def test_a_process_that_dies_takes_only_its_video_with_it(here, compact, tiny_ra
     }
     assert "its process ended with signal 9 (SIGKILL); was there too little memory" in rows["c.mp4"]["reason"]
     assert "2 of 4 videos failed" in capsys.readouterr().err
-    assert tracknet(["track", "../films", "--ckpt", str(compact), "--processes", "2", "--step", "2"]) == 2
+    assert tracknet(["track", "../films", "--ckpt", str(compact), "--workers", "2", "--step", "2"]) == 2
     assert "a step of 2 goes with" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_overlays_by_several_processes(here, compact, capsys):
-    words = ["track", "../films", "--ckpt", str(compact), "--processes", "2", "--overlay", "drawn"]
+    words = ["track", "../films", "--ckpt", str(compact), "--workers", "2", "--overlay", "drawn"]
     assert tracknet(words) == 1
     assert states("tracked") == {"a.mp4": "tracked", "broken.mp4": "failed", "court 2/d.mp4": "tracked"}
     assert "76 steps in" in capsys.readouterr().err
@@ -536,7 +536,7 @@ def test_killed_and_given_again(here, compact, write_rally, sign):
     write_rally(many, "0", 200)
     for number in range(1, 5):
         shutil.copy(many / "0.mp4", many / f"{number}.mp4")
-    words = ["track", "../many", "--ckpt", str(compact), "--processes", "2", "--mode=average", "--device=cpu"]
+    words = ["track", "../many", "--ckpt", str(compact), "--workers", "2", "--mode=average", "--device=cpu"]
     command = subprocess.Popen(
         [sys.executable, "-m", "tracknet", *words],
         stderr=subprocess.PIPE,

@@ -34,7 +34,7 @@ from tracknet.tracking.trajectory import (
 Choice = Literal["none", "online"]
 
 _FLIP = "Average with what is found in the mirrored frames; takes twice as long."
-_PROCESSES = "Of many videos, how many are tracked at once, each by a process; they share the cores."
+_WORKERS = "Of many videos, how many are tracked at once, each by a process; they share the cores."
 _OVERWRITE = "Of many videos, track also those that are done with the same checkpoint and settings."
 _DROP_LATE = (
     "Of a live stream that is faster than the network, take the newest frame; there is no row for those "
@@ -62,13 +62,13 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(_usage(str(error), argv, parser)) from error
     chosen = vars(options)
     _check_partners(argv, chosen)
-    videos, processes, overwrite = (chosen.pop(key) for key in ("video", "processes", "overwrite"))
+    videos, workers, overwrite = (chosen.pop(key) for key in ("video", "workers", "overwrite"))
     if _are_many(videos):
         from tracknet.cli.track_many import track_many
 
-        return track_many(videos, processes, overwrite, chosen)
-    if processes > 1:
-        raise UsageError("--processes is for many videos; one video is tracked by one process")
+        return track_many(videos, workers, overwrite, chosen)
+    if workers > 1:
+        raise UsageError("--workers is for many videos; one video is tracked by one process")
     if chosen["overlay"] == UNNAMED:
         output = chosen["output"] or Path()
         chosen["overlay"] = output if output.is_dir() else output.parent
@@ -112,7 +112,7 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument("--flip", action="store_true", help=_FLIP)
     parser.add_argument("--drop_late", action="store_true", help=_DROP_LATE)
-    parser.add_argument("--processes", type=PositiveInt, default=1, help=_PROCESSES)
+    parser.add_argument("--workers", "--processes", type=PositiveInt, default=1, help=_WORKERS)
     parser.add_argument("--overwrite", action="store_true", help=_OVERWRITE)
     parser.add_function_arguments(track_video, as_group=False, skip={"video", "overlay", "flip", "drop_late"})
     parser.add_argument(

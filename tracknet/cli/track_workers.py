@@ -179,7 +179,7 @@ def track_in_processes(
 
 
 def _lost(job: VideoJob, worker: Worker) -> Outcome:
-    memory = "; was there too little memory for so many --processes?" if worker.process.exitcode == -9 else ""
+    memory = "; was there too little memory for so many --workers?" if worker.process.exitcode == -9 else ""
     reason = f"{job.video}: its process ended with {worker.end_in_words()}{memory}"
     return Outcome(job, "failed", reason=reason)
 
