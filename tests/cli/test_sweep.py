@@ -495,6 +495,16 @@ def test_points_of_the_space_are_words_of_fit():
         "--data.flip=true",
         "--trainer.max_time=null",
     ]
+    apart = ["--config", "a.yaml", "--trusted-only", "b.yaml", "--data.root", "rallies", "c.yaml"]
+    assert fit_words(apart, {}) == [
+        "--config",
+        "a.yaml",
+        "--trusted-only",
+        "--config=b.yaml",
+        "--data.root",
+        "rallies",
+        "--config=c.yaml",
+    ]
     with pytest.raises(UsageError, match=r"space\.optimizer\.lr: "):
         distributions({"optimizer.lr": {"low": 0.1, "high": 0.2, "log": True, "step": 0.01}})
 

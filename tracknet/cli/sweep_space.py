@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from optuna.distributions import (
     BaseDistribution,
@@ -14,6 +14,7 @@ from optuna.trial import Trial
 from typing_extensions import NotRequired, TypedDict, final
 
 from tracknet.configs import CONFIG_FLAGS
+from tracknet.configs.layers import TRUSTED_FLAG
 from tracknet.errors import UsageError
 
 Value = None | bool | int | float | str
@@ -120,10 +121,17 @@ def fit_words(config: Sequence[str], values: Mapping[str, Value]) -> list[str]:
     Returns:
         Words as after ``tracknet fit``.
     """
-    shared = [word if word.startswith(("+", "-")) else f"{CONFIG_FLAGS[0]}={word}" for word in config]
     groups = [f"{key}={in_words(value)}" for key, value in values.items() if key.startswith("+")]
     flags = [f"--{key}={in_words(value)}" for key, value in values.items() if not key.startswith("+")]
-    return [*shared, *groups, *flags]
+    return [*_shared(config), *groups, *flags]
+
+
+def _shared(config: Sequence[str]) -> Iterator[str]:
+    is_value = False
+    for word in config:
+        is_flag = not is_value and word.startswith("-")
+        yield word if is_value or word.startswith(("+", "-")) else f"{CONFIG_FLAGS[0]}={word}"
+        is_value = is_flag and "=" not in word and word != TRUSTED_FLAG  # which stands alone
 
 
 def _distribution(key: str, one: Choices | Range) -> BaseDistribution:
