@@ -260,6 +260,8 @@ def test_other_graphs_are_refused(tmp_path):
     [
         ([], "the following arguments are required: ckpt"),
         (["a.ckpt", "--fromat", "onnx"], "unknown argument '--fromat'; did you mean '--format'?"),
+        (["--ckpt", "a.ckpt"], "unknown argument '--ckpt'; ckpt is the first word, without a flag"),
+        (["--ckpt_path=a.ckpt", "b"], "unknown argument '--ckpt_path=a.ckpt'; ckpt is the first word"),
         (["a.ckpt", "--format", "onxx"], "found 'onxx'; did you mean 'onnx'?"),
         (["a.ckpt", "--output", "a.pt"], "--output a.pt: expected a name in .onnx, or a folder that exists"),
     ],
