@@ -207,7 +207,7 @@ def test_what_legacy_values_become(here):
         "patience": 4,
         "min_delta": 0.1,
     }
-    assert not any("dirpath" in options for options in callbacks.values())
+    assert trainer["callbacks"][0]["init_args"]["dirpath"] == "out/c"
     assert trainer["logger"]["init_args"] == {"save_dir": "out/l", "name": ""}
     assert (trainer["precision"], trainer["gradient_clip_val"], trainer["max_epochs"]) == (
         "bf16-mixed",
@@ -252,6 +252,7 @@ def test_comments_stand_beside_what_changed(here):
         ("training.optimizer.momentum=0.9", "optimizer.class_path", "AdamW"),
         ("training.early_stopping.patience=2", "trainer.callbacks.15.init_args.monitor", "val/loss"),
         ("model.heatmap.size=[64,36]", "model.init_args.metrics.init_args.pixels", [36, 64]),
+        ("training.ckpt_dir=c", "trainer.callbacks.0.init_args.dirpath", "c"),
         ("data.preprocess.flip_prob=null", "data.init_args.augmentation.init_args.flip", 0.0),
         ("training.output_dir=there", "trainer.logger.init_args.save_dir", "there/logs"),
     ],
@@ -364,23 +365,20 @@ def test_a_backbone_that_is_not_known_is_not_guessed(model, name, here):
     assert f"found {name!r}" in str(caught.value)
 
 
-def test_checkpoints_lie_in_the_folder_of_the_run_unless_it_has_a_name(here):
+def test_the_newest_checkpoints_lie_beside_the_best_only_if_they_tell_their_run(here):
     found = read_old([write(here / "old.yaml", nested(LEGACY))])
-    for run_id, folders, name in ((None, {None}, "best"), ("r7", {"out/c"}, "best_r7")):
-        migration = convert(found, run_id)
-        callbacks = yaml.safe_load(migration.yaml())["trainer"]["callbacks"]
+    for run_id, name, newest in ((None, "best", None), ("r7", "best_r7", "out/c")):
+        callbacks = yaml.safe_load(convert(found, run_id).yaml())["trainer"]["callbacks"]
         saving = [one["init_args"] for one in callbacks if one["class_path"].endswith("Checkpoint")]
-        assert {options.get("dirpath") for options in saving} == folders
-        assert saving[0]["filename"] == name
-        assert (lines_of(migration)["training.ckpt_dir"].kind == "dropped") == (run_id is None)
+        assert (saving[0]["filename"], saving[0]["dirpath"]) == (name, "out/c")
+        assert [options.get("dirpath") for options in saving[1:]] == [newest, newest]
 
 
 def test_references_find_the_defaults_of_parts_that_are_not_named(here, capsys):
     old = {"log_dir": "${data.root}/logs", "ckpt_dir": "${runtime.output_root}/c${model.heatmap.size.0}"}
-    migration = migrate([write(here / "training/t.yaml", {**old, "epochs": 2})])
-    values = yaml.safe_load(migration.yaml())
+    values = yaml.safe_load(migrate([write(here / "training/t.yaml", {**old, "epochs": 2})]).yaml())
     assert values["trainer"]["logger"]["init_args"]["save_dir"] == "data/tracknet/logs"
-    assert lines_of(migration)["training.ckpt_dir"].value == "outputs/c256"
+    assert values["trainer"]["callbacks"][0]["init_args"]["dirpath"] == "outputs/c256"
     assert "root" not in lines_of(migrate([str(here / "training/t.yaml")]))
     wrong = write(here / "training/w.yaml", {"epochs": 2, "log_dir": "${nowhere.x}"})
     code, _, err = run([wrong], capsys)

@@ -173,13 +173,6 @@ RULES = (
 )
 """Every key of the older tracknet; later rules may add to what earlier ones choose."""
 
-_MANY_RUNS = Rule(
-    "training.ckpt_dir",
-    note="each run keeps its checkpoints in its own folder, below trainer.logger.save_dir, so that those of "
-    "one file do not replace each other's; the name of the best one told its run",
-)
-"""Comes before the others where the configuration is not that of a single run."""
-
 
 def migrate(
     given: Mapping[str, Any], filed: Collection[str], run_id: str | None = None
@@ -201,10 +194,11 @@ def migrate(
     keys = flat(given)
     draft = Draft(_skeleton(run_id))
     old = with_defaults(keys, filed)
-    lines = apply(RULES if run_id is not None else (_MANY_RUNS, *RULES), keys, old, draft)
-    # The newest checkpoints lie where the best one does.
+    lines = apply(RULES, keys, old, draft)
+    # The newest checkpoints lie where the best one does if they tell their run. Without a name of its run the
+    # best one does not replace an earlier one, and is numbered; the newest ones would.
     best, *newest = _checkpoints(draft.values["trainer"]["callbacks"])
-    if "dirpath" in best:
+    if "dirpath" in best and run_id is not None:
         for checkpoint in newest:
             checkpoint["dirpath"] = best["dirpath"]
     # l2 and pck@3 are in pixels of the heatmap, as they were.
