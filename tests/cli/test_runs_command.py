@@ -292,7 +292,8 @@ def a_test(run, f1, **told):
     figures = {"test/f1": f1, "test/rmse": None}
     best = str(run / "checkpoints/best.ckpt")
     command = ["tracknet", "test", "--ckpt_path", best, "--data.root", "x y"]
-    return write_test(run, {"time": stamp(), "figures": figures, "command": command} | told)
+    known = {"time": stamp(), "checkpoint": best, "figures": figures, "command": command}
+    return write_test(run, known | told)
 
 
 class TestFiguresOfTests:
@@ -310,15 +311,26 @@ class TestFiguresOfTests:
     def test_stand_beside_each_other_with_what_makes_them_unlike(self, runs, capsys):
         data = {"fingerprint": "abc", "root": "/data"}
         a_test(runs / "x" / "good", 0.6, data=data, metric="tracknetv2: d <= 4 px at 288x512")
-        a_test(runs / "x" / "poor", 0.7, data=data | {"fingerprint": "def"}, metric="tennis: d <= 5 px")
+        a_test(
+            runs / "x" / "poor", 0.7, data=data | {"fingerprint": "def"}, metric="tennis: d <= 5 px", step=8
+        )
         assert main(["runs", "compare", "good", "poor", "crashed"]) == 0
         out = capsys.readouterr().out
         lines = [line.split() for line in out.splitlines()]
         assert ["test/f1", "0.6", "0.7", "-"] in lines
         assert ["test", "data", "abc", "def", "-"] in lines
         assert ["tested", "by", *["--data.root", "'x", "y'"] * 2, "-"] in lines
+        assert ["tested", "checkpoint", "best.ckpt", "best.ckpt,", "step", "8", "-"] in lines
         assert "test metric" in out
         assert "test/rmse" not in out
+
+    def test_of_which_there_are_none_are_told_of(self, runs, capsys):
+        assert main(["runs", "list", "--sort", "test/f1"]) == 2
+        told = "--sort: no run has 'test/f1': `tracknet test` has tested none of their checkpoints"
+        assert told in capsys.readouterr().err
+        a_test(runs / "x" / "good", 0.3)
+        assert main(["runs", "list", "--sort", "test/f2"]) == 2
+        assert "no run has 'test/f2'; did you mean 'test/f1'?" in capsys.readouterr().err
 
     def test_are_all_shown_of_one_run_and_damaged_ones_left_out(self, runs, capsys):
         run = runs / "x" / "good"

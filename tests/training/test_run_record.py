@@ -371,6 +371,7 @@ def test_a_test_is_noted_in_the_run_that_its_checkpoint_is_of(config, monkeypatc
     figures = json.loads(Path(first["folder"], "test.json").read_text())
     assert first["figures"]["test/f1"] == figures["f1"]
     assert first["metric"] == figures["metric"]
+    assert first["step"] == before["best"]["step"]
     assert set(first["figures"]) >= {"test/f1", "test/precision", "test/recall", "test/loss"}
     assert not any(name.startswith(("train/", "val/")) for name in first["figures"])
     assert first["command"][:3] == ["tracknet", "test", "--ckpt_path"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -142,12 +143,21 @@ def _test(test: Mapping[str, Any]) -> dict[str, Any]:
     figures = {name: in_short(name, float(v)) for name, v in test["figures"].items() if is_number(v)}
     return {
         "checkpoint": test.get("checkpoint"),
+        "step": test.get("step"),
         "metric": test.get("metric"),
         "data": f"{data.get('fingerprint')} of {data.get('root')}" if isinstance(data, dict) else None,
         "command": shlex.join(map(str, test.get("command") or ())),
         "folder": test.get("folder"),
         **figures,
     }
+
+
+def _checkpoint(test: Mapping[str, Any]) -> str | None:
+    """Name a checkpoint that was tested, and its step: the name may be that of a later one now."""
+    if not test:
+        return None
+    name, step = Path(str(test.get("checkpoint"))).name, test.get("step")
+    return name if step is None else f"{name}, step {step}"
 
 
 def _options(test: Mapping[str, Any]) -> str | None:
@@ -195,6 +205,7 @@ def compared(runs: Sequence[Run]) -> None:
     newest = [run.tests[-1] if run.tests else {} for run in runs]
     facts["test data"] = [(test.get("data") or {}).get("fingerprint") for test in newest]
     facts["test metric"] = [test.get("metric") for test in newest]
+    facts["tested checkpoint"] = [_checkpoint(test) for test in newest]
     facts["tested by"] = [_options(test) for test in newest]
     installed = [run.session.get("packages") or {} for run in runs]
     for name in sorted({name for packages in installed for name in packages}):

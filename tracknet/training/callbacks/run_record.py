@@ -132,10 +132,12 @@ class RunRecord(Callback):
         most = trainer.limit_test_batches  # 1 is one batch, 1.0 all of them
         if run is None or isinstance(most, int) or most < 1 or not trainer.is_global_zero:
             return
-        redactor = Redactor()
+        checkpoint, redactor = Path(str(trainer.ckpt_path)), Redactor()
+        metadata = read_metadata(checkpoint)
         told = {
             "time": now(),
-            "checkpoint": str(Path(str(trainer.ckpt_path)).absolute()),
+            "checkpoint": str(checkpoint.absolute()),
+            "step": None if metadata is None else metadata["step"],
             "figures": {name: value for name, value in _figures(trainer).items() if name.startswith("test/")},
             "metric": getattr(getattr(pl_module, "test_metrics", None), "label", None),
             "data": data_fingerprint(getattr(trainer, "datamodule", None)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,7 +192,7 @@ def order(runs: Sequence[Run], key: str | None) -> list[Run]:
     return [run for _, run in [*numbers, *texts]] + rest
 
 
-def check_key(runs: Iterable[Run], key: str, option: str) -> None:
+def check_key(runs: Collection[Run], key: str, option: str) -> None:
     """Refuse a key that no run knows.
 
     Args:
@@ -208,6 +208,9 @@ def check_key(runs: Iterable[Run], key: str, option: str) -> None:
         known |= dict.fromkeys([*run.figures, *run.figures_at("last"), *run.tested, *run.settings])
     last = key.partition(".")[2] if key.startswith(("best.", "last.")) else ""
     if len(known) > len(FIELDS) and _plain(key) not in known and key not in known and last not in known:
+        if key.startswith("test/") and not any(run.tests for run in runs):
+            told = "`tracknet test` has tested none of their checkpoints"
+            raise UsageError(f"{option}: no run has {key!r}: {told}")
         raise UsageError(f"{option}: no run has {key!r}{nearest(_plain(key), known)}")
 
 
