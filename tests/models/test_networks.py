@@ -101,7 +101,9 @@ def test_compact_takes_bytes_as_they_are():
     assert torch.equal(stacked, pictures)
     assert stacked.dtype == torch.uint8
     assert stacked.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(net.stack(frames.contiguous(), background.contiguous()), pictures)
+    planar = net.stack(frames.contiguous(), background.contiguous())  # as cached
+    assert torch.equal(planar, pictures)
+    assert planar.stride() == stacked.stride()
     expected = net(stack_frames(frames, background, "concat"))
     torch.testing.assert_close(net(stacked), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(net(stacked / 255), expected, rtol=1e-5, atol=1e-5)
