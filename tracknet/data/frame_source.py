@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 FALLBACK_FPS = 30.0
 
@@ -120,6 +119,9 @@ class FrameResizer:
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
+        # Here: the help of `track` imports this file, and needs no PyAV.
+        from av.video.reformatter import VideoReformatter
+
         self._height, self._width = size
         self._reformatter = VideoReformatter()
 
