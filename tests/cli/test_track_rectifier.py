@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,7 +42,6 @@ def here(tmp_path, monkeypatch):
     with VideoWriter(tmp_path / "rally.mp4", (48, 64), fps=25) as video:
         for number in range(7):
             video.write(np.full((48, 64, 3), 20 * number, np.uint8))
-    import_module("tracknet.cli.rectifier")  # before the checkpoints are replaced
     module = SimpleNamespace(load_tracker=lambda path, device="cpu": Blinking())
     monkeypatch.setitem(sys.modules, "tracknet.training.checkpoints", module)
     monkeypatch.chdir(tmp_path)

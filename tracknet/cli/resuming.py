@@ -16,8 +16,8 @@ from tracknet.configs import compose
 from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.checkpoint_files import checkpoints_in
 from tracknet.training.checkpoint_format import check_seal, read_metadata
+from tracknet.training.checkpoint_reading import read_checkpoint
 from tracknet.training.checkpoint_report import changes, flat
-from tracknet.training.checkpoints import read_checkpoint
 
 _FOUND = ("last", "best")
 _RUNS = "runs"

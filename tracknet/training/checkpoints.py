@@ -27,8 +27,6 @@ from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.records.redaction import Redactor
 from tracknet.trust import check_recipe, limited, refusal_of, remember
 
-__all__ = ["TrackNetCheckpointIO", "in_short", "load_tracker", "read_checkpoint", "with_checkpoints_of_ours"]
-
 _LONGEST_REASON = 300
 _OTHER_NETWORK = "its state_dict is of another network than the one it names"
 
