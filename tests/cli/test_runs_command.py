@@ -345,6 +345,22 @@ class TestFiguresOfTests:
         assert "/tests/here" in out
         assert "abc of /data" in out
         assert out.index("0.3") < out.index("0.6")
+        assert main(["runs", "show", "good", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["tests"]
+        assert [test["figures"]["test/f1"] for test in told] == [0.3, 0.6]
+
+    @pytest.mark.parametrize("figure", ["NaN", "1e999", "1" + "0" * 400, "true", "[1]"])
+    def test_are_numbers_or_left_out(self, runs, capsys, figure):
+        path = a_test(runs / "x" / "good", 0.3, time="\x1b[31m")
+        path.write_text(path.read_text().replace("0.3", f'{figure}, "\\u001b[31m": 0.25'))
+        a_test(runs / "x" / "poor", 0.7, command=["tracknet", "test", "--ckpt_path="])
+        assert main(["runs", "show", "good"]) == 0
+        assert main(["runs", "compare", "good", "poor"]) == 0
+        out = capsys.readouterr().out
+        assert "0.25" in out
+        assert "\x1b" not in out
+        assert main(["runs", "list", "--sort", "test/f1", "--columns", "test/f1", "--csv"]) == 0
+        assert capsys.readouterr().out.splitlines() == ["test/f1", "0.7", '""', '""']
 
 
 class TestClean:

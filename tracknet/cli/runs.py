@@ -107,7 +107,7 @@ def show_run(run: str, root: Path = ROOT, json: bool = False) -> int:
     Args:
         run: Folder of the run, or its name or id.
         root: Where names and ids are looked for.
-        json: Write the record and the settings as JSON.
+        json: Write the record, the tests and the settings as JSON.
 
     Returns:
         Exit code 0.
@@ -119,7 +119,7 @@ def show_run(run: str, root: Path = ROOT, json: bool = False) -> int:
     if json:
         _write_json(
             {"folder": str(found.folder), "state": found.state, "detail": found.detail}
-            | {"record": found.record, "settings": found.settings}
+            | {"record": found.record, "tests": found.tests, "settings": found.settings}
         )
         return 0
     print("\n".join(described(found)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tracknet.cli.words import checkpoints_named
-from tracknet.errors import TrackNetError
+from tracknet.errors import TrackNetError, UsageError
 from tracknet.training.records.figures import curve_of, read_curves
 from tracknet.training.records.query import value_of
-from tracknet.training.records.run import Run, is_number
+from tracknet.training.records.run import Run, figures_in, is_number
 
 _PIPE_WIDTH = 400  # nothing is cut where no terminal says how wide it is
 _MISSING = "-"
@@ -88,10 +89,11 @@ def described(run: Run) -> Iterator[str]:
         if figures := run.figures_at(which):
             told = run.record[which]
             monitor = f", chosen by {told['monitor']}" if told.get("monitor") else ""
-            yield f"\n{which} figures (step {told.get('step')}, epoch {told.get('epoch')}{monitor}):"
+            when = _printable(f"step {told.get('step')}, epoch {told.get('epoch')}{monitor}")
+            yield f"\n{which} figures ({when}):"
             yield from _lines({name: in_short(name, float(value)) for name, value in figures.items()}, "  ")
     for test in run.tests:
-        yield f"\ntested {in_short('end', test.get('time'))}:"
+        yield f"\ntested {_printable(in_short('end', test.get('time')))}:"
         yield from _lines(_test(test), "  ")
     if not run.record and (curves := read_curves(run.folder)):
         yield "\nlast figures:"
@@ -140,7 +142,7 @@ def _session(session: Mapping[str, Any]) -> dict[str, Any]:
 
 def _test(test: Mapping[str, Any]) -> dict[str, Any]:
     data = test.get("data")
-    figures = {name: in_short(name, float(v)) for name, v in test["figures"].items() if is_number(v)}
+    figures = {name: in_short(name, float(v)) for name, v in figures_in(test["figures"]).items()}
     return {
         "checkpoint": test.get("checkpoint"),
         "step": test.get("step"),
@@ -165,9 +167,9 @@ def _options(test: Mapping[str, Any]) -> str | None:
     if not test:
         return None
     words = list(map(str, test.get("command") or ()))[2:]
-    for place, rest, _ in checkpoints_named(words):
-        words[place:rest] = []
-        break
+    with suppress(UsageError):  # an empty one, which only a script of its own can have been given
+        place, rest, _ = next(checkpoints_named(words), (0, 0, ""))
+        del words[place:rest]
     return shlex.join(words)
 
 
@@ -246,7 +248,7 @@ def _told_apart(runs: Sequence[Run]) -> list[str]:
 
 
 def _lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    shown = {name: value for name, value in facts.items() if value not in (None, "")}
+    shown = {_printable(name): value for name, value in facts.items() if value not in (None, "")}
     width = max(map(len, shown), default=0) + 1
     for name, value in shown.items():
         yield f"{indent}{name + ':':<{width}} {_printable(str(value))}"

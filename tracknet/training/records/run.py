@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -156,7 +157,7 @@ class Run:
         Args:
             which: ``best`` or ``last``.
         """
-        return _numbers((self.record.get(which) or {}).get("figures"))
+        return figures_in((self.record.get(which) or {}).get("figures"))
 
     @cached_property
     def tests(self) -> list[dict[str, Any]]:
@@ -166,7 +167,7 @@ class Run:
     @property
     def tested(self) -> Mapping[str, float]:
         """The figures of the newest test."""
-        return _numbers(self.tests[-1]["figures"]) if self.tests else {}
+        return figures_in(self.tests[-1]["figures"]) if self.tests else {}
 
     @property
     def started(self) -> str | None:
@@ -203,8 +204,11 @@ class Run:
         return dict(_flat(tree)) if isinstance(tree, dict) and not is_boundless(tree, _MOST_VALUES) else {}
 
 
-def _numbers(values: Any) -> dict[str, float]:
-    return {k: v for k, v in values.items() if is_number(v)} if isinstance(values, dict) else {}
+def figures_in(values: Any) -> dict[str, float]:
+    """Give the finite numbers of a mapping; nothing where it is none."""
+    if not isinstance(values, dict):
+        return {}
+    return {k: v for k, v in values.items() if is_number(v) and abs(v) <= sys.float_info.max}
 
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
