@@ -390,6 +390,21 @@ def test_a_test_is_noted_in_the_run_that_its_checkpoint_is_of(config, monkeypatc
     assert len(read_run(run).tests) == 2
 
 
+def test_the_step_of_a_test_is_that_of_what_was_loaded(config, monkeypatch):
+    words = config("Report")
+    assert main(words) == 0
+    run = Path("runs/tiny/version_0")
+    best = run / "checkpoints" / "best.ckpt"
+
+    def replaced(checkpoint):
+        checkpoint.write_bytes(b"what a training that goes on has written since")
+        return run
+
+    monkeypatch.setattr(run_record, "_run_of", replaced)
+    assert main(["test", "--ckpt_path", str(best), *words[1:]]) == 0
+    assert [test["step"] for test in read_run(run).tests] == [record_of()["best"]["step"]]
+
+
 def _full(*_):
     raise TrackNetError("the disk is full")
 

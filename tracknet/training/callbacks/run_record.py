@@ -62,6 +62,7 @@ class RunRecord(Callback):
         self._record: dict[str, Any] = {}
         self._redactor = Redactor()
         self._written = 0.0
+        self._tested_step: int | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the record, or a further session in it."""
@@ -125,6 +126,11 @@ class RunRecord(Callback):
             where = [f"{frame.filename}:{frame.lineno}" for frame in frames]
             self._end(trainer, "failed", said, *where)
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the step of the checkpoint; at the end, a training may have put a later one in its place."""
+        metadata = None if trainer.ckpt_path is None else read_metadata(Path(trainer.ckpt_path))
+        self._tested_step = None if metadata is None else metadata["step"]
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the figures with the run that the checkpoint is of."""
         results = trainer.log_dir  # Lightning tells it from the first process to the others
@@ -133,11 +139,10 @@ class RunRecord(Callback):
         if run is None or isinstance(most, int) or most < 1 or not trainer.is_global_zero:
             return
         checkpoint, redactor = Path(str(trainer.ckpt_path)), Redactor()
-        metadata = read_metadata(checkpoint)
         told = {
             "time": now(),
             "checkpoint": str(checkpoint.absolute()),
-            "step": None if metadata is None else metadata["step"],
+            "step": self._tested_step,
             "figures": {name: value for name, value in _figures(trainer).items() if name.startswith("test/")},
             "metric": getattr(getattr(pl_module, "test_metrics", None), "label", None),
             "data": data_fingerprint(getattr(trainer, "datamodule", None)),
