@@ -225,6 +225,18 @@ def test_a_count_that_decoding_does_not_keep(flat, monkeypatch):
     assert "5 frames were counted, but 4 can be decoded" in found[0].message
 
 
+def test_a_video_that_goes_after_it_was_counted_ends_no_check(flat, monkeypatch):
+    def count_and_lose(source):
+        if source.path.name == "a.mp4":
+            source.path.unlink()
+        return 4
+
+    monkeypatch.setattr("tracknet.data.check.count_frames", count_and_lose)
+    report = check_dataset(flat, decode=True)
+    assert summary(report) == [("a.mp4", "undecodable", None, "error")]
+    assert [one.clip.name for one in report.checked] == ["b"]
+
+
 def test_what_counting_shows_is_in_the_report(flat, capsys, monkeypatch):
     monkeypatch.setattr("tracknet.data.video.VideoFile._packets", lambda self: 0)
     monkeypatch.setattr("tracknet.data.video._several", lambda container, stream: "holds 2 video streams")

@@ -331,8 +331,12 @@ def _decodable(checked: Sequence[CheckedClip], layout: Layout) -> tuple[list[Che
     """Decode what a training needs of clips; give those that can be decoded, and what is wrong."""
     whole: list[CheckedClip] = []
     faults: list[Fault] = []
-    sources = [source_of(one, layout, _TOLD_FRAMES, _into(faults)) for one in checked]
-    pairs = list(zip(checked, sources, strict=True))
+    pairs: list[tuple[CheckedClip, FrameSource]] = []
+    for one in checked:
+        try:
+            pairs.append((one, source_of(one, layout, _TOLD_FRAMES, _into(faults))))
+        except TrackNetError as error:  # it has gone since it was counted
+            faults.append(_refused(one.clip, "undecodable", error))
     total = sum(source.count() if isinstance(source, Excerpt) else one.frames for one, source in pairs)
     with track_progress(total, "frames", "decoding") as progress:
         for one, source in pairs:
