@@ -10,11 +10,13 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from tracknet.cli.live import late_told
 from tracknet.cli.track import main
 from tracknet.data.stream import LiveStream
 from tracknet.errors import UsageError
@@ -208,6 +210,13 @@ def test_each_frame_has_a_row_or_is_counted_as_late(
     assert main([*words, "--step", str(step), "--lookahead", str(lookahead)]) == 0
     rows = len((tmp_path / "film_ball.csv").read_text().splitlines()) - 1
     assert f"of 40 frames {40 - rows} came too late for a row" in capsys.readouterr().err
+
+
+def test_frames_are_not_late_where_nobody_reads_their_rows(capsys):
+    rows = late_told(iter("abc"), SimpleNamespace(came=9), "camera")
+    assert next(rows) == "a"
+    rows.close()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.fixture

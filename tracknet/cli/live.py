@@ -13,6 +13,7 @@ from tracknet.cli.engines import Device, Engine, Precision, load_detector
 from tracknet.cli.held_interrupt import HeldInterrupt
 from tracknet.cli.track_output import csv_path, print_summary
 from tracknet.data.faults import plural
+from tracknet.errors import TrackNetError
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.trajectory import TrajectoryRow, TrajectorySummary, write_live_trajectory, write_rows
 
@@ -112,11 +113,15 @@ def late_told(rows: Iterable[TrajectoryRow], stream: LiveStream, name: str) -> I
         The same rows.
     """
     given = 0
+    ended: BaseException | None = None
     try:
         for row in rows:
             given += 1
             yield row
-    finally:
-        if given < stream.came:
-            told = f"of {plural(stream.came, 'frame')} {stream.came - given:,} came too late for a row"
-            print(f"note: {name}: {told}", file=sys.stderr)
+    except (KeyboardInterrupt, TrackNetError) as error:  # behind the rows of all that came, see `follow`
+        ended = error
+    if given < stream.came:
+        told = f"of {plural(stream.came, 'frame')} {stream.came - given:,} came too late for a row"
+        print(f"note: {name}: {told}", file=sys.stderr)
+    if ended is not None:
+        raise ended
