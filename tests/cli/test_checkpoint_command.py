@@ -188,6 +188,15 @@ def test_an_import_is_compared_with_its_source(here, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("predictor.bias: relative ")
 
 
+@pytest.mark.parametrize(("flag", "place"), [("--first", "first"), ("--second=b.pt", "next")])
+def test_checkpoints_to_compare_have_no_flags(capsys, flag, place):
+    assert tracknet(["checkpoint", "diff", "a.pt", flag]) == 2
+    assert (
+        f"unknown argument '{flag}'; {flag[2:].partition('=')[0]} is the {place} word"
+        in capsys.readouterr().err
+    )
+
+
 def test_networks_without_a_name_in_common_are_not_the_same(here, capsys):
     torch.save(InpaintNet().state_dict(), "inpaint.pt")
     assert tracknet(["checkpoint", "diff", "TrackNet_best.pt", "inpaint.pt"]) == 0

@@ -118,8 +118,10 @@ def usage_message(message: str, parser: ArgumentParser) -> str:
         if word.startswith("-") and os.path.lexists(word):
             return f"unknown argument {word!r}; for the file of this name write ./{word}"
         plain = word.lstrip("-").partition("=")[0].removesuffix("_path")
-        if any(action.dest == plain and not action.option_strings for action in parser._actions):
-            return f"unknown argument {word!r}; {plain} is the first word, without a flag"
+        named = [action.dest for action in parser._actions if not action.option_strings]
+        if plain in named:
+            place = "first" if plain == named[0] else "next"
+            return f"unknown argument {word!r}; {plain} is the {place} word, without a flag"
         options = [option for action in parser._actions for option in action.option_strings]
         return f"unknown argument {word!r}{nearest(word, options)}"
     if "\n" in message:
