@@ -288,7 +288,7 @@ def test_a_bad_video_does_not_hold_up_the_others(clips, cache):
     with pytest.raises(TrackNetError, match=r"1\.mp4: damaged .*\n.*2\.mp4: damaged ") as fault:
         cache.build(sources, progress=False)
     _, _, remedy = str(fault.value).splitlines()
-    assert "not masked; to go on without it, take these videos and their labels out of the data set" in remedy
+    assert "not masked; to go on without it, take its video and its labels out of the data set" in remedy
     assert cache.missing(sources) == sources[1:3]
     assert leftovers(cache) == []
 

@@ -198,7 +198,7 @@ def test_what_is_damaged_inside_is_found_by_decoding(flat, capsys):
     told = report.render()
     assert "a.mp4: damaged behind frame 2 (" in told
     assert "b.mp4: 1 frame is damaged, the first is 2; " in told
-    assert "Errors stop a training; what cannot be decoded is not masked; to go on without it, take" in told
+    assert "Errors stop a training; a clip that cannot be decoded is not masked; to go on" in told
     assert capsys.readouterr().err.startswith("decoding: 10 frames in ")
 
 

@@ -94,7 +94,7 @@ REMEDIES: dict[FaultKind, str] = {
 """How to mend each kind of fault; the report keeps this order."""
 
 UNDECODABLE = (
-    "what cannot be decoded is not masked; to go on without it, take these videos and their labels out of "
+    "a clip that cannot be decoded is not masked; to go on without it, take its video and its labels out of "
     "the data set"
 )
 """What to do about videos that fail only when they are decoded."""
