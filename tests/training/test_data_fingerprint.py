@@ -64,6 +64,11 @@ def test_links_are_not_followed(folder, tmp_path_factory):
     assert data_fingerprint(Files(folder)) == before
 
 
+def test_a_file_that_has_gone_since_it_was_listed_is_left_out(folder, monkeypatch):
+    monkeypatch.setattr(fingerprint.os, "walk", lambda root: [(root, [], ["a.csv", "gone.csv"])])
+    assert data_fingerprint(Files(folder))["files"] == 1
+
+
 def test_a_folder_of_very_many_files_is_told_as_such(folder, monkeypatch):
     monkeypatch.setattr(fingerprint, "_MOST", 1)
     told = data_fingerprint(Files(folder))

@@ -38,7 +38,10 @@ def data_fingerprint(data: LightningDataModule | None) -> dict[str, Any] | None:
     for folder, folders, names in os.walk(root):
         folders.sort()
         for name in sorted(names):
-            status = os.stat(os.path.join(folder, name), follow_symlinks=False)
+            try:
+                status = os.stat(os.path.join(folder, name), follow_symlinks=False)
+            except OSError:  # it has gone since it was listed
+                continue
             line = f"{os.path.relpath(folder, root)}/{name} {status.st_size} {status.st_mtime_ns}\n"
             digest.update(line.encode(errors="replace"))
             files += 1
