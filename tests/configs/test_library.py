@@ -128,6 +128,19 @@ def test_the_longer_training_changes_what_it_extends_and_adds_nothing(parsed, he
     assert long.model == short.model
 
 
+def test_tennis_is_trained_as_badminton_and_decoded_at_a_lower_threshold(parsed, here):
+    badminton, tennis = parsed("+experiment=badminton_cpu_long"), parsed("+experiment=tennis_cpu")
+    assert (tennis.trainer.max_epochs, tennis.trainer.max_time) == (15, "00:02:00:00")
+    data = tennis.data.init_args
+    assert (str(data.root), list(data.val), data.faults) == ("data/tennis", ["game4"], "mask")
+    assert data.augmentation == badminton.data.init_args.augmentation
+    assert tennis.model.init_args.decoder.init_args.threshold == 0.25
+    assert tennis.model.init_args.network == badminton.model.init_args.network
+    published = parsed("+experiment=tennis_cpu", "+data=tennis")
+    assert published.data.class_path.endswith("TennisDataModule")
+    assert published.data.init_args.split == "wasb"
+
+
 @pytest.mark.parametrize(
     ("name", "optimizer", "lr", "batch", "epochs", "falls", "loss", "preset"),
     [
