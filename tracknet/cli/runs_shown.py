@@ -233,13 +233,12 @@ def _setting(cell: Any) -> str:
 
 
 def _figures(run: Run) -> dict[str, float]:
-    """Give the figures of the record, or the last of the table where there is none."""
-    tested = {name: float(value) for name, value in run.tested.items()}
-    if run.figures:
-        return {name: float(value) for name, value in run.figures.items()} | tested
-    curves = read_curves(run.folder)
-    found = {name: curve_of(curves, name) for name in curves}
-    return {name: curve[-1][1] for name, curve in found.items() if curve} | tested
+    """Give the figures of the record, or the last of the table where there is none, and those of a test."""
+    found = dict(run.figures)
+    if not found:
+        curves = read_curves(run.folder)
+        found = {name: curve[-1][1] for name in curves if (curve := curve_of(curves, name))}
+    return {name: float(value) for name, value in (found | dict(run.tested)).items()}
 
 
 def _told_apart(runs: Sequence[Run]) -> list[str]:

@@ -14,7 +14,6 @@ from tracknet.data.whole_file import whole_file
 TESTS = "tests"
 """Folder in that of the run, with one file a test: two that end at once do not undo each other."""
 
-
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "figures": dict,
     "data": (dict, type(None)),
