@@ -94,6 +94,8 @@ def test_every_case_has_its_place():
         ("--trainer.max_epochz=3", "no option 'trainer.max_epochz'; did you mean 'trainer.max_epochs'?"),
         ("--ckpt_pat x", "no option 'ckpt_pat'; did you mean 'ckpt_path'?"),
         ("extra", "unexpected 'extra'; options begin with --"),
+        ("my.yaml", "unexpected 'my.yaml'; expected --config my.yaml"),
+        ("last.ckpt", "unexpected 'last.ckpt'; expected --ckpt_path last.ckpt"),
         ("--trainer.max_epochs three", "trainer.max_epochs: expected a whole number or null, found 'three'"),
         ("--seed_everything x", "seed_everything: expected true or false or a whole number, found 'x'"),
         ("--data.holdout 1.5", "data.holdout: expected a number from 0 to 1, found '1.5'"),
@@ -208,6 +210,7 @@ def test_through_the_entry_point(words, complaint, tmp_path, monkeypatch, capsys
         ("--fodler x", "no option 'fodler'; did you mean 'folder'?"),
         ("--fold x", "no option 'fold'; did you mean 'folder'?"),
         ("x", "unexpected 'x'; options begin with --"),
+        ("x.ckpt", "unexpected 'x.ckpt'; options begin with --"),
         ("--config", "argument --config: expected one argument"),
     ],
 )

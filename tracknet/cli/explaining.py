@@ -34,6 +34,9 @@ _UNLOADABLE = re.compile(r"Unable to load config '(.*)'")
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 _SUBTYPE = re.compile(r"[\w.]+\.\w+")
 
+_FILES = {"yaml": "config", "yml": "config", "ckpt": "ckpt_path"}
+"""Ending of a file -> the option that takes it."""
+
 HIDDEN = {
     "optimizer": {"params": "the parameters are those of the model"},
     "lr_scheduler": {"optimizer": "the optimizer is that of the key optimizer"},
@@ -94,9 +97,11 @@ def _stranger(word: str, is_option: bool, options: Iterable[str]) -> tuple[str, 
     """Give the key and what is wrong with a word that no parser knows."""
     if not is_option and word.startswith("+"):
         return "", f"unexpected {word!r}; expected +GROUP=NAME, such as +model=wasb"
-    if not is_option:
-        return "", f"unexpected {word!r}; options begin with --"
     known = [name for name in options if not name.endswith(".help")]
+    if not is_option:
+        option = _FILES.get(word.rpartition(".")[2].lower())
+        expected = f"expected --{option} {word}" if option in known else "options begin with --"
+        return "", f"unexpected {word!r}; {expected}"
     group, dot, rest = word.partition(".")
     groups = {name.partition(".")[0] for name in known} if dot else set()
     hint = nearest(word, known if group in groups else [*known, *(f"{name}.{rest}" for name in groups)])
