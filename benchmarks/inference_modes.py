@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -30,6 +31,7 @@ from tracknet.data.layouts import detect_layout
 from tracknet.data.splits import select
 from tracknet.data.video import count_frames, open_source
 from tracknet.evaluation.metrics import BallMetrics
+from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.onnx_detector import load_onnx
@@ -47,7 +49,7 @@ class Way:
     name: str
     mode: Mode
     flip: bool = False
-    online: bool = False
+    tracker: Literal["online", "flight"] | None = None
     precision: Precision = "32"
     step: int | None = None
     lookahead: int = 0
@@ -56,15 +58,17 @@ class Way:
 WAYS = (
     Way("single", "single"),
     Way("single, bf16", "single", precision="bf16"),
-    Way("single, online tracker", "single", online=True),
+    Way("single, online tracker", "single", tracker="online"),
+    Way("single, flight tracker", "single", tracker="flight"),
     Way("single, flip", "single", flip=True),
     Way("average", "average"),
     *(Way(f"average, step {step}", "average", step=step) for step in (2, 4, 5, 6, 7)),
+    Way("average, step 4, flight tracker", "average", step=4, tracker="flight"),
     Way("average, step 6, bf16", "average", step=6, precision="bf16"),
     Way("average, step 6, flip", "average", step=6, flip=True),
     *(Way(f"triangular, step {step}", "triangular", step=step) for step in (4, 5, 6)),
     Way("triangular", "triangular"),
-    Way("triangular, online tracker", "triangular", online=True),
+    Way("triangular, online tracker", "triangular", tracker="online"),
     Way("triangular, flip", "triangular", flip=True),
     Way("causal", "causal"),
     Way("causal, bf16", "causal", precision="bf16"),
@@ -73,7 +77,7 @@ WAYS = (
     Way("causal, lookahead 4", "causal", lookahead=4),
     Way("causal, step 2, lookahead 3", "causal", step=2, lookahead=3),
     Way("causal, step 4, lookahead 2", "causal", step=4, lookahead=2),
-    Way("causal, online tracker", "causal", online=True),
+    Way("causal, online tracker", "causal", tracker="online"),
 )
 
 
@@ -140,7 +144,8 @@ def judge(
     size = (source.info.height, source.info.width)
     assert clip.labels is not None
     labels, _ = read_labels(clip.labels, count_frames(source), size)
-    online = OnlineTracker() if way.online else None
+    trackers = {"online": OnlineTracker, "flight": FlightTracker}
+    tracker = trackers[way.tracker]() if way.tracker else None
     started, cpu = time.monotonic(), time.process_time()
     with closing(
         track(
@@ -150,7 +155,7 @@ def judge(
             step=way.step,
             lookahead=way.lookahead,
             flip=way.flip,
-            online=online,
+            tracker=tracker,
             device=device,
             progress=False,
         )

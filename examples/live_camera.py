@@ -31,7 +31,7 @@ def watch(ckpt: Path, camera: str) -> Iterator[TrajectoryRow]:
     detector, device = load_detector(ckpt, "auto")
     with LiveStream(name, detector.input_size, newest=detector.frames) as stream:
         size = (stream.info.height, stream.info.width)
-        finder = choose_finder(detector, size, device, online=OnlineTracker(), overlaps=True)
+        finder = choose_finder(detector, size, device, tracker=OnlineTracker(), overlaps=True)
         background = RunningBackground(stream.info.fps) if detector.needs_background else None
         yield from follow(stream.arrivals(), finder, detector.frames, background)
 

@@ -266,6 +266,8 @@ def test_no_memory_names_the_batch_size(here, fake):
         (["rally.mp4", "--ckpt", "b", "--trail=3"], "--trail does something only with --overlay"),
         (["rally.mp4", "--ckpt", "b", "--max_gap", "3"], "--max_gap does something only with --rectifier"),
         (["rally.mp4", "--ckpt", "b", "--max_jump", "3"], "--max_jump does something only with --tracker"),
+        (["a.mp4", "--ckpt", "b", "--tracker", "flight", "--mode", "causal"], "use --tracker online"),
+        (["rtsp://a/b", "--ckpt", "b", "--tracker", "flight"], "which live streams and --mode causal do not"),
         (["a.mp4", "--ckpt", "b", "--lookahead", "3"], "only with --mode causal, and for live streams"),
         (["a.mp4", "--ckpt", "b", "--background_seconds", "3"], "only with --mode causal, and for live"),
     ],

@@ -19,6 +19,7 @@ from tracknet.data.video import FrameSource, VideoInfo, VideoWriter
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, PeakDecoder
 from tracknet.tracking import finder
+from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.tracker import track
 
@@ -276,15 +277,40 @@ def test_the_online_tracker_stays_with_the_flight():
     alone = tracked(numbered(7), TwoDots(2, decoder=decoder), mode="average")
     assert [row.y for row in alone] == [1, 1, 1, 3, 3, 3, 3]
     # 300 px at 720 lines are 1.67 px at 4 lines: the other dot is out of reach in the frames 5 and 6.
-    online = tracked(numbered(7), TwoDots(2, decoder=decoder), mode="average", online=OnlineTracker())
+    online = tracked(numbered(7), TwoDots(2, decoder=decoder), mode="average", tracker=OnlineTracker())
     assert [(row.x, row.y) for row in online[:6]] == [(number, 1) for number in range(6)]
     assert [row.confidence for row in online] == pytest.approx([0.6] * 6 + [0.0])
     assert [row.visible for row in online] == [True] * 6 + [False]
 
 
+@pytest.mark.parametrize(("mode", "step"), [("single", None), ("average", 1), ("triangular", 2)])
+def test_the_flight_tracker_takes_what_is_below_the_threshold(mode, step):
+    class Fades(Detector):
+        """A dot that rests, faint in frame 3; in the next one another one is brighter."""
+
+        threshold = 0.5
+
+        def draw(self, frames, background):
+            heatmaps = torch.zeros(len(frames), self.outputs, *SIZE)
+            for b, k in product(range(len(frames)), range(self.outputs)):
+                number = int(frames[b, k, 0, 0, 0] * 255 + 0.5)
+                heatmaps[b, k, 2, 4] = 0.3 if number == 3 else 0.8 + number / 100
+                heatmaps[b, k, 0, 0] = 0.95 if number == 4 else 0.0
+            return heatmaps
+
+    detector = Fades(2, decoder=PeakDecoder(window=1))
+    plain = tracked(numbered(8), detector, mode="average")
+    assert [row.visible for row in plain] == [True] * 3 + [False] + [True] * 4
+    assert [row.x for row in plain if row.visible] == [4, 4, 4, 0, 4, 4, 4]
+    rows = tracked(numbered(8), detector, mode=mode, step=step, tracker=FlightTracker(lag=2))
+    assert [(row.frame, row.x, row.y) for row in rows] == [(n, 4, 2) for n in range(8)]
+    values = [0.8 + n / 100 for n in range(8)]
+    assert [row.confidence for row in rows] == pytest.approx([*values[:3], 0.3, *values[4:]])
+
+
 def test_without_candidates_the_confidence_is_that_of_the_highest_cell():
     detector = ByPlace([0.2, 0.3], decoder=ComponentDecoder(0.5))
-    rows = tracked(numbered(3), detector, online=OnlineTracker())
+    rows = tracked(numbered(3), detector, tracker=OnlineTracker())
     assert [row[:4] for row in rows] == [(n, False, 0.0, 0.0) for n in range(3)]
     assert [row.confidence for row in rows] == pytest.approx([0.2, 0.3, 0.3])
 
@@ -344,7 +370,9 @@ def test_a_detector_of_positions_can_be_single_and_causal(mode):
             "an ensemble needs heatmaps, and this detector gives positions",
         ),
         (PositionsOnly(), {"flip": True}, "flip needs heatmaps"),
-        (PositionsOnly(), {"online": OnlineTracker()}, "the online tracker needs heatmaps"),
+        (PositionsOnly(), {"tracker": OnlineTracker()}, "the online tracker needs heatmaps"),
+        (PositionsOnly(), {"tracker": FlightTracker()}, "the flight tracker needs heatmaps"),
+        (ByPlace([0.5] * 3), {"tracker": FlightTracker(), "mode": "causal"}, "looks at what comes after"),
         (ByPlace([0.5], frames=3), {"mode": "average"}, "one frame a window, so there is nothing to average"),
         (ByPlace([0.5] * 3), {"mode": "average", "step": 4}, "step is 4, but a window speaks of 3 frames"),
         (
@@ -376,7 +404,9 @@ def test_a_tracker_of_the_training_room_in_all_modes(bright_network, dot, tmp_pa
             video.write(dot((20 + 5 * number, 30 + number)))
     detector = HeatmapTracker(bright_network(frames=3), input_size=(64, 96)).eval()
     for mode in ("single", "average", "triangular", "causal"):
-        for options in ({}, {"flip": True}, {"online": OnlineTracker()}):
+        for options in ({}, {"flip": True}, {"tracker": OnlineTracker()}, {"tracker": FlightTracker()}):
+            if mode == "causal" and "tracker" in options and isinstance(options["tracker"], FlightTracker):
+                continue
             rows = tracked(open_source(tmp_path / "dot.mp4"), detector, mode=mode, **options)
             assert [row.visible for row in rows] == [True] * 11
             assert [row.x for row in rows] == pytest.approx([20 + 5 * n for n in range(11)], abs=0.5)

@@ -83,7 +83,7 @@ def track_stream(
             flush=True,
         )
         finder = choose_finder(
-            tracker, (info.height, info.width), place, flip=flip, online=online, overlaps=True
+            tracker, (info.height, info.width), place, flip=flip, tracker=online, overlaps=True
         )
         background = RunningBackground(info.fps, background_seconds) if tracker.needs_background else None
         rows = follow(stream.arrivals(), finder, tracker.frames, background, step, lookahead)

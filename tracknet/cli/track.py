@@ -31,7 +31,7 @@ from tracknet.tracking.trajectory import (
     write_trajectory,
 )
 
-Choice = Literal["none", "online"]
+Choice = Literal["none", "online", "flight"]
 
 _FLIP = "Average with what is found in the mirrored frames; takes twice as long."
 _WORKERS = "Of many videos, how many are tracked at once, each by a process; they share the cores."
@@ -81,6 +81,11 @@ def _check_partners(argv: Sequence[str], chosen: Mapping[str, Any]) -> None:
 
     live = len(chosen["video"]) == 1 and is_live(chosen["video"][0])
     causal = live or chosen["mode"] == "causal"
+    if causal and chosen["tracker"] == "flight":
+        raise UsageError(
+            "--tracker flight looks at what comes after a frame, which live streams and --mode causal do not "
+            "wait for; use --tracker online"
+        )
     for option, works, partner in (
         ("--max_jump", chosen["tracker"] == "online", "with --tracker online"),
         ("--max_gap", chosen["rectifier"] is not None, "with --rectifier"),
@@ -179,7 +184,8 @@ def track_video(
             so many frames later, and better.
         flip: Average with what is found in the mirrored frames.
         tracker: none: the best candidate of each frame. online: the candidate nearest to where the flight so
-            far leads (WASB's online tracker).
+            far leads (WASB's online tracker). flight: that on the likeliest flight through the whole video,
+            also one below the threshold; not for live streams.
         max_jump: Furthest way of the ball in one frame that the online tracker follows, in pixels of a
             picture 720 high.
         drop_late: Of a live stream, take the newest frame.
@@ -247,6 +253,7 @@ def track_video(
         lookahead=lookahead,
         flip=flip,
         max_jump=max_jump if tracker == "online" else None,
+        flight=tracker == "flight",
         background_seconds=background_seconds,
         batch_size=batch_size,
         device=device,

@@ -179,7 +179,7 @@ def _track_all(
     return 0
 
 
-_BEFORE = {("precision", "32"), ("lookahead", 0)}
+_BEFORE = {("precision", "32"), ("lookahead", 0), ("flight", False)}
 """Settings that came later, as they were before there was a choice: what was made then is still whole."""
 
 

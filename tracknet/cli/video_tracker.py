@@ -12,6 +12,7 @@ import torch
 from tracknet.cli.engines import Device, Engine, Precision, load_detector
 from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
+from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.rectification import rectify
@@ -31,6 +32,7 @@ class TrackSettings(NamedTuple):
     lookahead: int
     flip: bool
     max_jump: float | None
+    flight: bool
     background_seconds: float
     batch_size: int
     device: Device
@@ -47,10 +49,11 @@ class TrackSettings(NamedTuple):
         Args:
             options: Those of `track_video` by name; others are passed over.
         """
-        settings = cls(**{name: options[name] for name in cls._fields})
-        online = options["tracker"] == "online"
+        tracker = options["tracker"]
+        named = {**options, "flight": tracker == "flight"}
+        settings = cls(**{name: named[name] for name in cls._fields})
         return settings._replace(
-            mode=settings.mode or "single", max_jump=settings.max_jump if online else None
+            mode=settings.mode or "single", max_jump=settings.max_jump if tracker == "online" else None
         )
 
 
@@ -105,7 +108,7 @@ class VideoTracker:
             step=settings.step,
             lookahead=settings.lookahead,
             flip=settings.flip,
-            online=None if settings.max_jump is None else OnlineTracker(settings.max_jump),
+            tracker=_tracker(settings),
             batch_size=settings.batch_size,
             device=self._place,
             background_seconds=settings.background_seconds,
@@ -121,3 +124,9 @@ class VideoTracker:
                 f"{source.path}: no memory left on {self._place} with --batch_size {settings.batch_size}: "
                 "use a smaller one"
             ) from error
+
+
+def _tracker(settings: TrackSettings) -> OnlineTracker | FlightTracker | None:
+    if settings.flight:
+        return FlightTracker()
+    return None if settings.max_jump is None else OnlineTracker(settings.max_jump)

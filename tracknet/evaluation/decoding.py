@@ -76,38 +76,43 @@ class HeatmapDecoder(nn.Module, ABC):
         xy = resize_xy(cells.float(), size, input_size)
         return Detections(xy, confidence.float().nan_to_num(0.0).clamp(0.0, 1.0))
 
-    def candidates(self, heatmaps: Tensor, input_size: tuple[int, int]) -> list[Detections]:
+    def candidates(
+        self, heatmaps: Tensor, input_size: tuple[int, int], least: ClosedUnitInterval | None = None
+    ) -> list[Detections]:
         """Find all balls that each heatmap may show, for a tracker to choose from.
 
         Args:
             heatmaps: Ball probabilities, float ``[N, h, w]``.
             input_size: Height and width of the network's input.
+            least: Confidence from which something is a candidate; default the threshold.
 
         Returns:
-            For each heatmap K positions in input pixels, ``[K, 2]``, and confidences, ``[K]``, that reach the
-            threshold; the decoder's own choice first, K = 0 where there is none.
+            For each heatmap K positions in input pixels, ``[K, 2]``, and confidences, ``[K]``, that reach
+            `least`; the decoder's own choice first, K = 0 where there is none.
         """
         if len(heatmaps) == 0:
             return []
         size = (heatmaps.shape[-2], heatmaps.shape[-1])
-        owner, cells, confidence = self.locate_all(heatmaps.detach())
+        least = self.threshold if least is None else least
+        owner, cells, confidence = self.locate_all(heatmaps.detach(), least)
         xy, confidence = resize_xy(cells.float(), size, input_size), confidence.float().clamp(0.0, 1.0)
         counts = torch.bincount(owner, minlength=len(heatmaps)).tolist()
         parts = zip(torch.split(xy, counts), torch.split(confidence, counts), strict=True)
         return [Detections(*part) for part in parts]
 
-    def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def locate_all(self, heatmaps: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
         """Find the candidates in cells of the heatmap; here only the one that `locate` finds.
 
         Args:
             heatmaps: Ball probabilities, float ``[N, h, w]``, N at least 1.
+            least: Confidence from which something is a candidate.
 
         Returns:
             Index of the heatmap of each candidate, rising, int64 ``[K]``; positions ``(x, y)`` in heatmap
-            cells, ``[K, 2]``; confidences that reach the threshold, ``[K]``. Within a heatmap best first.
+            cells, ``[K, 2]``; confidences that reach `least`, ``[K]``. Within a heatmap best first.
         """
         cells, confidence = self.locate(heatmaps)
-        owner = (confidence >= self.threshold).nonzero()[:, 0]
+        owner = (confidence >= least).nonzero()[:, 0]
         return owner, cells[owner], confidence[owner]
 
     @abstractmethod
@@ -153,14 +158,14 @@ class PeakDecoder(HeatmapDecoder):
         half = torch.full_like(cells, self.window / 2)
         return centre_of_mass(heatmaps, cells, half, widest=self.window / 2), confidence
 
-    def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the peaks: cells that reach the threshold and are the highest within half a window around.
+    def locate_all(self, heatmaps: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the peaks: cells that reach `least` and are the highest within half a window around.
 
         Arguments and results as in `HeatmapDecoder.locate_all`; the highest comes first. Of equal cells so
         close to each other the first one counts.
         """
         around = max_pool2d(heatmaps[:, None], self._around, stride=1, padding=self._around // 2)[:, 0]
-        peaks = ((heatmaps == around) & (heatmaps >= _least(self.threshold, heatmaps))).nonzero()
+        peaks = ((heatmaps == around) & (heatmaps >= _least(least, heatmaps))).nonzero()
         values = heatmaps[peaks.unbind(dim=1)].float()
         place, value = peaks.cpu().numpy(), values.cpu().numpy()
         kept: list[int] = []
@@ -218,16 +223,16 @@ class ComponentDecoder(HeatmapDecoder):
     def locate(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Find the balls in cells of the heatmap; arguments as in `HeatmapDecoder.locate`."""
         cells, confidence = highest_cells(heatmaps)
-        owner, blobs = self._blobs(heatmaps, best_only=True)
+        owner, blobs = self._blobs(heatmaps, self.threshold, best_only=True)
         start, half = cells.cpu().numpy(), np.full((len(heatmaps), 2), _WINDOW / 2, dtype=np.float32)
         peak = confidence.cpu().numpy().copy()
         for n, blob in zip(owner, blobs, strict=True):
             start[n], half[n], peak[n] = blob.middle, blob.half, blob.peak
         return self._refined(heatmaps, start, half), torch.from_numpy(peak).to(heatmaps.device)
 
-    def locate_all(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def locate_all(self, heatmaps: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
         """Find all connected components, in the order of `select`; see `HeatmapDecoder.locate_all`."""
-        owner, blobs = self._blobs(heatmaps, best_only=False)
+        owner, blobs = self._blobs(heatmaps, least, best_only=False)
         index = torch.tensor(owner, dtype=torch.int64, device=heatmaps.device)
         if not blobs:
             return index, heatmaps.new_zeros((0, 2)).float(), heatmaps.new_zeros(0).float()
@@ -244,10 +249,10 @@ class ComponentDecoder(HeatmapDecoder):
             found = centre_of_mass(heatmaps, found, torch.from_numpy(half).to(heatmaps.device), owner=owner)
         return found
 
-    def _blobs(self, heatmaps: Tensor, best_only: bool) -> tuple[list[int], list[_Blob]]:
+    def _blobs(self, heatmaps: Tensor, least: float, best_only: bool) -> tuple[list[int], list[_Blob]]:
         """Give the candidates, best first within each heatmap, and the index of the heatmap of each."""
-        # A few hundred cells reach the threshold: only they travel to the processor.
-        above = (heatmaps >= _least(self.threshold, heatmaps)).nonzero()
+        # A few hundred cells reach it: only they travel to the processor.
+        above = (heatmaps >= _least(least, heatmaps)).nonzero()
         places = above.cpu().numpy()
         values = heatmaps[above.unbind(dim=1)].float().cpu().numpy()
         ends = np.searchsorted(places[:, 0], np.arange(len(heatmaps) + 1))

@@ -14,6 +14,7 @@ from tracknet.data.geometry import resize_xy
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import Detections, HeatmapDecoder
 from tracknet.models.evaluating import evaluating
+from tracknet.tracking.flight import LEAST, FlightTracker, Sighting
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.shared_features import SharedFeatures, is_framewise, stacked
 from tracknet.tracking.trajectory import TrajectoryRow
@@ -230,18 +231,29 @@ class HeatmapFinder(BallFinder):
                 TrajectoryRow(number, True, x, y, value) if seen else _no_ball(number, value)
                 for number, seen, (x, y), value in zip(numbers, visible, xy.tolist(), confidence, strict=True)
             ]
-        rows = []
+        seen = self._sightings(numbers, sights, None)
+        return [row_of(one, self._online.choose(one.frame, one.xy, self.size[0])) for one in seen]
+
+    @torch.inference_mode()
+    def sightings(self, numbers: Sequence[int], sights: Tensor) -> list[Sighting]:
+        """Give all that may be a ball, for a tracker that chooses when it has seen more.
+
+        Args:
+            numbers: Numbers of the frames, rising.
+            sights: Sights of these frames, ``[N, ...]``.
+
+        Returns:
+            One sighting for each frame.
+        """
+        return self._sightings(numbers, sights, LEAST)
+
+    def _sightings(self, numbers: Sequence[int], sights: Tensor, least: float | None) -> list[Sighting]:
         highest = sights.flatten(1).amax(dim=1).float().nan_to_num(0.0).clamp(0.0, 1.0).tolist()
-        many = decoder.candidates(sights, self.input_size)
-        for number, candidates, value in zip(numbers, many, highest, strict=True):
-            xy = self._in_source(candidates.xy)
-            choice = self._online.choose(number, xy, self.size[0])
-            if choice is not None:
-                x, y = xy[choice].tolist()
-                rows.append(TrajectoryRow(number, True, x, y, float(candidates.confidence[choice])))
-            else:
-                rows.append(_no_ball(number, 0.0 if len(xy) else value))
-        return rows
+        many = self._detector.decoder.candidates(sights, self.input_size, least)
+        return [
+            Sighting(number, self._in_source(found.xy), found.confidence.cpu().double().numpy(), value)
+            for number, found, value in zip(numbers, many, highest, strict=True)
+        ]
 
     def _in_source(self, xy: Tensor) -> np.ndarray:
         moved: np.ndarray = resize_xy(xy.cpu().double(), self.input_size, self.size).numpy()
@@ -254,7 +266,7 @@ def choose_finder(
     device: torch.device | str,
     *,
     flip: bool = False,
-    online: OnlineTracker | None = None,
+    tracker: OnlineTracker | FlightTracker | None = None,
     averages: bool = False,
     overlaps: bool = False,
 ) -> BallFinder:
@@ -265,7 +277,7 @@ def choose_finder(
         size: Height and width of the source.
         device: Where the detector lies.
         flip: See `HeatmapFinder`.
-        online: See `HeatmapFinder`.
+        tracker: Chooses among the candidates of each frame.
         averages: Heatmaps of several windows are averaged.
         overlaps: Several windows see the same frame, so that converting it once is worth it.
 
@@ -275,7 +287,14 @@ def choose_finder(
     Raises:
         UsageError: Heatmaps are needed, and the detector gives positions only.
     """
-    wants = {"an ensemble": averages, "flip": flip, "the online tracker": online is not None}
+    online = tracker if isinstance(tracker, OnlineTracker) else None
+    flies = isinstance(tracker, FlightTracker)
+    wants = {
+        "an ensemble": averages,
+        "flip": flip,
+        "the online tracker": online is not None,
+        "the flight tracker": flies,
+    }
     if gives_heatmaps(detector):
         if overlaps or any(wants.values()):
             return HeatmapFinder(detector, size, device, flip, online)
@@ -283,8 +302,7 @@ def choose_finder(
         first = next(name for name, wanted in wants.items() if wanted)
         raise UsageError(
             f"{first} needs heatmaps, and this detector gives positions only; use the checkpoint, a "
-            "graph exported without --positions, or the modes single or causal without flip and online "
-            "tracker"
+            "graph exported without --positions, or the modes single or causal without flip and tracker"
         )
     return PositionFinder(detector, size, device)
 
@@ -310,6 +328,23 @@ def channels_first(images: Sequence[np.ndarray], device: torch.device | str) -> 
     pixels = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=pinned)
     np.stack(images, out=pixels.numpy())
     return pixels.to(device, non_blocking=pinned).movedim(-1, -3)
+
+
+def row_of(sighting: Sighting, choice: int | None) -> TrajectoryRow:
+    """Make a row of what was chosen in a frame.
+
+    Args:
+        sighting: The candidates.
+        choice: Index of one, or None.
+
+    Returns:
+        The row, with the confidence of the chosen candidate; 0 where none was chosen, and without any
+        candidate that of the highest cell.
+    """
+    if choice is None:
+        return _no_ball(sighting.frame, 0.0 if len(sighting.xy) else sighting.highest)
+    x, y = sighting.xy[choice].tolist()
+    return TrajectoryRow(sighting.frame, True, x, y, float(sighting.confidence[choice]))
 
 
 def _no_ball(number: int, confidence: float) -> TrajectoryRow:

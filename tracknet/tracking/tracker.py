@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -12,6 +12,7 @@ from typing import TypeVar, get_args
 import numpy as np
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
 
 from tracknet.data.progress import track_progress
 from tracknet.data.running_background import BACKGROUND_SECONDS, RunningBackground
@@ -19,7 +20,15 @@ from tracknet.data.threads import result_of
 from tracknet.data.video import FrameSource, background_and_frames
 from tracknet.errors import TrackNetError, UsageError, nearest
 from tracknet.evaluation.ensemble import Ensemble, place_weights
-from tracknet.tracking.finder import BallDetector, BallFinder, HeatmapDetector, choose_finder
+from tracknet.tracking.finder import (
+    BallDetector,
+    BallFinder,
+    HeatmapDetector,
+    HeatmapFinder,
+    choose_finder,
+    row_of,
+)
+from tracknet.tracking.flight import FlightTracker, Sighting
 from tracknet.tracking.live import check_reach, follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
@@ -42,7 +51,7 @@ def track(
     step: PositiveInt | None = None,
     lookahead: NonNegativeInt = 0,
     flip: bool = False,
-    online: OnlineTracker | None = None,
+    tracker: OnlineTracker | FlightTracker | None = None,
     batch_size: PositiveInt = 4,
     device: torch.device | str = "cpu",
     background_seconds: PositiveFloat = BACKGROUND_SECONDS,
@@ -70,7 +79,8 @@ def track(
         step: Frames from one window to the next where windows overlap, 1 to L_out; default 1.
         lookahead: Frames behind those that a window of the mode causal judges, 0 to L_out - step.
         flip: Average each heatmap with that of the mirrored frames; costs twice as much.
-        online: Chooses among the candidates of each frame; default the decoder's choice, frame by frame.
+        tracker: Chooses among the candidates of each frame; default the decoder's choice, frame by frame. A
+            `FlightTracker` gives rows some seconds of video later, and not in the mode causal.
         batch_size: Windows given to the detector at once.
         device: Where the detector lies.
         background_seconds: What the background of the mode causal looks back on, see `RunningBackground`.
@@ -104,32 +114,44 @@ def track(
         raise UsageError(f"a lookahead of {lookahead} goes with the mode causal, not with {mode}")
     stride = detector.outputs if mode == "single" else (step or 1)
     check_reach(stride, lookahead, detector.outputs)
+    flight = tracker if isinstance(tracker, FlightTracker) else None
+    if flight is not None and mode == "causal":
+        raise UsageError(
+            "the flight tracker looks at what comes after a frame, which the mode causal does not wait for; "
+            "use the online tracker"
+        )
+    size = (source.info.height, source.info.width)
     finder = choose_finder(
         detector,
-        (source.info.height, source.info.width),
+        size,
         device,
         flip=flip,
-        online=online,
+        tracker=tracker,
         averages=averages,
         overlaps=averages or mode == "causal" or stride < detector.frames,
     )
     if mode == "causal":
         rows = _causal_rows(source, detector, finder, background_seconds, stride, lookahead)
+        return _counted(source, rows, progress)
+    merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
+    if flight is None or not isinstance(finder, HeatmapFinder):
+        rows = _found(source, detector, finder, finder.rows, merge, stride, batch_size)
     else:
-        merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
-        rows = _rows(source, detector, finder, merge, stride, batch_size)
+        seen = _found(source, detector, finder, finder.sightings, merge, stride, batch_size)
+        rows = _flight_rows(seen, flight, size, source.info.fps, detector.threshold)
     return _counted(source, rows, progress)
 
 
-def _rows(
+def _found(
     source: FrameSource,
     detector: BallDetector,
     finder: BallFinder,
+    tell: Callable[[Sequence[int], Tensor], list[T]],
     merge: Ensemble | FirstWord,
     stride: int,
     batch_size: int,
-) -> Generator[list[TrajectoryRow], None, None]:
-    """Give the rows of one batch of windows after the other."""
+) -> Generator[list[T], None, None]:
+    """Tell what is found in the frames of one batch of windows after the other."""
     background, images = None, source.frames(detector.input_size)
     if detector.needs_background:
         still, images = background_and_frames(source, detector.input_size)
@@ -146,10 +168,24 @@ def _rows(
                 for sight in merge.add(window.start, seen[: window.count])
             ]
             if done:
-                yield finder.rows(range(frame, frame + len(done)), torch.stack(done))
+                yield tell(range(frame, frame + len(done)), torch.stack(done))
             frame += len(done)
     if done := merge.finish():
-        yield finder.rows(range(frame, frame + len(done)), torch.stack(done))
+        yield tell(range(frame, frame + len(done)), torch.stack(done))
+
+
+def _flight_rows(
+    parts: Generator[list[Sighting], None, None],
+    flight: FlightTracker,
+    size: tuple[int, int],
+    fps: float,
+    threshold: float,
+) -> Generator[list[TrajectoryRow], None, None]:
+    """Give the rows of the likeliest flight."""
+    with closing(parts):
+        seen = (sighting for part in parts for sighting in part)
+        for sighting, choice in flight.follow(seen, size, fps, threshold):
+            yield [row_of(sighting, choice)]
 
 
 def _causal_rows(
