@@ -134,9 +134,10 @@ def track(
         rows = _causal_rows(source, detector, finder, background_seconds, stride, lookahead)
         return _counted(source, rows, progress)
     merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
-    if flight is None or not isinstance(finder, HeatmapFinder):
+    if flight is None:
         rows = _found(source, detector, finder, finder.rows, merge, stride, batch_size)
     else:
+        assert isinstance(finder, HeatmapFinder)  # there are no candidates without heatmaps
         seen = _found(source, detector, finder, finder.sightings, merge, stride, batch_size)
         rows = _flight_rows(seen, flight, size, source.info.fps, detector.threshold)
     return _counted(source, rows, progress)
