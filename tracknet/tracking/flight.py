@@ -226,7 +226,8 @@ class _Search:
     def _border(self, xy: Array) -> Array:
         """Give how far points lie from the top of the picture, or three times that from its sides."""
         x, y = xy.T
-        return np.minimum(y, 3 * np.minimum(x, self._wide - x))
+        away: Array = np.minimum(y, 3 * np.minimum(x, self._wide - x))
+        return away
 
     def take(self, count: int) -> Iterator[tuple[Sighting, int | None]]:
         """Judge the first frames that are held, by the best flight through all of them, and let them go."""
