@@ -17,7 +17,7 @@ from tracknet.cli.main import main as tracknet
 from tracknet.cli.track import main
 from tracknet.data.video import VideoWriter
 from tracknet.errors import TrackNetError, UsageError
-from tracknet.evaluation.decoding import Detections
+from tracknet.evaluation.decoding import Detections, PeakDecoder
 from tracknet.tracking.trajectory import TrajectoryRow, read_trajectory
 
 HEADER = "Frame,Visibility,X,Y,Confidence\n"
@@ -216,6 +216,29 @@ def test_the_threshold_is_the_decoders(here, fake, capsys):
     out = capsys.readouterr().out
     assert "ball in 0 (0.0%)" in out
     assert "no ball found: the highest confidence is 0.80, the threshold 0.90" in out
+
+
+def test_what_lies_on_no_flight_is_no_ball(here, fake, capsys):
+    def heatmaps(frames, background=None):
+        seen = torch.zeros(len(frames), 2, 24, 32)
+        seen[:, :, 12, 16] = 0.8 * ((frames[:, :, 0, 0, 0] * 255 - 60).abs() < 8)  # in frame 3
+        return seen
+
+    fake.heatmaps, fake.decoder = heatmaps, PeakDecoder(threshold=0.5)
+    assert main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--tracker", "flight"]) == 0
+    rows = read_trajectory(here / "rally_ball.csv")
+    assert [row[:4] for row in rows] == [(n, False, 0.0, 0.0) for n in range(7)]
+    assert [row.confidence for row in rows] == pytest.approx([0.0] * 3 + [0.8] + [0.0] * 3)
+    out = capsys.readouterr().out
+    assert "no ball found: what reaches the threshold, 0.50, lies on no flight. See what it is without" in out
+    assert main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--tracker", "online"]) == 0
+    assert [row.visible for row in read_trajectory(here / "rally_ball.csv")] == [n == 3 for n in range(7)]
+
+
+def test_a_flight_needs_heatmaps(here, fake):
+    with pytest.raises(UsageError, match="the flight tracker needs heatmaps, and this detector gives"):
+        main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--tracker", "flight"])
+    assert names(here) == []
 
 
 def test_ctrl_c_keeps_the_rows_so_far(here, fake, capsys):

@@ -105,6 +105,18 @@ def test_a_broken_video_does_not_stop_the_others(here, ckpt, tiny_rallies, capsy
     assert len(read_trajectory(here / "tracked/court 2/d_ball.csv")) == 17
 
 
+def test_flights_are_those_of_each_video_by_itself(here, ckpt, tiny_rallies):
+    flight = ["--ckpt", str(ckpt), "--tracker", "flight"]
+    assert tracknet(["track", "../films", *flight]) == 1
+    assert tracknet(["track", str(tiny_rallies / "a.mp4"), *flight, "--output", "one.csv"]) == 0
+    assert (here / "tracked/a_ball.csv").read_bytes() == (here / "one.csv").read_bytes()
+    assert sum(row.visible for row in read_trajectory(here / "one.csv")) == 19
+    assert tracknet(["track", "../films", *flight]) == 1
+    assert states("tracked")["a.mp4"] == "skipped"
+    assert tracknet(["track", "../films", "--ckpt", str(ckpt)]) == 1
+    assert states("tracked")["a.mp4"] == "tracked"
+
+
 def test_what_is_said_of_a_video_is_said_once(tmp_path, monkeypatch, ckpt, capsys):
     monkeypatch.chdir(tmp_path)
     Path("films").mkdir()
@@ -578,3 +590,4 @@ def test_settings_that_came_later_are_told_where_they_are_used(ckpt):
     assert usual.keys() == before | {"ckpt", "rectifier"}
     later = {"precision": "bf16", "lookahead": 2}
     assert how_made(TrackSettings.chosen(options | later)) == usual | later
+    assert how_made(TrackSettings.chosen(options | {"tracker": "flight"})) == usual | {"flight": True}

@@ -97,7 +97,13 @@ def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, 
     filled = f", {summary.filled} of them filled" if summary.filled else ""
     found = f"ball in {summary.visible} ({share:.1%}){filled}"
     print(f"{plural(summary.frames, 'frame')}, {rate:.1f} frames/s, {found}", file=file)
-    if not summary.visible:
+    if not summary.visible and summary.best >= threshold:
+        print(
+            f"no ball found: what reaches the threshold, {threshold:.2f}, lies on no flight. See what it is "
+            "without --tracker.",
+            file=file,
+        )
+    elif not summary.visible:
         print(
             f"no ball found: the highest confidence is {summary.best:.2f}, the threshold {threshold:.2f}. "
             "Lower --threshold, or train on videos like this one.",

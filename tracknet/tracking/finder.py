@@ -231,8 +231,12 @@ class HeatmapFinder(BallFinder):
                 TrajectoryRow(number, True, x, y, value) if seen else _no_ball(number, value)
                 for number, seen, (x, y), value in zip(numbers, visible, xy.tolist(), confidence, strict=True)
             ]
-        seen = self._sightings(numbers, sights, None)
-        return [row_of(one, self._online.choose(one.frame, one.xy, self.size[0])) for one in seen]
+        rows = []
+        for seen in self._sightings(numbers, sights, None):
+            choice = self._online.choose(seen.frame, seen.xy, self.size[0])
+            out_of_reach = choice is None and len(seen.xy)
+            rows.append(row_of(seen._replace(highest=0.0) if out_of_reach else seen, choice))
+        return rows
 
     @torch.inference_mode()
     def sightings(self, numbers: Sequence[int], sights: Tensor) -> list[Sighting]:
@@ -338,11 +342,10 @@ def row_of(sighting: Sighting, choice: int | None) -> TrajectoryRow:
         choice: Index of one, or None.
 
     Returns:
-        The row, with the confidence of the chosen candidate; 0 where none was chosen, and without any
-        candidate that of the highest cell.
+        The row, with the confidence of the chosen candidate, or that of the highest cell.
     """
     if choice is None:
-        return _no_ball(sighting.frame, 0.0 if len(sighting.xy) else sighting.highest)
+        return _no_ball(sighting.frame, sighting.highest)
     x, y = sighting.xy[choice].tolist()
     return TrajectoryRow(sighting.frame, True, x, y, float(sighting.confidence[choice]))
 
