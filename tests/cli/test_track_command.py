@@ -235,6 +235,20 @@ def test_what_lies_on_no_flight_is_no_ball(here, fake, capsys):
     assert [row.visible for row in read_trajectory(here / "rally_ball.csv")] == [n == 3 for n in range(7)]
 
 
+def test_ctrl_c_keeps_the_rows_that_a_flight_has_not_judged(here, fake):
+    def heatmaps(frames, background=None):
+        fake.calls += 1
+        if fake.calls == 3:
+            signal.raise_signal(signal.SIGINT)
+        seen = torch.zeros(len(frames), 2, 24, 32)
+        seen[:, :, 12, 16] = 0.8
+        return seen
+
+    fake.heatmaps, fake.decoder = heatmaps, PeakDecoder(threshold=0.5)
+    assert main(["../videos/rally.mp4", "--ckpt", "b", "--tracker", "flight", "--batch_size", "1"]) == 130
+    assert [row.visible for row in read_trajectory(here / "rally_ball.partial.csv")] == [True] * 4
+
+
 def test_a_flight_needs_heatmaps(here, fake):
     with pytest.raises(UsageError, match="the flight tracker needs heatmaps, and this detector gives"):
         main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--tracker", "flight"])

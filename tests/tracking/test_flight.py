@@ -172,6 +172,18 @@ def test_rows_come_when_the_lag_is_over():
     assert taken[-1] == 14  # ten frames are held, of which five are given
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_was_seen_before_the_end_is_judged(error):
+    def source():
+        yield from sightings(*flight(25))
+        raise error
+
+    rows = FlightTracker(lag=10).follow(source(), SIZE, 30.0, 0.5)
+    assert [next(rows)[1] for _ in range(25)] == [0] * 25
+    with pytest.raises(error):
+        next(rows)
+
+
 CANDIDATE = st.tuples(st.integers(0, 1999), st.integers(0, 999), st.floats(0.05, 0.99))
 
 

@@ -115,13 +115,19 @@ class FlightTracker:
             threshold: Confidence from which a ball counts as visible where nothing else is known.
 
         Yields:
-            Each sighting, and the index of its candidate, or None for no ball.
+            Each sighting, and the index of its candidate, or None for no ball. Should the sightings end in an
+            error or in Ctrl-C, those before it are judged first.
         """
         search = _Search(self.prices, size, fps, threshold)
-        for sighting in sightings:
-            search.add(sighting)
-            if len(search.frames) == 2 * self.lag:
-                yield from search.take(self.lag)
+        try:
+            for sighting in sightings:
+                search.add(sighting)
+                if len(search.frames) == 2 * self.lag:
+                    yield from search.take(self.lag)
+        except (Exception, KeyboardInterrupt):
+            # What was seen before a Ctrl-C, or before the video broke off, is not lost.
+            yield from search.take(len(search.frames))
+            raise
         yield from search.take(len(search.frames))
 
 
