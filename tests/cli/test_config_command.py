@@ -224,10 +224,17 @@ def test_windows_and_batches_against_clips_on_disk(parsing, tiny_rallies):
     ]
 
 
+@pytest.fixture(scope="module")
+def validator(parsing):
+    """What judges by the schema, which is a schema itself."""
+    schema = json_schema(parsing.options)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
 @pytest.mark.parametrize("name", [one for one in packaged_configs() if one.count("/") == 2])
-def test_every_packaged_one_has_no_fault_and_fits_the_schema(name, parsing):
+def test_every_packaged_one_has_no_fault_and_fits_the_schema(name, validator):
     text = yaml.safe_load(find_config(name).read_text())
-    validator = jsonschema.Draft202012Validator(json_schema(parsing.options))
     assert [error.message for error in validator.iter_errors(text)] == []
 
 
@@ -245,10 +252,8 @@ def test_every_packaged_one_has_no_fault_and_fits_the_schema(name, parsing):
         {"trainer": {"callbacks": ["Reprot"]}},
     ],
 )
-def test_the_schema_rejects(wrong, parsing):
-    schema = json_schema(parsing.options)
-    jsonschema.Draft202012Validator.check_schema(schema)
-    assert not jsonschema.Draft202012Validator(schema).is_valid(wrong)
+def test_the_schema_rejects(wrong, validator):
+    assert not validator.is_valid(wrong)
 
 
 def test_schema_is_json(run):
