@@ -7,6 +7,11 @@ import logging
 import os
 import signal
 import sys
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before PyTorch is there: processes beside each other would fight for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +43,12 @@ def grey_video(tmp_path: Path) -> Callable[[int, tuple[int, int]], Path]:
         return path
 
     return write
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say what ``-n auto`` means: a process may need two gigabytes."""
+    return min(os.cpu_count() or 1, 4)
 
 
 EXTRAS = {"backbones": ["transformers"], "lora": ["transformers", "peft"]}
