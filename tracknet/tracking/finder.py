@@ -232,26 +232,26 @@ class HeatmapFinder(BallFinder):
                 for number, seen, (x, y), value in zip(numbers, visible, xy.tolist(), confidence, strict=True)
             ]
         rows = []
-        for seen in self._sightings(numbers, sights, None):
+        for seen in self.sightings(numbers, sights, least=None):
             choice = self._online.choose(seen.frame, seen.xy, self.size[0])
             out_of_reach = choice is None and len(seen.xy)
             rows.append(row_of(seen._replace(highest=0.0) if out_of_reach else seen, choice))
         return rows
 
     @torch.inference_mode()
-    def sightings(self, numbers: Sequence[int], sights: Tensor) -> list[Sighting]:
-        """Give all that may be a ball, for a tracker that chooses when it has seen more.
+    def sightings(
+        self, numbers: Sequence[int], sights: Tensor, least: float | None = LEAST
+    ) -> list[Sighting]:
+        """Give all that may be a ball, for a tracker to choose from.
 
         Args:
             numbers: Numbers of the frames, rising.
             sights: Sights of these frames, ``[N, ...]``.
+            least: Confidence from which something is a candidate; None for the decoder's threshold.
 
         Returns:
             One sighting for each frame.
         """
-        return self._sightings(numbers, sights, LEAST)
-
-    def _sightings(self, numbers: Sequence[int], sights: Tensor, least: float | None) -> list[Sighting]:
         highest = sights.flatten(1).amax(dim=1).float().nan_to_num(0.0).clamp(0.0, 1.0).tolist()
         many = self._detector.decoder.candidates(sights, self.input_size, least)
         return [

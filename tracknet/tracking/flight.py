@@ -177,10 +177,9 @@ class _Search:
         count = len(chosen)
         last = self.frames[-1] if self.frames else None
         # Out of nowhere; at the very beginning the ball may be anywhere.
-        start = 0.0 if last is None else last.hidden
-        score = np.full(count, start)
+        score = np.zeros(count)
         if last is not None:
-            score -= np.where(self._border(xy) < prices.edge, 0.0, prices.appear)
+            score += last.hidden - np.where(self._border(xy) < prices.edge, 0.0, prices.appear)
         way = np.full((count, 2), np.nan)
         before = np.full((count, 2), -1)
         if count:
