@@ -9,12 +9,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
-from jsonargparse.typing import PositiveInt, register_type
+from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
@@ -27,11 +27,15 @@ from tracknet.cli.after_fit import newest_checkpoint, tell_end
 from tracknet.cli.held_interrupt import INTERRUPTED, TERMINATED
 from tracknet.cli.own_classes import refused_by_own_class
 from tracknet.cli.plugins import import_plugins
-from tracknet.cli.rectifier import choose_fill
 from tracknet.cli.resuming import changes_since, resolve
 from tracknet.cli.saved_config import SavedConfig, without_secrets
 from tracknet.cli.training_failures import StoppedError, failures_in_words
 from tracknet.cli.training_help import explain_options
+from tracknet.cli.trajectory_options import (
+    add_trajectory_options,
+    judge_trajectories,
+    write_trajectories,
+)
 from tracknet.cli.usage import (
     SettingError,
     TrackNetParser,
@@ -44,9 +48,6 @@ from tracknet.cli.words import FOUND_BY_LIGHTNING, LINKS, NO_CKPT, config_of_run
 from tracknet.configs import Composed, compose
 from tracknet.configs.crossing import Check, crossing_faults
 from tracknet.errors import TrackNetError, UsageError, reasons
-from tracknet.evaluation.gaps import MAX_GAP
-from tracknet.tracking.rectified_figures import RectifiedFigures
-from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks.best_so_far import BestSoFar
 from tracknet.training.callbacks.interruption import InterruptBetweenSteps
 from tracknet.training.callbacks.resumed_schedules import ResumedSchedules
@@ -148,34 +149,16 @@ class TrackNetCLI(LightningCLI):
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         explain_options(parser, subcommand)
-        if subcommand in ("test", "predict"):
-            does = "Judge with gaps filled, too" if subcommand == "test" else "Fill gaps, and mark them"
-            told = f"{does}: linear, acceleration, cubic, or a checkpoint."
-            parser.add_argument("--rectifier", type=Optional[str], default=None, help=told)  # noqa: UP045
-            told = "Longest gap that the rectifier fills, in frames."
-            parser.add_argument("--max_gap", type=PositiveInt, default=MAX_GAP, help=told)
+        add_trajectory_options(parser, subcommand)
         return parser
 
     def before_test(self) -> None:
-        """Fill the gaps of the test trajectories where that is asked for."""
-        chosen = self.config["test"]
-        if chosen.rectifier is not None:
-            rectified = RectifiedFigures(choose_fill(chosen.rectifier), chosen.max_gap)
-            self.trainer.callbacks.append(rectified)  # type: ignore[attr-defined]
+        """Judge trajectories, too."""
+        judge_trajectories(self.config["test"], self.trainer, self.model, self.datamodule)
 
     def before_predict(self) -> None:
-        """Fill the gaps of the trajectories that are written where that is asked for."""
-        chosen = self.config["predict"]
-        if chosen.rectifier is not None:
-            fill = choose_fill(chosen.rectifier)
-            callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-            writers = [one for one in callbacks if isinstance(one, TrajectoryWriter)]
-            if not writers:
-                raise UsageError(
-                    "--rectifier: no TrajectoryWriter among trainer.callbacks, which writes what is filled"
-                )
-            for writer in writers:
-                writer.fill_with(fill, chosen.max_gap)
+        """Write whole trajectories."""
+        write_trajectories(self.config["predict"], self.trainer, self.model, self.datamodule)
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

@@ -28,7 +28,7 @@ class FrameResult(NamedTuple):
         label_x: Column of the labelled ball, in pixels of the network's input; NaN without one.
         label_y: Its row.
         visibility: As labelled: 0 no ball, 1 visible, 2 partly hidden, 3 hidden.
-        filled: Whether the position comes from the frames around it, see `with_filled`.
+        filled: Whether the position comes from the frames around it.
     """
 
     clip: int
@@ -42,6 +42,11 @@ class FrameResult(NamedTuple):
     label_y: float
     visibility: int = 1
     filled: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether the position counts as that of a ball."""
+        return self.kind in ("tp", "fp1", "fp2")
 
     @property
     def wrong(self) -> bool:
@@ -93,44 +98,65 @@ def frame_results(
     return [FrameResult(clip, frame, KINDS[kind], *numbers) for clip, frame, kind, *numbers in rows]
 
 
-def with_filled(
+class Place(NamedTuple):
+    """What a trajectory says of one frame.
+
+    Attributes:
+        x: Column in pixels of the network's input; without a meaning where there is no ball.
+        y: Row.
+        visible: Whether there is a ball.
+        confidence: Confidence in 0..1 that there is one.
+        filled: Whether the position comes from the frames around it.
+    """
+
+    x: float
+    y: float
+    visible: bool
+    confidence: float
+    filled: bool = False
+
+
+def on_trajectory(
     results: Sequence[FrameResult],
-    filled: Mapping[tuple[int, int], tuple[float, float]],
+    places: Mapping[tuple[int, int], Place],
     metrics: BallMetrics,
     input_size: tuple[int, int],
     source_sizes: Sequence[tuple[int, int]],
 ) -> list[FrameResult]:
-    """Judge frames without a find that were filled by the positions that they were filled with.
+    """Judge frames by a trajectory instead of by what was found in each by itself.
 
     Args:
         results: Frames as they were found.
-        filled: Positions in pixels of the network's input, by clip and frame; others may be among them.
+        places: What the trajectory says, by clip and frame; others may be among them.
         metrics: How a position is judged.
         input_size: Height and width of the network's input.
         source_sizes: Height and width of each clip's source.
 
     Returns:
-        The same frames in the same order, those filled marked so; confidences stay as they were.
+        The same frames in the same order. Where the trajectory has no ball, the best position stays.
     """
-    judged = list(results)
-    places = [place for place, one in enumerate(results) if (one.clip, one.frame) in filled]
-    if not places:
-        return judged
-    wanted = [results[place] for place in places]
-    xy = torch.tensor([[filled[one.clip, one.frame]] for one in wanted])
-    label = torch.tensor([[(one.label_x, one.label_y)] for one in wanted])
-    sources = torch.tensor([source_sizes[one.clip] for one in wanted])
-    square = metrics.square_distances(xy, label, input_size, sources)
-    kinds = metrics.kinds(square, torch.ones_like(square, dtype=torch.bool), label[..., 0].isfinite())
-    for place, kind, distance, (x, y) in zip(
-        places,
-        kinds[:, 0].int().argmax(dim=-1).tolist(),
-        square[:, 0].sqrt().tolist(),
-        xy[:, 0].tolist(),
-        strict=True,
-    ):
-        judged[place] = results[place]._replace(kind=KINDS[kind], distance=distance, x=x, y=y, filled=True)
-    return judged
+    if not results:
+        return []
+    told = [places[one.clip, one.frame] for one in results]
+    best = [(p.x, p.y) if p.visible else (one.x, one.y) for p, one in zip(told, results, strict=True)]
+    label = torch.tensor([[(one.label_x, one.label_y)] for one in results])
+    sources = torch.tensor([source_sizes[one.clip] for one in results])
+    square = metrics.square_distances(torch.tensor(best)[:, None], label, input_size, sources)
+    seen = torch.tensor([[place.visible] for place in told])
+    kinds = metrics.kinds(square, seen, label[..., 0].isfinite())
+    return [
+        one._replace(
+            kind=KINDS[kind], distance=distance, x=x, y=y, confidence=place.confidence, filled=place.filled
+        )
+        for one, place, (x, y), kind, distance in zip(
+            results,
+            told,
+            best,
+            kinds[:, 0].int().argmax(dim=-1).tolist(),
+            square[:, 0].sqrt().tolist(),
+            strict=True,
+        )
+    ]
 
 
 class Stretch(NamedTuple):

@@ -29,13 +29,12 @@ FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 """The font that matplotlib carries: there whatever the system and the version of Pillow."""
 
 
-def drawn_frame(frame: np.ndarray, result: FrameResult | None, threshold: float) -> np.ndarray:
+def drawn_frame(frame: np.ndarray, result: FrameResult | None) -> np.ndarray:
     """Draw one frame of a video.
 
     Args:
         frame: RGB, uint8 ``[3, H, W]``.
         result: What became of it; None for a frame that does not count.
-        threshold: Confidence from which a ball counts as found.
 
     Returns:
         RGB, uint8 ``[H * SCALE, W * SCALE, 3]``, with a ring at the labelled ball, another at the found one,
@@ -45,7 +44,7 @@ def drawn_frame(frame: np.ndarray, result: FrameResult | None, threshold: float)
     pen = ImageDraw.Draw(picture)
     words = "not labelled"
     if result is not None:
-        draw_rings(pen, result, threshold, SCALE, (0.0, 0.0))
+        draw_rings(pen, result, SCALE, (0.0, 0.0))
         words = f"frame {result.frame}: {words_for(result)}, confidence {result.confidence:.2f}"
     font = ImageFont.truetype(FONT, 16)
     pen.rectangle((6, 6, 14 + pen.textlength(words, font), 30), fill=(0, 0, 0))
@@ -66,19 +65,18 @@ def enlarged(frame: np.ndarray, factor: int) -> Image.Image:
 
 
 def draw_rings(
-    pen: ImageDraw.ImageDraw, result: FrameResult, threshold: float, scale: int, corner: tuple[float, float]
+    pen: ImageDraw.ImageDraw, result: FrameResult, scale: int, corner: tuple[float, float]
 ) -> None:
     """Draw rings at the labelled ball and at the found one; that of a filled position is dashed.
 
     Args:
         pen: Pen of the picture.
         result: What became of the frame.
-        threshold: Confidence from which a ball counts as found.
         scale: Enlargement of the picture.
         corner: Where the picture begins in the frame, ``(x, y)`` in pixels of the frame.
     """
     marks = [(result.label_x, result.label_y, LABELLED, 7.0, False)]
-    if result.filled or result.confidence >= threshold:
+    if result.found:
         marks.append((result.x, result.y, FOUND, 5.0, result.filled))
     for x, y, colour, radius, dashed in marks:
         if not np.isnan(x):

@@ -13,16 +13,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.datamodules import RallyDataModule
+from tracknet.data.geometry import resize_xy
 from tracknet.data.video_writer import VideoWriter
 from tracknet.data.whole_file import whole_file
 from tracknet.evaluation.error_groups import Group, GroupFigures, error_groups
 from tracknet.evaluation.errors import (
     FrameResult,
+    Place,
     Stretch,
     frame_results,
+    on_trajectory,
     speeds,
     threshold_curve,
-    with_filled,
     worst_stretches,
 )
 from tracknet.evaluation.frame_pictures import SCALE, drawn_frame
@@ -30,7 +32,8 @@ from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_pictures import contact_sheet
 from tracknet.tracking.error_plots import draw_errors, draw_groups
 from tracknet.tracking.processes import of_all_processes
-from tracknet.tracking.rectified_figures import RectifiedFigures
+from tracknet.tracking.trajectory import TrajectoryRow
+from tracknet.tracking.trajectory_figures import TrajectoryFigures
 
 COLUMNS = (
     "clip",
@@ -65,8 +68,9 @@ class ErrorAnalysis(Callback):
     ``worst/``: the stretches with the most errors as short videos, the worst first, and a contact sheet of
     single errors. Lightning and torchmetrics keep figures, not frames.
 
-    Beside `RectifiedFigures` all of it is of the trajectories with their gaps filled, but for what is drawn
-    over the threshold, before which nothing is filled; rings at filled positions are dashed.
+    Beside `TrajectoryFigures` all of it is of the trajectories that a tracker chooses, gaps filled where that
+    is asked for, but for what is drawn over the threshold, which is of single frames; rings at filled
+    positions are dashed.
 
     Args:
         worst: Number of stretches; 0 for none.
@@ -117,44 +121,58 @@ class ErrorAnalysis(Callback):
         found = sorted(results)
         folder = Path(run)
         clips: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
-        results = _with_gaps_filled(trainer, pl_module, found, metrics, clips)
+        results, told = _on_trajectories(trainer, pl_module, found, metrics, clips)
         names = [clip.name for clip in clips]
         write_results(folder / "test_frames.csv", results, names)
         groups = error_groups(results, names, metrics)
         write_groups(folder / "test_groups.csv", groups)
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
         with whole_file(folder / "test_errors.png") as part:
-            draw_errors(found, results, metrics, threshold, groups).savefig(part, dpi=120)
+            draw_errors(found, results, metrics, threshold, groups, told).savefig(part, dpi=120)
         with whole_file(folder / "test_groups.png") as part:
-            draw_groups(found, results, metrics, groups).savefig(part, dpi=120)
+            draw_groups(found, results, metrics, groups, told).savefig(part, dpi=120)
         curve = threshold_curve(found, metrics)
         at, f1 = curve.best
-        filled = sum(result.filled for result in results)
-        before, after = (" before filling", f" ({filled} filled)") if filled else ("", "")
-        print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}{before}")
+        single, after = (" of single frames", f" ({told})") if told else ("", "")
+        print(f"  AP {curve.average_precision:.4f}; highest F1 {f1:.4f}, at the threshold {at:.3f}{single}")
         print(f"  frame by frame{after}: {folder / 'test_frames.csv'}, {folder / 'test_errors.png'}")
         print(f"  by visibility, speed and clip: {folder / 'test_groups.csv'}, {folder / 'test_groups.png'}")
         stretches = worst_stretches(results, self.frames, self.worst)
         if stretches:
-            write_worst(folder / "worst", stretches, results, clips, threshold)
+            write_worst(folder / "worst", stretches, results, clips)
             print(f"  worst moments: {folder / 'worst'}")
 
 
-def _with_gaps_filled(
+def _on_trajectories(
     trainer: Trainer,
     pl_module: LightningModule,
     found: Sequence[FrameResult],
     metrics: BallMetrics,
     clips: Sequence[LabelledClip],
-) -> list[FrameResult]:
-    """Give the frames as filled by the `RectifiedFigures` of a test, which is done with its epoch."""
+) -> tuple[list[FrameResult], str]:
+    """Judge the frames by the trajectories of `TrajectoryFigures`, done with its epoch; say what they are."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    filled: dict[tuple[int, int], tuple[float, float]] = {}
-    for one in callbacks:
-        if isinstance(one, RectifiedFigures):
-            filled |= one.filled
+    figures = next((one for one in callbacks if isinstance(one, TrajectoryFigures)), None)
+    if figures is None:
+        return list(found), ""
     size: tuple[int, int] = pl_module.input_size  # type: ignore[assignment]
-    return with_filled(found, filled, metrics, size, [clip.source_size for clip in clips])
+    sources = [clip.source_size for clip in clips]
+    places = {
+        (clip, row.frame): Place(x, y, row.visible, row.confidence, row.filled)
+        for clip, rows in figures.rows.items()
+        for row, (x, y) in zip(rows, _in_input(rows, sources[clip], size), strict=True)
+    }
+    filled = sum(place.filled for place in places.values())
+    told = ["tracked"] * (figures.tracker is not None) + [f"{filled} filled"] * (figures.method is not None)
+    return on_trajectory(found, places, metrics, size, sources), ", ".join(told)
+
+
+def _in_input(
+    rows: Sequence[TrajectoryRow], source: tuple[int, int], size: tuple[int, int]
+) -> list[tuple[float, float]]:
+    xy = np.array([(row.x, row.y) for row in rows], np.float64).reshape(-1, 2)
+    moved: list[tuple[float, float]] = resize_xy(xy, source, size).tolist()
+    return moved
 
 
 def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[str]) -> None:
@@ -196,7 +214,6 @@ def write_worst(
     stretches: Sequence[Stretch],
     results: Sequence[FrameResult],
     clips: Sequence[LabelledClip],
-    threshold: float,
 ) -> None:
     """Write the worst stretches as videos, and a contact sheet of their errors.
 
@@ -207,7 +224,6 @@ def write_worst(
         stretches: The worst first.
         results: All frames.
         clips: The clips.
-        threshold: Confidence from which a ball counts as found.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob("[0-9][0-9]_*.mp4"), folder / "contact_sheet.png"]:
@@ -222,6 +238,6 @@ def write_worst(
         with VideoWriter(path, size, min(clip.fps, 10.0)) as video:
             for number in clip.cached.between(stretch.start, stretch.end):
                 frame = pixels[clip.cached.row(number)]
-                video.write(drawn_frame(frame, by_frame.get((stretch.clip, number)), threshold))
+                video.write(drawn_frame(frame, by_frame.get((stretch.clip, number))))
     with whole_file(folder / "contact_sheet.png") as part:
-        contact_sheet(stretches, by_frame, clips, threshold).save(part)
+        contact_sheet(stretches, by_frame, clips).save(part)

@@ -19,7 +19,6 @@ def contact_sheet(
     stretches: Sequence[Stretch],
     results: Mapping[tuple[int, int], FrameResult],
     clips: Sequence[LabelledClip],
-    threshold: float,
 ) -> Image.Image:
     """Put single errors side by side: of each stretch in turn, the middle of its longest rows of errors.
 
@@ -27,7 +26,6 @@ def contact_sheet(
         stretches: The worst first.
         results: Results by clip and frame.
         clips: The clips.
-        threshold: Confidence from which a ball counts as found.
 
     Returns:
         The picture; each tile shows the surroundings of the labelled ball, or of the found one, enlarged.
@@ -43,7 +41,7 @@ def contact_sheet(
         left = 6 + place % _COLUMNS * (side + 6)
         top = 6 + place // _COLUMNS * (side + caption + 6)
         cached = clips[result.clip].cached
-        sheet.paste(_tile(cached.frames[cached.row(result.frame)], result, threshold), (left, top))
+        sheet.paste(_tile(cached.frames[cached.row(result.frame)], result), (left, top))
         away = "" if np.isnan(result.distance) else f", {result.distance:.0f} px off"
         pen.text((left, top + side + 2), f"{clips[result.clip].name}, frame {result.frame}", font=font)
         words = f"{words_for(result)}{away}, {result.confidence:.2f}"
@@ -62,12 +60,12 @@ def _middles(stretch: Stretch, results: Mapping[tuple[int, int], FrameResult]) -
     return [row[len(row) // 2] for row in rows]
 
 
-def _tile(frame: np.ndarray, result: FrameResult, threshold: float) -> Image.Image:
+def _tile(frame: np.ndarray, result: FrameResult) -> Image.Image:
     labelled = not np.isnan(result.label_x)
     x, y = (result.label_x, result.label_y) if labelled else (result.x, result.y)
     height, width = frame.shape[1:]
     left = min(max(round(x) - _TILE // 2, 0), max(width - _TILE, 0))
     top = min(max(round(y) - _TILE // 2, 0), max(height - _TILE, 0))
     picture = enlarged(frame[:, top : top + _TILE, left : left + _TILE], _ZOOM)
-    draw_rings(ImageDraw.Draw(picture), result, threshold, _ZOOM, (left, top))
+    draw_rings(ImageDraw.Draw(picture), result, _ZOOM, (left, top))
     return picture

@@ -29,22 +29,23 @@ def draw_errors(
     metrics: BallMetrics,
     threshold: float,
     groups: Sequence[Group],
+    told: str = "",
 ) -> Figure:
     """Draw the errors over the threshold, and by distance, speed, visibility and clip.
 
     Args:
         found: All frames that count, in order, as they were found: what a threshold makes of them.
-        results: The same frames with gaps filled, where that is asked for: all else is drawn of these.
+        results: The same frames as judged by their trajectories, where there are any: all else is of these.
         metrics: The metric, for its conventions and its name.
         threshold: The threshold in use.
         groups: Their groups, see `error_groups`.
+        told: What the trajectories are, in a word or two; empty without any.
 
     Returns:
         The figure.
     """
     curve = threshold_curve(found, metrics)
-    filled = sum(result.filled for result in results)
-    more = f"; gaps filled: {filled} frames, but not in the two plots on top" if filled else ""
+    more = f"; {told}, but for the two plots on top" if told else ""
     figure = Figure(figsize=(12, 12), layout="constrained")
     figure.suptitle(f"errors of the test ({metrics.label}{more})", fontsize=10)
     (pr, f1), (far, fast), (hidden, clip) = figure.subplots(3, 2)
@@ -78,6 +79,7 @@ def draw_groups(
     results: Sequence[FrameResult],
     metrics: BallMetrics,
     groups: Sequence[Group],
+    told: str = "",
 ) -> Figure:
     """Draw precision over recall, and how far off balls are found, a line for each group.
 
@@ -86,15 +88,16 @@ def draw_groups(
 
     Args:
         found: All frames that count, in order, as they were found: precision over recall is of these.
-        results: The same frames with gaps filled, where that is asked for: distances are of these.
+        results: The same frames as judged by their trajectories, where there are any: distances are of these.
         metrics: The metric, for its conventions and its name.
         groups: Their groups, see `error_groups`.
+        told: What the trajectories are, in a word or two; empty without any.
 
     Returns:
         The figure.
     """
     figure = Figure(figsize=(12, 13), layout="constrained")
-    more = "; gaps filled, but not on the left" if any(result.filled for result in results) else ""
+    more = f"; {told}, but not on the left" if told else ""
     figure.suptitle(f"by visibility, speed and clip ({metrics.label}{more})", fontsize=10)
     clips = [group for group in groups if group.by == "clip"]
     worst = _worst(groups, MOST_LINES)
@@ -116,8 +119,8 @@ def draw_groups(
         colours = colormaps[palette].resampled(len(lines)) if by == "speed" else colormaps[palette]
         for place, group in enumerate(lines):
             curve = threshold_curve([found[k] for k in group.places], metrics)
-            told = f"AP {curve.average_precision:.3f}, {_balls(group)} balls: {_shortened(group.name)}"
-            pr.plot(curve.recall, curve.precision, color=colours(place), label=told)
+            line = f"AP {curve.average_precision:.3f}, {_balls(group)} balls: {_shortened(group.name)}"
+            pr.plot(curve.recall, curve.precision, color=colours(place), label=line)
             distances = [results[k].distance for k in group.places if results[k].kind in ("tp", "fp1")]
             edges = [_NEAREST, *np.sort(distances).clip(_NEAREST), _FARTHEST]
             shares = np.arange(len(edges)).clip(max=len(distances)) / _balls(group)

@@ -14,9 +14,10 @@ from tracknet.data.geometry import resize_xy
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import Detections, HeatmapDecoder
 from tracknet.models.evaluating import evaluating
-from tracknet.tracking.flight import LEAST, FlightTracker, Sighting
+from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.shared_features import SharedFeatures, is_framewise, stacked
+from tracknet.tracking.sightings import CandidateTracker, Sighting, row_of
 from tracknet.tracking.trajectory import TrajectoryRow
 
 
@@ -231,23 +232,17 @@ class HeatmapFinder(BallFinder):
                 TrajectoryRow(number, True, x, y, value) if seen else _no_ball(number, value)
                 for number, seen, (x, y), value in zip(numbers, visible, xy.tolist(), confidence, strict=True)
             ]
-        rows = []
-        for seen in self.sightings(numbers, sights, least=None):
-            choice = self._online.choose(seen.frame, seen.xy, self.size[0])
-            out_of_reach = choice is None and len(seen.xy)
-            rows.append(row_of(seen._replace(highest=0.0) if out_of_reach else seen, choice))
-        return rows
+        judged = (self._online.judge(seen, self.size[0]) for seen in self.sightings(numbers, sights))
+        return [row_of(seen, choice) for seen, choice in judged]
 
     @torch.inference_mode()
-    def sightings(
-        self, numbers: Sequence[int], sights: Tensor, least: float | None = LEAST
-    ) -> list[Sighting]:
+    def sightings(self, numbers: Sequence[int], sights: Tensor, least: float | None = None) -> list[Sighting]:
         """Give all that may be a ball, for a tracker to choose from.
 
         Args:
             numbers: Numbers of the frames, rising.
             sights: Sights of these frames, ``[N, ...]``.
-            least: Confidence from which something is a candidate; None for the decoder's threshold.
+            least: Confidence from which something is a candidate; default the decoder's threshold.
 
         Returns:
             One sighting for each frame.
@@ -270,7 +265,7 @@ def choose_finder(
     device: torch.device | str,
     *,
     flip: bool = False,
-    tracker: OnlineTracker | FlightTracker | None = None,
+    tracker: CandidateTracker | None = None,
     averages: bool = False,
     overlaps: bool = False,
 ) -> BallFinder:
@@ -292,12 +287,12 @@ def choose_finder(
         UsageError: Heatmaps are needed, and the detector gives positions only.
     """
     online = tracker if isinstance(tracker, OnlineTracker) else None
-    flies = isinstance(tracker, FlightTracker)
     wants = {
         "an ensemble": averages,
         "flip": flip,
         "the online tracker": online is not None,
-        "the flight tracker": flies,
+        "the flight tracker": isinstance(tracker, FlightTracker),
+        "a tracker": tracker is not None,
     }
     if gives_heatmaps(detector):
         if overlaps or any(wants.values()):
@@ -332,22 +327,6 @@ def channels_first(images: Sequence[np.ndarray], device: torch.device | str) -> 
     pixels = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=pinned)
     np.stack(images, out=pixels.numpy())
     return pixels.to(device, non_blocking=pinned).movedim(-1, -3)
-
-
-def row_of(sighting: Sighting, choice: int | None) -> TrajectoryRow:
-    """Make a row of what was chosen in a frame.
-
-    Args:
-        sighting: The candidates.
-        choice: Index of one, or None.
-
-    Returns:
-        The row, with the confidence of the chosen candidate, or that of the highest cell.
-    """
-    if choice is None:
-        return _no_ball(sighting.frame, sighting.highest)
-    x, y = sighting.xy[choice].tolist()
-    return TrajectoryRow(sighting.frame, True, x, y, float(sighting.confidence[choice]))
 
 
 def _no_ball(number: int, confidence: float) -> TrajectoryRow:

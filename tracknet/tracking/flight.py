@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 from numpy.typing import NDArray
+
+from tracknet.tracking.sightings import Sighting
 
 Array = NDArray[np.float64]
 
@@ -20,22 +21,6 @@ MOST = 8
 RATE = 30.0
 """Frames a second in which speeds are counted."""
 _NEAR_CERTAIN = 1e-4
-
-
-class Sighting(NamedTuple):
-    """All that may be a ball in one frame.
-
-    Attributes:
-        frame: Number of the frame.
-        xy: Positions in pixels of the source, ``[K, 2]``.
-        confidence: Confidences, ``[K]``.
-        highest: That of the highest cell, whether or not it is a candidate.
-    """
-
-    frame: int
-    xy: Array
-    confidence: Array
-    highest: float
 
 
 @dataclass(frozen=True)
@@ -99,6 +84,11 @@ class FlightTracker:
         self.prices = prices or Prices()
         self.lag = lag
 
+    @property
+    def least(self) -> float:
+        """Confidence from which something is a candidate."""
+        return LEAST
+
     def follow(
         self,
         sightings: Iterable[Sighting],
@@ -106,18 +96,7 @@ class FlightTracker:
         fps: PositiveFloat,
         threshold: ClosedUnitInterval,
     ) -> Iterator[tuple[Sighting, int | None]]:
-        """Choose among the candidates of each frame.
-
-        Args:
-            sightings: Those of consecutive frames.
-            size: Height and width of the source.
-            fps: Frames a second of the source.
-            threshold: Confidence from which a ball counts as visible where nothing else is known.
-
-        Yields:
-            Each sighting, and the index of its candidate, or None for no ball. Should the sightings end in an
-            error or in Ctrl-C, those before it are judged first.
-        """
+        """Choose among the candidates of each frame, see `CandidateTracker.follow`."""
         search = _Search(self.prices, size, fps, threshold)
         try:
             for sighting in sightings:

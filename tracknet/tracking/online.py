@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from jsonargparse.typing import PositiveFloat
+from jsonargparse.typing import ClosedUnitInterval, PositiveFloat
+
+from tracknet.tracking.sightings import Sighting
 
 REFERENCE_HEIGHT = 720
 """Height of the videos in whose pixels a jump is measured: those of the tennis and badminton data sets."""
+MAX_JUMP = 300.0
+"""Furthest way of a ball from one frame to the next, in such pixels: 450 px at 1080."""
 
 
 class OnlineTracker:
@@ -32,10 +37,42 @@ class OnlineTracker:
         1
     """
 
-    def __init__(self, max_jump: PositiveFloat = 300.0) -> None:
+    def __init__(self, max_jump: PositiveFloat = MAX_JUMP) -> None:
         self.max_jump = max_jump
         self._flight: deque[np.ndarray] = deque(maxlen=3)
         self._next = 0
+
+    @property
+    def least(self) -> None:
+        """Candidates are what reaches the decoder's threshold."""
+        return None
+
+    def follow(
+        self,
+        sightings: Iterable[Sighting],
+        size: tuple[int, int],
+        fps: PositiveFloat,
+        threshold: ClosedUnitInterval,
+    ) -> Iterator[tuple[Sighting, int | None]]:
+        """Choose among the candidates of each frame, anew, see `CandidateTracker.follow`."""
+        self._flight.clear()
+        for sighting in sightings:
+            yield self.judge(sighting, size[0])
+
+    def judge(self, sighting: Sighting, height: int) -> tuple[Sighting, int | None]:
+        """Choose among the candidates of one frame, see `choose`.
+
+        Args:
+            sighting: The frame.
+            height: Height of the source in pixels.
+
+        Returns:
+            What was seen, the confidence 0 where all candidates are out of reach, and the index of the one
+            that is kept, or None.
+        """
+        choice = self.choose(sighting.frame, sighting.xy, height)
+        out_of_reach = choice is None and len(sighting.xy)
+        return sighting._replace(highest=0.0) if out_of_reach else sighting, choice
 
     def choose(self, frame: int, candidates: np.ndarray, height: int) -> int | None:
         """Choose among the candidates of one frame, and remember it.

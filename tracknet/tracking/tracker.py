@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import TypeVar, get_args
 
@@ -26,12 +27,11 @@ from tracknet.tracking.finder import (
     HeatmapDetector,
     HeatmapFinder,
     choose_finder,
-    row_of,
 )
-from tracknet.tracking.flight import FlightTracker, Sighting
 from tracknet.tracking.live import check_reach, follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
+from tracknet.tracking.sightings import CandidateTracker, Sighting, row_of
 from tracknet.tracking.trajectory import TrajectoryRow
 from tracknet.tracking.windows import FirstWord, slide
 
@@ -51,7 +51,7 @@ def track(
     step: PositiveInt | None = None,
     lookahead: NonNegativeInt = 0,
     flip: bool = False,
-    tracker: OnlineTracker | FlightTracker | None = None,
+    tracker: CandidateTracker | None = None,
     batch_size: PositiveInt = 4,
     device: torch.device | str = "cpu",
     background_seconds: PositiveFloat = BACKGROUND_SECONDS,
@@ -114,11 +114,10 @@ def track(
         raise UsageError(f"a lookahead of {lookahead} goes with the mode causal, not with {mode}")
     stride = detector.outputs if mode == "single" else (step or 1)
     check_reach(stride, lookahead, detector.outputs)
-    flight = tracker if isinstance(tracker, FlightTracker) else None
-    if flight is not None and mode == "causal":
+    if tracker is not None and mode == "causal" and not isinstance(tracker, OnlineTracker):
         raise UsageError(
-            "the flight tracker looks at what comes after a frame, which the mode causal does not wait for; "
-            "use the online tracker"
+            f"{type(tracker).__name__} looks at what comes after a frame, which the mode causal does not "
+            "wait for; use the online tracker"
         )
     size = (source.info.height, source.info.width)
     finder = choose_finder(
@@ -134,12 +133,13 @@ def track(
         rows = _causal_rows(source, detector, finder, background_seconds, stride, lookahead)
         return _counted(source, rows, progress)
     merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
-    if flight is None:
+    if tracker is None:
         rows = _found(source, detector, finder, finder.rows, merge, stride, batch_size)
     else:
         assert isinstance(finder, HeatmapFinder)  # there are no candidates without heatmaps
-        seen = _found(source, detector, finder, finder.sightings, merge, stride, batch_size)
-        rows = _flight_rows(seen, flight, size, source.info.fps, detector.threshold)
+        tell = partial(finder.sightings, least=tracker.least)
+        seen = _found(source, detector, finder, tell, merge, stride, batch_size)
+        rows = _chosen_rows(seen, tracker, size, source.info.fps, detector.threshold)
     return _counted(source, rows, progress)
 
 
@@ -175,17 +175,17 @@ def _found(
         yield tell(range(frame, frame + len(done)), torch.stack(done))
 
 
-def _flight_rows(
+def _chosen_rows(
     parts: Generator[list[Sighting], None, None],
-    flight: FlightTracker,
+    tracker: CandidateTracker,
     size: tuple[int, int],
     fps: float,
     threshold: float,
 ) -> Generator[list[TrajectoryRow], None, None]:
-    """Give the rows of the likeliest flight."""
+    """Give the rows of what a tracker chooses."""
     with closing(parts):
         seen = (sighting for part in parts for sighting in part)
-        for sighting, choice in flight.follow(seen, size, fps, threshold):
+        for sighting, choice in tracker.follow(seen, size, fps, threshold):
             yield [row_of(sighting, choice)]
 
 

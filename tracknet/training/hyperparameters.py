@@ -6,6 +6,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from tracknet.models.lora import LoRA
@@ -75,3 +77,36 @@ def plain(value: Any) -> Any:
     if isinstance(value, (nn.Module, LoRA)):
         return describe(value)
     raise ValueError(f"{value!r} is not a plain value")
+
+
+def save_recipe(module: LightningModule, **components: nn.Module) -> None:
+    """Put what builds a module again into its checkpoints, as class names and plain values.
+
+    To be called at the end of its ``__init__``. Where that is not possible, a warning says so.
+
+    Args:
+        module: The module.
+        **components: Its arguments that are modules, by the names that its ``__init__`` has for them.
+    """
+    # Lightning finds the arguments in the frame of that __init__.
+    frame = inspect.currentframe()
+    module.save_hyperparameters(ignore=list(components), frame=frame and frame.f_back)
+    if "_instantiator" in module.hparams:
+        # The command line has given its configuration.
+        module.save_hyperparameters(frame=frame and frame.f_back)
+        return
+    cls = type(module)
+    recipe: dict[str, Any] = {
+        "_instantiator": "lightning.pytorch.cli.instantiate_module",
+        "_class_path": f"{cls.__module__}.{cls.__qualname__}",
+    }
+    try:
+        recipe |= {name: plain(value) for name, value in module.hparams.items()}
+        recipe |= {name: describe(component) for name, component in components.items()}
+    except ValueError as error:
+        module.hparams.clear()
+        rank_zero_warn(f"Checkpoints of this tracker will not say how to build it: {error}.")
+        return
+    module.save_hyperparameters(recipe)
+    # Lightning guesses by == which argument this was, and every metric of torchmetrics says that it is.
+    module._hparams_name = "kwargs"  # type: ignore[assignment]

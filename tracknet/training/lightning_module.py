@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
@@ -25,7 +24,7 @@ from tracknet.models.evaluating import evaluating
 from tracknet.models.framewise import Features, FramewiseNetwork, parts_speak_for
 from tracknet.models.network import HeatmapNetwork, in_unit_range
 from tracknet.training.clipping import clip_whole_norm
-from tracknet.training.hyperparameters import describe, plain
+from tracknet.training.hyperparameters import save_recipe
 from tracknet.training.losses import HeatmapLoss, WBCELoss
 from tracknet.training.micro_batches import BatchLoss, Phase, WholeBatch
 from tracknet.training.mixup import Mix
@@ -46,6 +45,8 @@ class Predictions(TypedDict):
         clip: Index of the clip, ``[B]``.
         frame: Number of the frame in its clip, ``[B, L]``.
         counted: Whether this window speaks for the frame (one window does for each), ``[B, L]``.
+        candidates: Of each counted frame, window by window, all that may be a ball, in pixels of the
+            network's input; None unless `HeatmapTracker.candidates_from` asks for them.
     """
 
     xy: Tensor
@@ -53,6 +54,15 @@ class Predictions(TypedDict):
     clip: Tensor
     frame: Tensor
     counted: Tensor
+    candidates: list[Detections] | None
+
+
+class _Found(NamedTuple):
+    """What a batch of windows shows; see `Detections` and `Predictions`."""
+
+    xy: Tensor
+    confidence: Tensor
+    candidates: list[Detections] | None
 
 
 class HeatmapTracker(LightningModule):
@@ -75,6 +85,10 @@ class HeatmapTracker(LightningModule):
             (weighted) mean of those that see it, as in TrackNetV3; costs up to L times as much.
         eval_step: Frames from one window to the next where they overlap, 1 to L; default 1. The cost falls as
             it rises; ``track`` has it as ``--step``.
+
+    Attributes:
+        candidates_from: Confidence from which `test_step` and `predict_step` also give all that may be a
+            ball, for a tracker to choose from; None for not at all.
     """
 
     configure_gradient_clipping = clip_whole_norm
@@ -99,6 +113,7 @@ class HeatmapTracker(LightningModule):
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.mixup = mixup
         self.batches = WholeBatch()
+        self.candidates_from: float | None = None
         self.eval_mode: EvalMode = eval_mode
         self.eval_step = _step_between(eval_mode, eval_step, self.outputs)
         self.val_metrics: BallMetrics = metrics or BallMetrics()
@@ -109,7 +124,14 @@ class HeatmapTracker(LightningModule):
         self.test_metrics: BallMetrics = deepcopy(self.val_metrics)
         self.val_loss = MeanMetric()
         self.test_loss = MeanMetric()
-        self._save_recipe()
+        save_recipe(
+            self,
+            network=self.network,
+            loss=self.loss,
+            target=self.target,
+            decoder=self.decoder,
+            metrics=self.val_metrics,
+        )
 
     @classmethod
     def check_config(cls, key: str, config: Namespace) -> Iterator[tuple[str, str]]:
@@ -227,8 +249,8 @@ class HeatmapTracker(LightningModule):
         """Add one batch to the validation figures."""
         self._evaluate(batch, "validate", self.val_metrics, self.val_loss)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Add one batch to the test figures, and give what `detect` finds, by name."""
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Add one batch to the test figures, and give what `detect` finds, by name, and the candidates."""
         return self._evaluate(batch, "test", self.test_metrics, self.test_loss)._asdict()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
@@ -245,6 +267,7 @@ class HeatmapTracker(LightningModule):
             "clip": batch["clip"].cpu(),
             "frame": self._of_outputs(batch["frame"]).cpu(),
             "counted": self._of_outputs(batch["counted"]).cpu(),
+            "candidates": found.candidates,
         }
 
     def on_validation_epoch_start(self) -> None:
@@ -269,37 +292,7 @@ class HeatmapTracker(LightningModule):
         """Log the figures of the test set."""
         self._log_figures("test", self.test_metrics, self.test_loss)
 
-    def _save_recipe(self) -> None:
-        """Put what builds this tracker again into its checkpoints, as class names and plain values."""
-        components = {
-            "network": self.network,
-            "loss": self.loss,
-            "target": self.target,
-            "decoder": self.decoder,
-            "metrics": self.val_metrics,
-        }
-        self.save_hyperparameters(ignore=list(components))
-        if "_instantiator" in self.hparams:
-            # The command line has given its configuration.
-            self.save_hyperparameters()
-            return
-        cls = type(self)
-        recipe: dict[str, Any] = {
-            "_instantiator": "lightning.pytorch.cli.instantiate_module",
-            "_class_path": f"{cls.__module__}.{cls.__qualname__}",
-        }
-        try:
-            recipe |= {name: plain(value) for name, value in self.hparams.items()}
-            recipe |= {name: describe(component) for name, component in components.items()}
-        except ValueError as error:
-            self.hparams.clear()
-            rank_zero_warn(f"Checkpoints of this tracker will not say how to build it: {error}.")
-            return
-        self.save_hyperparameters(recipe)
-        # Lightning guesses by == which argument this was, and every metric of torchmetrics says that it is.
-        self._hparams_name = "kwargs"
-
-    def _evaluate(self, batch: Batch, phase: Phase, metrics: BallMetrics, losses: MeanMetric) -> Detections:
+    def _evaluate(self, batch: Batch, phase: Phase, metrics: BallMetrics, losses: MeanMetric) -> _Found:
         counted = self._of_outputs(batch["counted"] & batch["labelled"])
         loss_of = BatchLoss(self.loss, lambda logits: self._targets(batch, logits), counted.float())
 
@@ -349,18 +342,24 @@ class HeatmapTracker(LightningModule):
         if self.eval_mode != "single" and self.eval_step:
             self._ensemble = WindowEnsemble(self.eval_mode, self.outputs)
 
-    def _find(self, batch: Batch, logits: Tensor) -> Detections:
+    def _find(self, batch: Batch, logits: Tensor) -> _Found:
         heatmaps = logits.sigmoid()
+        counted = self._of_outputs(batch["counted"])
         if self._ensemble is None:
-            return self._decode(heatmaps)
-        counted, frames = self._of_outputs(batch["counted"]), self._of_outputs(batch["frame"])
-        merged = self._ensemble.merge(heatmaps, batch["clip"], frames, counted)
-        # Most heatmaps of a window speak of frames that other windows count.
-        found = self.decoder(merged[counted], self.input_size)
-        xy = found.xy.new_zeros(*counted.shape, 2)
-        confidence = found.confidence.new_zeros(counted.shape)
-        xy[counted], confidence[counted] = found.xy, found.confidence
-        return Detections(xy, confidence)
+            found = self._decode(heatmaps)
+        else:
+            frames = self._of_outputs(batch["frame"])
+            heatmaps = self._ensemble.merge(heatmaps, batch["clip"], frames, counted)
+            # Most heatmaps of a window speak of frames that other windows count.
+            judged = self.decoder(heatmaps[counted], self.input_size)
+            xy = judged.xy.new_zeros(*counted.shape, 2)
+            confidence = judged.confidence.new_zeros(counted.shape)
+            xy[counted], confidence[counted] = judged
+            found = Detections(xy, confidence)
+        candidates = None
+        if self.candidates_from is not None:
+            candidates = self.decoder.candidates(heatmaps[counted], self.input_size, self.candidates_from)
+        return _Found(*found, candidates)
 
     def _decode(self, heatmaps: Tensor) -> Detections:
         found = self.decoder(heatmaps.flatten(0, 1), self.input_size)

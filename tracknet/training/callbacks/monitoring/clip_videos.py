@@ -114,7 +114,4 @@ def _drawn(trainer: Trainer, module: HeatmapTracker, samples: list[dict[str, Ten
     counted = batch["counted"][:, -outputs:]
     frames, numbers = batch["frames"][:, -outputs:][counted], batch["frame"][:, -outputs:][counted]
     order = numbers.argsort().tolist()
-    return [
-        drawn_frame(frames[place].numpy(), results.get(int(numbers[place])), module.threshold)
-        for place in order
-    ]
+    return [drawn_frame(frames[place].numpy(), results.get(int(numbers[place]))) for place in order]
