@@ -17,7 +17,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -31,11 +30,10 @@ from tracknet.data.layouts import detect_layout
 from tracknet.data.splits import select
 from tracknet.data.video import count_frames, open_source
 from tracknet.evaluation.metrics import BallMetrics
-from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.modes import Mode
-from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.onnx_detector import load_onnx
 from tracknet.tracking.tracker import BallDetector, track
+from tracknet.tracking.trackers import TrackerName, choose_tracker
 from tracknet.training.checkpoints import load_tracker
 from tracknet.training.settings import is_emulated
 
@@ -49,7 +47,7 @@ class Way:
     name: str
     mode: Mode
     flip: bool = False
-    tracker: Literal["online", "flight"] | None = None
+    tracker: TrackerName = "none"
     precision: Precision = "32"
     step: int | None = None
     lookahead: int = 0
@@ -144,8 +142,6 @@ def judge(
     size = (source.info.height, source.info.width)
     assert clip.labels is not None
     labels, _ = read_labels(clip.labels, count_frames(source), size)
-    trackers = {"online": OnlineTracker, "flight": FlightTracker}
-    tracker = trackers[way.tracker]() if way.tracker else None
     started, cpu = time.monotonic(), time.process_time()
     with closing(
         track(
@@ -155,7 +151,7 @@ def judge(
             step=way.step,
             lookahead=way.lookahead,
             flip=way.flip,
-            tracker=tracker,
+            tracker=choose_tracker(way.tracker),
             device=device,
             progress=False,
         )

@@ -111,9 +111,10 @@ def test_flights_are_those_of_each_video_by_itself(here, ckpt, tiny_rallies):
     assert tracknet(["track", str(tiny_rallies / "a.mp4"), *flight, "--output", "one.csv"]) == 0
     assert (here / "tracked/a_ball.csv").read_bytes() == (here / "one.csv").read_bytes()
     assert sum(row.visible for row in read_trajectory(here / "one.csv")) == 19
-    assert tracknet(["track", "../films", *flight]) == 1
-    assert states("tracked")["a.mp4"] == "skipped"
+    # It is what there is without a name.
     assert tracknet(["track", "../films", "--ckpt", str(ckpt)]) == 1
+    assert states("tracked")["a.mp4"] == "skipped"
+    assert tracknet(["track", "../films", *flight[:2], "--tracker", "none"]) == 1
     assert states("tracked")["a.mp4"] == "tracked"
 
 
@@ -590,4 +591,12 @@ def test_settings_that_came_later_are_told_where_they_are_used(ckpt):
     assert usual.keys() == before | {"ckpt", "rectifier"}
     later = {"precision": "bf16", "lookahead": 2}
     assert how_made(TrackSettings.chosen(options | later)) == usual | later
-    assert how_made(TrackSettings.chosen(options | {"tracker": "flight"})) == usual | {"flight": True}
+    for tracker, told in {
+        "flight": {"flight": True},
+        "online": {"max_jump": 300.0},
+        None: {"mode": "single", "flight": True},
+    }.items():
+        mode = told.get("mode", "causal")
+        chosen = options | {"tracker": tracker, "mode": mode, "max_jump": 300.0}
+        assert how_made(TrackSettings.chosen(chosen)) == usual | told
+    assert how_made(TrackSettings.chosen(options | {"tracker": None})) == usual

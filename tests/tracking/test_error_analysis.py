@@ -115,14 +115,14 @@ def colour_at(picture, x, y):
 def test_label_and_find_have_rings_of_their_own():
     frame = np.full((3, 64, 96), 40, np.uint8)
     result = FrameResult(0, 7, "fp1", 60.0, 0.8, 70.0, 50.0, 20.0, 40.0)
-    picture = drawn_frame(frame, result, 0.5)
+    picture = drawn_frame(frame, result)
     assert picture.shape == (128, 192, 3)
     # Radius 7 px around (20, 40) and 5 px around (70, 50), both twice as large, to their right.
     assert list(LABELLED) in colour_at(picture, 41 + 14, 81)
     assert list(FOUND) in colour_at(picture, 141 + 10, 101)
-    # Below the threshold only the label is drawn.
-    assert list(FOUND) not in colour_at(drawn_frame(frame, result, 0.9), 151, 101)
-    assert (drawn_frame(frame, None, 0.5)[60:] == 40).all()
+    # Where no ball was found only the label is drawn.
+    assert list(FOUND) not in colour_at(drawn_frame(frame, result._replace(kind="fn")), 151, 101)
+    assert (drawn_frame(frame, None)[60:] == 40).all()
 
 
 def test_bars_by_visibility_and_clip():

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracknet.tracking.flight import LEAST, FlightTracker, Prices, Sighting
+from tracknet.tracking.flight import LEAST, FlightTracker, Prices
+from tracknet.tracking.sightings import Sighting
 
 SIZE = (1000, 2000)
 PRICES = Prices()
@@ -65,8 +66,25 @@ def test_the_threshold_is_what_a_ball_has_to_beat():
 def test_what_appears_in_the_middle_pays_for_coming_and_going(spare, choice):
     # Four frames at rest; each also spares a frame out of sight.
     value = confidence_of((2 * PRICES.appear + spare) / 4 - PRICES.hidden)
-    frames = [[], *([[(*MIDDLE, value)]] * 4), []]
-    assert chosen(*frames) == [None, *([choice] * 4), None]
+    nothing = [[]] * 9
+    told = chosen(*nothing, *([[(*MIDDLE, value)]] * 4), *nothing)
+    assert told == [None] * 9 + [choice] * 4 + [None] * 9
+
+
+@pytest.mark.parametrize(("spare", "choice"), [(0.1, 0), (-0.1, None)])
+@pytest.mark.parametrize("end", [False, True])
+def test_it_may_fly_unseen_where_the_video_begins_and_ends(end, spare, choice):
+    # That costs less for two frames than to come into sight, or to go, in the middle of the picture.
+    value = confidence_of((PRICES.appear + 2 * PRICES.missed - 5 * PRICES.hidden + spare) / 3)
+    frames = [*([[]] * 9), *([[(*MIDDLE, value)]] * 3), [], []]
+    told = [None] * 9 + [choice] * 3 + [None] * 2
+    assert chosen(*frames[:: 1 if end else -1]) == told[:: 1 if end else -1]
+
+
+def test_a_ball_that_stays_fast_does_not_leap():
+    step = (PRICES.fast + 0.1) * SIZE[0]
+    frames = [[(100.0 + step * n, 500.0, 0.9)] for n in range(8)]
+    assert chosen(*frames) == [0] * 8
 
 
 @pytest.mark.parametrize("place", [(1000.0, 10.0), (10.0, 500.0), (1990.0, 500.0)])
@@ -112,9 +130,9 @@ def test_it_flies_on_unseen_for_some_frames(unseen, goes_on):
 
 
 def test_speed_is_counted_by_the_second_and_by_the_height():
-    # Of two ways on, the one whose step is within the speed of a ball.
+    # Back and forth, by steps within those of a ball.
     step = (PRICES.fast - 0.01) * SIZE[0]
-    frames = [[(100.0 + step * n, 500.0, 0.9)] for n in range(6)]
+    frames = [[(500.0 + step * (n % 2), 500.0, 0.9)] for n in range(6)]
     prices = Prices(leap=50.0)
     assert chosen(*frames, prices=prices) == [0] * 6
     assert None in chosen(*frames, prices=prices, fps=60.0)
@@ -199,8 +217,8 @@ def test_every_frame_is_answered(frames, lag, threshold):
 
 @given(frames=st.lists(st.lists(CANDIDATE, max_size=2), min_size=1, max_size=5))
 def test_no_other_flight_earns_more(frames):
-    """Without a price for turning, where the search is exact: against all flights one by one."""
-    prices = Prices(turn=0.0, reach=1, ahead=0)
+    """Without prices for turning and leaping, where the search is exact: against all flights one by one."""
+    prices = Prices(turn=0.0, leap=0.0, reach=1, ahead=0)
     best = max(earned(frames, way, prices) for way in product(*([None, *range(len(f))] for f in frames)))
     told = earned(frames, chosen(*frames, prices=prices), prices)
     assert told == pytest.approx(best, abs=1e-9)
@@ -221,16 +239,19 @@ def earned(frames, choices, prices):
             continue
         hidden[n] = -np.inf
         best[n] = before - (0.0 if n == 0 or free(place, prices.edge) else prices.appear)
+        if n <= prices.reach:  # in flight since before the first frame
+            best[n] = max(best[n], -prices.missed * n)
         for gap in range(1, prices.reach + 2):
             if n - gap < 0:
                 break
             if places[n - gap] is not None:
-                way = np.linalg.norm(place - places[n - gap]) / gap / SIZE[0]
-                paid = prices.leap * (way > prices.fast) + prices.missed * (gap - 1)
-                best[n] = max(best[n], best[n - gap] - paid)
+                best[n] = max(best[n], best[n - gap] - prices.missed * (gap - 1))
                 break
         best[n] += odds[n]
-    return max(best[-1], hidden[-1])
+    seen = [n for n, place in enumerate(places) if place is not None]
+    unseen = len(places) - 1 - seen[-1] if seen else len(places)
+    goes_on = best[seen[-1]] - prices.missed * unseen if seen and unseen <= prices.reach else -np.inf
+    return max(hidden[-1], goes_on)
 
 
 def free(place, edge):

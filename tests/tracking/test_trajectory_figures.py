@@ -14,8 +14,9 @@ from tracknet.data.labels import Labels, write_labels
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.frame_pictures import FOUND, SCALE
 from tracknet.tracking.error_analysis import ErrorAnalysis
+from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.rectification import CubicFill, LinearFill
-from tracknet.tracking.rectified_figures import RectifiedFigures
+from tracknet.tracking.trajectory_figures import TrajectoryFigures
 from tracknet.training.lightning_module import HeatmapTracker
 from tracknet.training.loggers import RunLogger
 from tracknet.training.rectifier import TrajectoryRectifier
@@ -23,11 +24,10 @@ from tracknet.training.rectifier import TrajectoryRectifier
 SIZE = (64, 96)
 
 
-def figures(root, tracker, folder, *callbacks, logger=False):
+def figures(root, tracker, folder, *callbacks, logger=False, **names):
     data = FlatVideoDataModule(
         root,
-        test=["a"],
-        val=["b"],
+        **(names or {"test": ["a"], "val": ["b"]}),
         batch_size=3,
         frames=tracker.frames,
         outputs=tracker.outputs,
@@ -60,7 +60,7 @@ def rallies(tmp_path_factory, write_rally):
 @pytest.mark.parametrize(("frames", "outputs"), [(3, 3), (3, 1)])
 def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, outputs, capsys):
     tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
-    found = figures(rallies, tracker, tmp_path, RectifiedFigures(CubicFill(), max_gap=3))
+    found = figures(rallies, tracker, tmp_path, TrajectoryFigures(method=CubicFill(), max_gap=3))
     # 15 of 21 balls are found; a short gap of 2 is filled within the tolerance, the gap of 4 is too long.
     assert found["test/recall"] == pytest.approx(15 / 21)
     assert found["test/precision"] == 1
@@ -75,7 +75,7 @@ def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, ou
 
 def test_frames_filled_without_a_ball_are_counted_against(tiny_rallies, tmp_path, bright_network):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
-    found = figures(tiny_rallies, tracker, tmp_path, RectifiedFigures(LinearFill()))
+    found = figures(tiny_rallies, tracker, tmp_path, TrajectoryFigures(method=LinearFill()))
     # Rally a: 19 balls, all found, and frames 4 and 5 without one.
     assert found["test/f1"] == 1
     assert found["test/rectified_precision"] == pytest.approx(19 / 21)
@@ -93,7 +93,7 @@ def test_the_analysis_of_errors_shows_what_is_filled(
     rallies, tmp_path, bright_network, frames, outputs, capsys
 ):
     tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
-    callbacks = ErrorAnalysis(worst=1, frames=21), RectifiedFigures(CubicFill(), max_gap=3)
+    callbacks = ErrorAnalysis(worst=1, frames=21), TrajectoryFigures(method=CubicFill(), max_gap=3)
     logger = RunLogger(tmp_path, name="", version="run")
     told = figures(rallies, tracker, tmp_path, *callbacks, logger=logger)
     with (tmp_path / "run" / "test_frames.csv").open(newline="") as file:
@@ -107,7 +107,7 @@ def test_the_analysis_of_errors_shows_what_is_filled(
         assert 0 < float(row["distance"]) < 4
         assert float(row["confidence"]) < tracker.threshold
     said = capsys.readouterr().out
-    assert "before filling" in said
+    assert " of single frames" in said
     assert "frame by frame (2 filled): " in said
     [video] = (tmp_path / "run" / "worst").glob("*.mp4")
     with av.open(str(video)) as opened:
@@ -121,4 +121,44 @@ def test_the_analysis_of_errors_shows_what_is_filled(
 
 def test_only_trackers_have_trajectories():
     with pytest.raises(TrackNetError, match="this is no tracker"):
-        RectifiedFigures(LinearFill()).on_test_start(None, TrajectoryRectifier())
+        TrajectoryFigures(method=LinearFill()).on_test_start(None, TrajectoryRectifier())
+
+
+def test_a_tracker_is_judged_beside_the_single_frames(distracted, tmp_path, bright_network, capsys):
+    tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
+    names = {"test": ["rally"], "val": ["rally"], "train": ["other"]}
+    logger = RunLogger(tmp_path, name="", version="run")
+    callbacks = ErrorAnalysis(worst=1, frames=40), TrajectoryFigures(FlightTracker())
+    found = figures(distracted, tracker, tmp_path, *callbacks, logger=logger, **names)
+    # Another dot shines in the four frames in which the ball is above the picture.
+    assert found["test/fp2"] == 4
+    assert found["test/tracked_precision"] == 1
+    assert found["test/tracked_recall"] > found["test/recall"]
+    assert "test/rectified_f1" not in found
+    with (tmp_path / "run" / "test_frames.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["type"] for row in rows[18:22]] == ["tn"] * 4
+    assert all(float(row["confidence"]) > tracker.threshold for row in rows[18:22])
+    said = capsys.readouterr().out
+    assert f"tracked: f1 {found['test/f1']:.4f} -> {found['test/tracked_f1']:.4f}, precision" in said
+    assert " of single frames" in said
+    assert "frame by frame (tracked): " in said
+    # What was asked of the model is asked no more.
+    assert tracker.candidates_from is None
+
+
+def test_gaps_are_filled_in_what_the_tracker_chose(distracted, tmp_path, bright_network, capsys):
+    tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
+    names = {"test": ["rally"], "val": ["rally"], "train": ["other"]}
+    both = TrajectoryFigures(FlightTracker(), LinearFill(), 7)
+    found = figures(distracted, tracker, tmp_path, both, **names)
+    tracked = found["test/tracked_f1"]
+    said = capsys.readouterr().out
+    assert f"f1 {found['test/f1']:.4f} -> {tracked:.4f}" in said
+    assert f"rectified: 0 frames filled; f1 {tracked:.4f} -> {tracked:.4f}" in said  # above the picture
+
+
+def test_it_needs_data_that_know_the_clips(bright_network):
+    tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
+    with pytest.raises(TrackNetError, match="TrajectoryFigures needs a RallyDataModule"):
+        TrajectoryFigures(FlightTracker()).on_test_start(Trainer(logger=False), tracker)

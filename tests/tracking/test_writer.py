@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.labels import read_labels
 from tracknet.errors import TrackNetError
-from tracknet.tracking.rectification import CubicFill, LinearFill
-from tracknet.tracking.trajectory import TrajectoryRow, read_trajectory
-from tracknet.tracking.writer import TrajectoryWriter, _filled
+from tracknet.tracking.rectification import CubicFill
+from tracknet.tracking.sightings import Sighting
+from tracknet.tracking.trajectory import read_trajectory
+from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.lightning_module import HeatmapTracker
 
 SIZE = (64, 96)
@@ -110,16 +109,6 @@ def test_gaps_are_filled_and_marked_in_pixels_of_the_source(tmp_path, write_rall
     assert "(2 frames filled)" in capsys.readouterr().out
 
 
-def test_frames_that_the_data_leave_out_lengthen_a_gap():
-    # As in packed data of which only stretches around labels are kept: no flight crosses what is left out.
-    seen = {0: 0.0, 1: 10.0, 3: 30.0, 4: 40.0, 20: 100.0, 21: 110.0}
-    rows = [TrajectoryRow(n, n in seen, seen.get(n, 0.0), 50.0, 0.0) for n in (0, 1, 2, 3, 4, 5, 19, 20, 21)]
-    filled = _filled(rows, LinearFill(), (100, 200), 4)
-    assert [row.frame for row in filled if row.filled] == [2]
-    assert filled[2] == TrajectoryRow(2, True, 20.0, 50.0, 0.0, filled=True)
-    assert [row for row in filled if not row.filled] == [row for row in rows if row.frame != 2]
-
-
 def test_an_earlier_file_is_replaced_whole(tiny_rallies, tmp_path, bright_network):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.csv").write_text("mine\n" * 500)
@@ -129,25 +118,10 @@ def test_an_earlier_file_is_replaced_whole(tiny_rallies, tmp_path, bright_networ
     first = (tmp_path / "out" / "a.csv").read_text()
     assert len(first.splitlines()) == 22
     # What an interrupted run has left behind does not come back.
-    writer._rows[7][0] = TrajectoryRow(0, True, 1.0, 1.0, 1.0)
+    writer._trajectories._seen[7][0] = Sighting(0, np.ones((1, 2)), np.ones(1), 1.0)
     predicted(tiny_rallies, tracker, writer, tmp_path, test=["a"])
     assert written(tmp_path / "out") == ["a.csv"]
     assert (tmp_path / "out" / "a.csv").read_text() == first
-
-
-def test_the_threshold_is_that_of_the_decoder_and_is_reached_at_equality():
-    writer = TrajectoryWriter()
-    outputs = {
-        "clip": torch.tensor([1]),
-        "frame": torch.tensor([[4, 5, 6]]),
-        "xy": torch.tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]),
-        "confidence": torch.tensor([[0.25, 0.125, 1.0]]),
-        "counted": torch.tensor([[True, True, False]]),
-    }
-    writer.on_predict_batch_end(None, SimpleNamespace(threshold=0.25), outputs, None, 0)
-    assert writer._rows == {
-        1: {4: TrajectoryRow(4, True, 1.0, 2.0, 0.25), 5: TrajectoryRow(5, False, 3.0, 4.0, 0.125)}
-    }
 
 
 def test_it_needs_data_that_names_the_clips(bright_network, tmp_path):

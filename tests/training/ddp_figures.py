@@ -19,6 +19,9 @@ from bright_network import BrightNetwork
 
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.evaluation.distances import BallDistances
+from tracknet.tracking.flight import FlightTracker
+from tracknet.tracking.rectification import LinearFill
+from tracknet.tracking.trajectory_figures import TrajectoryFigures
 from tracknet.tracking.writer import TrajectoryWriter
 from tracknet.training.callbacks import HeatmapImages, ProgressLines, Report
 from tracknet.training.lightning_module import HeatmapTracker
@@ -41,6 +44,8 @@ def main(processes: int, root: Path, folder: Path) -> None:
     data = FlatVideoDataModule(
         root, train=["b"], val=["a", "c", "d"], batch_size=2, frames=5, outputs=5, size=(64, 96)
     )
+    flown = TrajectoryWriter(folder / "flown")
+    flown.choose_with(FlightTracker())
     trainer = Trainer(
         default_root_dir=folder,
         accelerator="cpu",
@@ -55,6 +60,8 @@ def main(processes: int, root: Path, folder: Path) -> None:
             ProgressLines(),
             Report(),
             TrajectoryWriter(),
+            flown,
+            TrajectoryFigures(FlightTracker(), LinearFill()),
         ],
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
@@ -21,7 +21,8 @@ from tracknet.data.running_background import BACKGROUND_SECONDS
 from tracknet.errors import UsageError
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.modes import Mode
-from tracknet.tracking.online import OnlineTracker
+from tracknet.tracking.online import MAX_JUMP, OnlineTracker
+from tracknet.tracking.trackers import TrackerName
 from tracknet.tracking.trajectory import (
     TrajectoryInterrupted,
     frames_before,
@@ -30,8 +31,6 @@ from tracknet.tracking.trajectory import (
     write_rows,
     write_trajectory,
 )
-
-Choice = Literal["none", "online", "flight"]
 
 _FLIP = "Average with what is found in the mirrored frames; takes twice as long."
 _WORKERS = "Of many videos, how many are tracked at once, each by a process; they share the cores."
@@ -153,8 +152,8 @@ def track_video(
     step: PositiveInt | None = None,
     lookahead: NonNegativeInt = 0,
     flip: bool = False,
-    tracker: Choice = "none",
-    max_jump: PositiveFloat = 300.0,
+    tracker: TrackerName | None = None,
+    max_jump: PositiveFloat = MAX_JUMP,
     drop_late: bool = False,
     background_seconds: PositiveFloat = BACKGROUND_SECONDS,
     batch_size: PositiveInt = 4,
@@ -183,9 +182,10 @@ def track_video(
         lookahead: In the mode causal, and of a live stream, frames that come before one is judged: its row is
             so many frames later, and better.
         flip: Average with what is found in the mirrored frames.
-        tracker: none: the best candidate of each frame. online: the candidate nearest to where the flight so
-            far leads (WASB's online tracker). flight: that on the likeliest flight through the whole video,
-            also one below the threshold; not for live streams.
+        tracker: flight: the candidate on the likeliest flight through the whole video, also one below the
+            threshold; not for live streams. online: that nearest to where the flight so far leads (WASB's
+            online tracker). none: the best candidate of each frame. Default flight; none for live streams,
+            for the mode causal, and for graphs that give positions only.
         max_jump: Furthest way of the ball in one frame that the online tracker follows, in pixels of a
             picture 720 high.
         drop_late: Of a live stream, take the newest frame.
@@ -252,8 +252,8 @@ def track_video(
         step=step,
         lookahead=lookahead,
         flip=flip,
-        max_jump=max_jump if tracker == "online" else None,
-        flight=tracker == "flight",
+        tracker=tracker,
+        max_jump=max_jump,
         background_seconds=background_seconds,
         batch_size=batch_size,
         device=device,

@@ -179,7 +179,7 @@ def _track_all(
     return 0
 
 
-_BEFORE = {("precision", "32"), ("lookahead", 0), ("flight", False)}
+_BEFORE = {("precision", "32"), ("lookahead", 0)}
 """Settings that came later, as they were before there was a choice: what was made then is still whole."""
 
 
@@ -192,11 +192,17 @@ def how_made(settings: TrackSettings) -> dict[str, Value]:
     Raises:
         TrackNetError: The checkpoint cannot be read.
     """
+    elsewhere = ("ckpt", "batch_size", "device", "engine", "rectifier", "tracker", "max_jump")
     told: dict[str, Value] = {
         key: value
         for key, value in settings._asdict().items()
-        if key not in ("ckpt", "batch_size", "device", "engine", "rectifier") and (key, value) not in _BEFORE
+        if key not in elsewhere and (key, value) not in _BEFORE
     }
+    # There was max_jump, for the online tracker, before there was a name for who chooses.
+    tracker = settings.tracker_of()
+    told["max_jump"] = settings.max_jump if tracker == "online" else None
+    if tracker == "flight":
+        told["flight"] = True
     told["ckpt"] = _digest(settings.ckpt)
     rectifier = settings.rectifier
     told["rectifier"] = _digest(Path(rectifier)) if rectifier and Path(rectifier).is_file() else rectifier

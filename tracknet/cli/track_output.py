@@ -100,7 +100,7 @@ def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, 
     if not summary.visible and summary.best >= threshold:
         print(
             f"no ball found: what reaches the threshold, {threshold:.2f}, lies on no flight. See what it is "
-            "without --tracker.",
+            "with --tracker none.",
             file=file,
         )
     elif not summary.visible:

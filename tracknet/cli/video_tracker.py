@@ -12,27 +12,24 @@ import torch
 from tracknet.cli.engines import Device, Engine, Precision, load_detector
 from tracknet.data.video import FrameSource
 from tracknet.errors import TrackNetError
-from tracknet.tracking.flight import FlightTracker
+from tracknet.tracking.finder import gives_heatmaps
 from tracknet.tracking.modes import Mode
-from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.rectification import rectify
 from tracknet.tracking.tracker import track
+from tracknet.tracking.trackers import TrackerName, choose_tracker
 from tracknet.tracking.trajectory import TrajectoryRow
 
 
 class TrackSettings(NamedTuple):
-    """How to track; see `track_video` for the meaning.
-
-    `max_jump` is None without the online tracker.
-    """
+    """How to track; see `track_video` for the meaning."""
 
     ckpt: Path
     mode: Mode
     step: int | None
     lookahead: int
     flip: bool
-    max_jump: float | None
-    flight: bool
+    tracker: TrackerName | None
+    max_jump: float
     background_seconds: float
     batch_size: int
     device: Device
@@ -49,12 +46,16 @@ class TrackSettings(NamedTuple):
         Args:
             options: Those of `track_video` by name; others are passed over.
         """
-        tracker = options["tracker"]
-        named = {**options, "flight": tracker == "flight"}
-        settings = cls(**{name: named[name] for name in cls._fields})
-        return settings._replace(
-            mode=settings.mode or "single", max_jump=settings.max_jump if tracker == "online" else None
-        )
+        settings = cls(**{name: options[name] for name in cls._fields})
+        return settings._replace(mode=settings.mode or "single")
+
+    def tracker_of(self, heatmaps: bool = True) -> TrackerName:
+        """Say who chooses among the candidates of a frame.
+
+        Args:
+            heatmaps: Whether the detector gives heatmaps, without which there are none.
+        """
+        return self.tracker or ("flight" if heatmaps and self.mode != "causal" else "none")
 
 
 class VideoTracker:
@@ -101,6 +102,7 @@ class VideoTracker:
             TrackNetError: The video cannot be read, or the memory does not suffice.
         """
         settings = self._settings
+        chosen = settings.tracker_of(gives_heatmaps(self._detector))
         tracked = track(
             source,
             self._detector,
@@ -108,7 +110,7 @@ class VideoTracker:
             step=settings.step,
             lookahead=settings.lookahead,
             flip=settings.flip,
-            tracker=_tracker(settings),
+            tracker=choose_tracker(chosen, settings.max_jump),
             batch_size=settings.batch_size,
             device=self._place,
             background_seconds=settings.background_seconds,
@@ -124,9 +126,3 @@ class VideoTracker:
                 f"{source.path}: no memory left on {self._place} with --batch_size {settings.batch_size}: "
                 "use a smaller one"
             ) from error
-
-
-def _tracker(settings: TrackSettings) -> OnlineTracker | FlightTracker | None:
-    if settings.flight:
-        return FlightTracker()
-    return None if settings.max_jump is None else OnlineTracker(settings.max_jump)

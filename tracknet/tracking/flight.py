@@ -36,8 +36,8 @@ class Prices:
         reach: Most frames in a row in which it may.
         bend: Change of the way a frame that costs 1.
         turn: The most that a change of the way costs: a hit.
-        fast: Way a frame from which it costs `leap` more.
-        leap: See `fast`.
+        fast: Way a frame from which, where it has changed by as much, it is a leap.
+        leap: What a leap costs more.
         appear: Coming into sight, or going, within the picture.
         edge: How near to its border that costs nothing.
         ahead: Frames within which its way may lead across the border, which costs nothing either.
@@ -120,7 +120,8 @@ class _Frame:
         xy: Where they are, in heights of the picture, ``[K, 2]``.
         way: How the flight came there, in heights a frame, ``[K, 2]``; NaN where it has just come into sight.
         score: What it has earned, ``[K]``.
-        before: Number and place of the candidate before, ``[K, 2]``; a place of -1 for none.
+        before: Number and place of the candidate before, ``[K, 2]``; a place of -1 for none, and a number of
+            -1 where the flight goes on unseen from before the video.
         hidden_from: Place of the candidate in the frame before, behind which the ball is out of sight in this
             one; -1 where it was so before.
         hidden: What the best flight has earned that is out of sight in this frame.
@@ -146,6 +147,7 @@ class _Search:
         self._asked = _odds(np.array([threshold]))[0]
         self._first = 0  # number of the first frame that is held
         self._next = 0
+        self._unseen = 0.0  # what a flight has earned that is unseen since before the video
 
     def add(self, sighting: Sighting) -> None:
         """Take the next frame."""
@@ -155,12 +157,15 @@ class _Search:
         xy = (sighting.xy[chosen] + 0.5) / self._height
         count = len(chosen)
         last = self.frames[-1] if self.frames else None
-        # Out of nowhere; at the very beginning the ball may be anywhere.
-        score = np.zeros(count)
-        if last is not None:
-            score += last.hidden - np.where(self._border(xy) < prices.edge, 0.0, prices.appear)
-        way = np.full((count, 2), np.nan)
+        # Out of nowhere, or in flight since before the video.
+        score = np.full(count, self._unseen)
         before = np.full((count, 2), -1)
+        if last is not None:
+            appears = last.hidden - np.where(self._border(xy) < prices.edge, 0.0, prices.appear)
+            before[:, 0] = np.where(appears >= score, self._next - 1, -1)
+            score = np.maximum(appears, score)
+        self._unseen = self._unseen - prices.missed if self._next < prices.reach else -np.inf
+        way = np.full((count, 2), np.nan)
         if count:
             self._go_on(xy, score, way, before)
         score += _odds(sighting.confidence[chosen]) - self._asked
@@ -182,7 +187,9 @@ class _Search:
         speed = np.linalg.norm(step, axis=-1)
         came = np.concatenate([frame.way for frame in recent])[:, None]
         bend = np.where(np.isnan(came[..., 0]), speed / 2, np.linalg.norm(step - came, axis=-1))
-        paid = np.minimum(bend / prices.bend, prices.turn) + np.where(speed > prices.fast, prices.leap, 0.0)
+        # A ball that stays fast does not leap.
+        leaps = np.minimum(speed, bend) > prices.fast
+        paid = np.minimum(bend / prices.bend, prices.turn) + np.where(leaps, prices.leap, 0.0)
         paid = paid + prices.missed * (gap - 1)
         earned = np.concatenate([frame.score for frame in recent])[:, None] - paid
         best = earned.argmax(axis=0)
@@ -216,28 +223,38 @@ class _Search:
     def take(self, count: int) -> Iterator[tuple[Sighting, int | None]]:
         """Judge the first frames that are held, by the best flight through all of them, and let them go."""
         choices: list[int | None] = [None] * len(self.frames)
-        number, place = self._next - 1, -1
-        if self.frames and len(self.frames[-1].xy):
-            last = self.frames[-1]
-            if last.score.max() > last.hidden:
-                place = int(last.score.argmax())
+        number, place = self._end()
         while number >= self._first:
             frame = self.frames[number - self._first]
             if place < 0:
                 number, place = number - 1, frame.hidden_from
             else:
                 choices[number - self._first] = int(frame.chosen[place])
-                earlier, place = frame.before[place].tolist()
-                number = number - 1 if place < 0 else earlier
+                number, place = frame.before[place].tolist()
         for choice in choices[:count]:
             yield self.frames.popleft().sighting, choice
             self._first += 1
         if self.frames:
             # Only differences count; over hours the sums would lose their digits.
             ground = self.frames[-1].hidden
+            self._unseen -= ground
             for frame in self.frames:
                 frame.score -= ground
                 frame.hidden -= ground
+
+    def _end(self) -> tuple[int, int]:
+        """Give number and place of the candidate that the best flight ends with; a place of -1 for hidden."""
+        best, end = -np.inf, (self._next - 1, -1)
+        if self.frames:
+            best = self.frames[-1].hidden
+        # It may also go on unseen.
+        for gap, frame in enumerate(reversed(self.frames)):
+            if gap > self._prices.reach:
+                break
+            if len(frame.xy) and frame.score.max() - self._prices.missed * gap > best:
+                best = float(frame.score.max()) - self._prices.missed * gap
+                end = self._next - 1 - gap, int(frame.score.argmax())
+        return end
 
 
 def _odds(confidence: Array) -> Array:
