@@ -335,7 +335,10 @@ class TestARun:
         assert [row["clip"] for row in rows(folder / "test_clips.csv")] == ["d"]
         assert (folder / "test.png").stat().st_size > 0
         assert (run / "config.yaml").read_bytes() == before
-        assert "test figures (tracknetv2: d <= 4 px at 288x512):" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "test figures (tracknetv2: d <= 4 px at 288x512):" in said
+        # What `track` would write is judged, too.
+        assert f"tracked: f1 {figures['f1']:.4f} -> {figures['tracked_f1']:.4f}, precision" in said
         saved = yaml.safe_load((folder / "config_test.yaml").read_text())
         assert saved["ckpt_path"] == best
 
@@ -350,9 +353,10 @@ class TestARun:
 
     def test_flags_win_over_the_checkpoints_settings(self, best, tmp_path):
         words = ["--trainer.logger.save_dir=figures", "--model.metrics.preset=wasb", "--data.test=[a]"]
-        assert main(["test", "--ckpt_path", best, *words]) == 0
+        assert main(["test", "--ckpt_path", best, *words, "--tracker", "none"]) == 0
         figures = json.loads((tmp_path / "figures" / "tiny" / "version_0" / "test.json").read_text())
         assert figures["metric"].startswith("wasb: ")
+        assert "tracked_f1" not in figures
         assert sum(figures[name] for name in ("tp", "fp1", "fp2", "tn", "fn")) == 21
 
     def test_validate(self, run, best, tmp_path, capsys):
@@ -377,10 +381,16 @@ class TestARun:
         assert [row.frame for row in read_trajectory(found)] == list(range(17))
         assert " frames filled)" in capsys.readouterr().out
 
-    def test_predict_without_what_writes_cannot_fill(self, best, capsys):
-        words = ["--trainer.callbacks", "[]", "--rectifier", "linear"]
+    @pytest.mark.parametrize("option", ["--rectifier linear", "--tracker online"])
+    def test_predict_without_what_writes_cannot_fill_or_choose(self, best, capsys, option):
+        words = ["--trainer.callbacks", "[]", *option.split()]
         assert main(["predict", "--ckpt_path", best, *words]) == 2
-        assert "no TrajectoryWriter among trainer.callbacks" in capsys.readouterr().err
+        told = f"{option.split()[0]}: no TrajectoryWriter among trainer.callbacks"
+        assert told in capsys.readouterr().err
+
+    def test_a_tracker_by_another_name(self, best, capsys):
+        assert main(["test", "--ckpt_path", best, "--tracker", "fligt"]) == 2
+        assert "did you mean 'flight'?" in capsys.readouterr().err
 
     def test_the_checkpoint_alone_tracks_a_video(self, best, tiny_rallies, tmp_path):
         alone = tmp_path / "moved.ckpt"
