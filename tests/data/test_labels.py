@@ -289,3 +289,26 @@ def test_degrees_of_visibility_are_kept(tmp_path):
     assert labels.visibility.tolist() == [1, 0, 2, 3, 0]
     write_labels(tmp_path / "again.csv", labels, "tennis", SIZE)
     assert read_labels(tmp_path / "again.csv", 5, SIZE, images)[0].visibility.tolist() == [1, 0, 2, 3, 0]
+
+
+def test_exchanged_columns_are_told_once(tmp_path):
+    places = [(100, 300), (200, 900), (300, 1000), (400, 1100)]
+    path = tmp_path / "a.csv"
+
+    def read(rows):
+        lines = "".join(f"{n},1,{x},{y}\n" for n, (x, y) in enumerate(rows))
+        path.write_text("Frame,Visibility,X,Y\n" + lines)
+        return read_labels(path, 4, SIZE)
+
+    labels, faults = read(places)
+    assert kinds(faults) == [("outside-frame", None)]
+    assert faults[0].message == (
+        "the positions fit a picture of 720x1280, and the video has 1280x720: are x and y exchanged, or was "
+        "the video turned when it was labelled?"
+    )
+    assert not labels.labelled.any()
+    # Two are slips, and so are those that do not fit either way.
+    for rows, lines in (([*places[:3], (400, 110)], [3, 4]), ([*places[:3], (1100, 800)], [3, 4, 5])):
+        labels, faults = read(rows)
+        assert kinds(faults) == [("outside-frame", line) for line in lines]
+        assert labels.labelled.tolist() == [n + 2 not in lines for n in range(4)]

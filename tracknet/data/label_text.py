@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tracknet.data.faults import Fault
 from tracknet.data.whole_file import whole_file
 from tracknet.errors import TrackNetError
+
+_MANY_OUTSIDE = 3  # fewer are slips
 
 
 def read_text(path: Path) -> str | Fault:
@@ -51,6 +53,26 @@ def as_number(text: str) -> float:
         return math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan
+
+
+def look_exchanged(balls: Sequence[tuple[float, float]], size: tuple[int, int]) -> bool:
+    """Say whether many positions of visible balls lie outside the frame, and none with x and y exchanged.
+
+    Args:
+        balls: Positions in pixels.
+        size: Height and width of the frame.
+
+    Example:
+        >>> exchanged = [(100, 900), (110, 920), (120, 940), (200, 300)]
+        >>> look_exchanged(exchanged, (720, 1280)), look_exchanged([*exchanged, (900, 100)], (720, 1280))
+        (True, False)
+    """
+
+    def outside(x: float, y: float) -> bool:
+        return not (0 <= x <= size[1] and 0 <= y <= size[0])
+
+    count = sum(outside(x, y) for x, y in balls)
+    return count >= max(_MANY_OUTSIDE, len(balls) / 10) and not any(outside(y, x) for x, y in balls)
 
 
 def look_like_shares(balls: Iterable[tuple[float, float]]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from tracknet.data.faults import Fault, shown
 from tracknet.data.frame_numbers import match_numbers
 from tracknet.data.label_table import HEADERS, IN_SHARES, FaultyRowError, LabelStyle, LabelTable, read_table
-from tracknet.data.label_text import look_like_shares, write_text
+from tracknet.data.label_text import look_exchanged, look_like_shares, write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +125,13 @@ def read_labels(
     if not table.shares and look_like_shares((row.x, row.y) for row in seen):
         message = "all coordinates are at most 1 in columns that hold pixels"
         return nothing, [*faults, Fault(path, "outside-frame", message)]
+    if not table.shares and look_exchanged([(row.x, row.y) for row in seen], size):
+        message = (
+            f"the positions fit a picture of {size[0]}x{size[1]}, and the video has {size[1]}x{size[0]}: are "
+            "x and y exchanged, or was the video turned when it was labelled?"
+        )
+        others = [fault for fault in faults if fault.kind != "outside-frame"]
+        return nothing, [*others, Fault(path, "outside-frame", message)]
     missing = sorted(set(range(frames)) - set(first_lines))
     if missing:
         first = numbers[missing[0]]
