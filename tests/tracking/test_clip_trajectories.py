@@ -39,18 +39,14 @@ def found(places, confidences):
     return {"xy": torch.tensor([places]), "confidence": torch.tensor([confidences])}
 
 
-def clips(count):
-    return [SimpleNamespace(source_size=SIZE, fps=30.0)] * count
-
-
 def test_the_threshold_is_that_of_the_decoder_and_is_reached_at_equality():
-    trajectories, module = ClipTrajectories(), SimpleNamespace(threshold=0.25)
+    trajectories, module = ClipTrajectories(), SimpleNamespace(threshold=0.25, input_size=SIZE)
     trajectories.begin(module)
     told = found([(1.0, 2.0), (3.0, 4.0), (5.0, 6.0)], [0.25, 0.125, 1.0])
-    trajectories.add(batch(1, [4, 5, 6], [True, True, False]), told, told["xy"], SIZE)
-    rows = trajectories.rows(ALONE, module, clips(2))
+    trajectories.add(module, batch(1, [4, 5, 6], [True, True, False]), told, told["xy"])
+    rows = trajectories.rows(ALONE, module)
     assert rows == {1: [TrajectoryRow(4, True, 1.0, 2.0, 0.25), TrajectoryRow(5, False, 0.0, 0.0, 0.125)]}
-    assert trajectories.rows(ALONE, module, clips(2)) == {}
+    assert trajectories.rows(ALONE, module) == {}
 
 
 class Counts:
@@ -67,15 +63,15 @@ class Counts:
 
 
 def test_no_flight_goes_on_across_frames_that_are_left_out():
-    tracker, module = Counts(), SimpleNamespace(threshold=0.25)
+    tracker, module = Counts(), SimpleNamespace(threshold=0.25, input_size=SIZE)
     trajectories = ClipTrajectories(tracker)
     trajectories.begin(module)
     assert module.candidates_from == 0.25
     for clip, frames in ((1, [7, 8]), (0, [4, 5]), (1, [5, 6]), (0, [8, 9])):
         none = [Detections(torch.zeros(0, 2), torch.zeros(0))] * 2
         told = found([(0.0, 0.0)] * 2, [0.1] * 2) | {"candidates": none}
-        trajectories.add(batch(clip, frames), told, told["xy"], SIZE)
-    trajectories.rows(ALONE, module, clips(2))
+        trajectories.add(module, batch(clip, frames), told, told["xy"])
+    trajectories.rows(ALONE, module)
     assert tracker.parts == [[4, 5], [8, 9], [5, 6, 7, 8]]
     assert module.candidates_from is None
 
@@ -84,7 +80,7 @@ def test_a_model_without_candidates_is_told_so():
     trajectories = ClipTrajectories(choose_tracker("flight"))
     told = found([(0.0, 0.0)], [0.1])
     with pytest.raises(TrackNetError, match=r"FlightTracker chooses among candidates.* use --tracker none"):
-        trajectories.add(batch(0, [4]), told, told["xy"], SIZE)
+        trajectories.add(None, batch(0, [4]), told, told["xy"])
 
 
 def test_frames_that_the_data_leave_out_lengthen_a_gap():

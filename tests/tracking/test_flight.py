@@ -152,6 +152,12 @@ def test_nothing_is_chosen_of_nothing():
     assert chosen([(*MIDDLE, LEAST / 2)]) == [None]
 
 
+def test_a_threshold_below_the_least_confidence_counts():
+    faint = flight(20, confidence=LEAST / 2)
+    assert chosen(*faint, threshold=LEAST / 3) == [0] * 20
+    assert chosen(*faint, threshold=LEAST) == [None] * 20
+
+
 def test_the_index_is_that_of_the_sighting_whatever_its_order():
     frames = [[(10.0, 900.0, LEAST / 2), (400.0 + 9 * n, 500.0, 0.8)] for n in range(6)]
     assert chosen(*frames) == [1] * 6

@@ -372,7 +372,7 @@ def test_a_detector_of_positions_can_be_single_and_causal(mode):
         (PositionsOnly(), {"flip": True}, "flip needs heatmaps"),
         (PositionsOnly(), {"tracker": OnlineTracker()}, "the online tracker needs heatmaps"),
         (PositionsOnly(), {"tracker": FlightTracker()}, "the flight tracker needs heatmaps"),
-        (ByPlace([0.5] * 3), {"tracker": FlightTracker(), "mode": "causal"}, "looks at what comes after"),
+        (ByPlace([0.5] * 3), {"tracker": FlightTracker(), "mode": "causal"}, "looks at a whole video"),
         (ByPlace([0.5], frames=3), {"mode": "average"}, "one frame a window, so there is nothing to average"),
         (ByPlace([0.5] * 3), {"mode": "average", "step": 4}, "step is 4, but a window speaks of 3 frames"),
         (

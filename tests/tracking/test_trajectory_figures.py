@@ -15,6 +15,7 @@ from tracknet.errors import TrackNetError
 from tracknet.evaluation.frame_pictures import FOUND, SCALE
 from tracknet.tracking.error_analysis import ErrorAnalysis
 from tracknet.tracking.flight import FlightTracker
+from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.rectification import CubicFill, LinearFill
 from tracknet.tracking.trajectory_figures import TrajectoryFigures
 from tracknet.training.lightning_module import HeatmapTracker
@@ -158,7 +159,32 @@ def test_gaps_are_filled_in_what_the_tracker_chose(distracted, tmp_path, bright_
     assert f"rectified: 0 frames filled; f1 {tracked:.4f} -> {tracked:.4f}" in said  # above the picture
 
 
-def test_it_needs_data_that_know_the_clips(bright_network):
+def test_two_trackers_that_want_other_candidates_cannot_share_a_run(bright_network, distracted, tmp_path):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
-    with pytest.raises(TrackNetError, match="TrajectoryFigures needs a RallyDataModule"):
-        TrajectoryFigures(FlightTracker()).on_test_start(Trainer(logger=False), tracker)
+    names = {"test": ["rally"], "val": ["rally"], "train": ["other"]}
+    both = TrajectoryFigures(FlightTracker()), TrajectoryFigures(OnlineTracker())
+    with pytest.raises(TrackNetError, match=r"candidates from 0\.5, another tracker of this run from 0\.05"):
+        figures(distracted, tracker, tmp_path, *both, **names)
+    # What was asked of the model before it broke off is asked no more.
+    assert tracker.candidates_from is None
+    alone = figures(distracted, tracker, tmp_path, both[1], **names)
+    assert alone["test/tracked_precision"] < 1
+
+
+def test_batches_alone_will_do(distracted, tmp_path, bright_network):
+    tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
+    data = FlatVideoDataModule(
+        distracted, test=["rally"], val=["rally"], train=["other"], frames=3, outputs=3, size=SIZE
+    )
+    data.prepare_data()
+    data.setup("test")
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[TrajectoryFigures(FlightTracker(), LinearFill())],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    found = trainer.test(tracker, dataloaders=data.test_dataloader(), verbose=False)[0]
+    assert found["test/tracked_precision"] == 1

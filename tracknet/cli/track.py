@@ -197,7 +197,8 @@ def track_video(
             faster: for long videos.
         precision: What the network computes with: bf16 or 16 bits are faster on GPUs, bf16 also on CPUs with
             AMX; confidences change in their third digit.
-        threshold: Confidence from which a ball counts as visible; default that of the checkpoint.
+        threshold: Confidence from which a ball counts as visible, with the tracker flight where its flight
+            says nothing else; default that of the checkpoint.
         trail: Frames of the trail in the overlay; 0 for none.
         rectifier: Fill short gaps, and mark them in a column Filled: linear, acceleration or cubic for a
             curve, or a checkpoint of a TrajectoryRectifier; default gaps stay.

@@ -36,6 +36,7 @@ from tracknet.tracking.batch import (
     other_video,
     write_summary,
 )
+from tracknet.tracking.finder import gives_heatmaps
 
 TRACKED = Path("tracked")
 """Where the trajectories of many videos go unless told otherwise."""
@@ -199,7 +200,7 @@ def how_made(settings: TrackSettings) -> dict[str, Value]:
         if key not in elsewhere and (key, value) not in _BEFORE
     }
     # There was max_jump, for the online tracker, before there was a name for who chooses.
-    tracker = settings.tracker_of()
+    tracker = settings.tracker_of(settings.tracker is not None or _gives_heatmaps(settings.ckpt))
     told["max_jump"] = settings.max_jump if tracker == "online" else None
     if tracker == "flight":
         told["flight"] = True
@@ -207,6 +208,14 @@ def how_made(settings: TrackSettings) -> dict[str, Value]:
     rectifier = settings.rectifier
     told["rectifier"] = _digest(Path(rectifier)) if rectifier and Path(rectifier).is_file() else rectifier
     return told
+
+
+def _gives_heatmaps(ckpt: Path) -> bool:
+    if ckpt.suffix != ".onnx":
+        return True
+    from tracknet.tracking.onnx_detector import load_onnx
+
+    return gives_heatmaps(load_onnx(ckpt))
 
 
 def _folder(option: str, path: Path) -> Path:

@@ -99,8 +99,8 @@ def print_summary(summary: TrajectorySummary, seconds: float, threshold: float, 
     print(f"{plural(summary.frames, 'frame')}, {rate:.1f} frames/s, {found}", file=file)
     if not summary.visible and summary.best >= threshold:
         print(
-            f"no ball found: what reaches the threshold, {threshold:.2f}, lies on no flight. See what it is "
-            "with --tracker none.",
+            f"no ball found: what reaches the threshold, {threshold:.2f}, up to {summary.best:.2f}, lies on "
+            "no flight. See what it is with --tracker none.",
             file=file,
         )
     elif not summary.visible:

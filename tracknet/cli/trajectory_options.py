@@ -53,7 +53,7 @@ def judge_trajectories(
     Raises:
         UsageError: There is no such rectifier.
     """
-    tracker = _tracker(chosen, model, data)
+    tracker = _tracker(chosen, model, data, "test_step")
     if tracker is not None or chosen.rectifier is not None:
         fill = None if chosen.rectifier is None else choose_fill(chosen.rectifier)
         trainer.callbacks.append(TrajectoryFigures(tracker, fill, chosen.max_gap))  # type: ignore[attr-defined]
@@ -79,16 +79,17 @@ def write_trajectories(
         if chosen[option] is not None and not writers:
             raise UsageError(f"--{option}: no TrajectoryWriter among trainer.callbacks, which writes rows")
     for writer in writers:
-        writer.choose_with(_tracker(chosen, model, data))
+        writer.choose_with(_tracker(chosen, model, data, "predict_step"))
         if chosen.rectifier is not None:
             writer.fill_with(choose_fill(chosen.rectifier), chosen.max_gap)
 
 
 def _tracker(
-    chosen: Namespace, model: LightningModule, data: LightningDataModule | None
+    chosen: Namespace, model: LightningModule, data: LightningDataModule | None, step: str
 ) -> CandidateTracker | None:
     """Make the tracker that is asked for; by default that of ``track``, where it has what it needs."""
     if chosen.tracker is not None:
         return choose_tracker(chosen.tracker)
-    fits = isinstance(model, HeatmapTracker) and isinstance(data, RallyDataModule)
-    return choose_tracker("flight" if fits else "none")
+    # A class of the user's own may do something else in its steps.
+    ours = getattr(type(model), step) is getattr(HeatmapTracker, step, None)
+    return choose_tracker("flight" if ours and isinstance(data, RallyDataModule) else "none")

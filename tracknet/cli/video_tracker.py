@@ -49,7 +49,7 @@ class TrackSettings(NamedTuple):
         settings = cls(**{name: options[name] for name in cls._fields})
         return settings._replace(mode=settings.mode or "single")
 
-    def tracker_of(self, heatmaps: bool = True) -> TrackerName:
+    def tracker_of(self, heatmaps: bool) -> TrackerName:
         """Say who chooses among the candidates of a frame.
 
         Args:

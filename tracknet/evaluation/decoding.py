@@ -23,6 +23,9 @@ from torch.nn.functional import pad
 from tracknet.data.geometry import resize_xy
 from tracknet.errors import UsageError
 
+MOST_CANDIDATES = 64
+"""Candidates of a heatmap that are given, the first ones: a network that has not learned has thousands."""
+
 _STEPS = 10
 # A window moves by more than its centre of mass: plain steps crawl on peaks wider than the window.
 _OVERSHOOT = 1.5
@@ -88,7 +91,7 @@ class HeatmapDecoder(nn.Module, ABC):
 
         Returns:
             For each heatmap K positions in input pixels, ``[K, 2]``, and confidences, ``[K]``, that reach
-            `least`; the decoder's own choice first, K = 0 where there is none.
+            `least`; the decoder's own choice first, K = 0 where there is none, and `MOST_CANDIDATES` at most.
         """
         if len(heatmaps) == 0:
             return []
@@ -170,13 +173,15 @@ class PeakDecoder(HeatmapDecoder):
         place, value = peaks.cpu().numpy(), values.cpu().numpy()
         kept: list[int] = []
         half, taken = self._around // 2, np.zeros(heatmaps.shape, dtype=bool)
+        counts = np.zeros(len(heatmaps), dtype=np.int64)
         for index in np.lexsort((-value, place[:, 0])):
             n, row, column = place[index]
-            if not taken[n, row, column]:
+            if counts[n] < MOST_CANDIDATES and not taken[n, row, column]:
                 taken[n, max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1] = (
                     True
                 )
                 kept.append(int(index))
+                counts[n] += 1
         chosen = torch.tensor(kept, dtype=torch.int64, device=heatmaps.device)
         owner, cells = peaks[chosen, 0], peaks[chosen][:, [2, 1]].float()
         if self.window > 1 and kept:
@@ -262,7 +267,7 @@ class ComponentDecoder(HeatmapDecoder):
             own = slice(ends[n], ends[n + 1])
             label, order = self._ranked(places[own, 1:], values[own])
             by_label, ends_of = np.argsort(label, kind="stable"), np.cumsum(np.bincount(label))
-            for wanted in order[:1] if best_only else order:
+            for wanted in order[: 1 if best_only else MOST_CANDIDATES]:
                 chosen = by_label[ends_of[wanted - 1] if wanted else 0 : ends_of[wanted]]
                 at, weight = places[own][chosen, 2:0:-1], values[own][chosen]
                 low, high = at.min(axis=0), at.max(axis=0)

@@ -13,14 +13,18 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from tracknet.data.cached_clip import LabelledClip
+from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.geometry import resize_xy
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import Detections
 from tracknet.evaluation.gaps import MAX_GAP
+from tracknet.tracking.flight import RATE
 from tracknet.tracking.processes import frames_of_all_processes
 from tracknet.tracking.rectification import GapFill, fill_known
-from tracknet.tracking.sightings import CandidateTracker, Sighting, row_of
+from tracknet.tracking.sightings import CandidateTracker, Sighting, least_of, row_of
 from tracknet.tracking.trajectory import TrajectoryRow
+
+Size = tuple[int, int]
 
 
 class ClipTrajectories:
@@ -32,30 +36,50 @@ class ClipTrajectories:
 
     def __init__(self, tracker: CandidateTracker | None = None) -> None:
         self.tracker = tracker
-        self._seen: dict[int, dict[int, Sighting]] = defaultdict(dict)
+        self._seen: dict[int, dict[int, tuple[Sighting, Size]]] = defaultdict(dict)
 
     def begin(self, module: LightningModule) -> None:
-        """Begin anew, whatever an interrupted run has left, and ask a tracker for its candidates.
+        """Begin anew, whatever an interrupted run has left, and ask for the candidates of a tracker.
 
         Args:
             module: A `HeatmapTracker`.
+
+        Raises:
+            TrackNetError: Another tracker has asked for others.
         """
         self._seen.clear()
+        if self.tracker is None:
+            return
+        threshold = float(module.threshold)  # type: ignore[arg-type]
+        least = least_of(self.tracker, threshold)
+        wanted = threshold if least is None else least
+        asked = getattr(module, "candidates_from", None)
+        if asked not in (None, wanted):
+            raise TrackNetError(
+                f"{type(self.tracker).__name__} wants candidates from {wanted:g}, another tracker of this "
+                f"run from {asked:g}; give each a run of its own"
+            )
+        module.candidates_from = wanted  # type: ignore[assignment]
+
+    def end(self, module: LightningModule) -> None:
+        """Ask for no candidates any more, as after a run that has broken off.
+
+        Args:
+            module: As in `begin`.
+        """
         if self.tracker is not None:
-            least = self.tracker.least
-            wanted = module.threshold if least is None else least
-            module.candidates_from = wanted  # type: ignore[assignment]
+            module.candidates_from = None  # type: ignore[assignment]
 
     def add(
-        self, batch: Mapping[str, Tensor], outputs: Mapping[str, Any], xy: Tensor, size: tuple[int, int]
+        self, module: LightningModule, batch: Mapping[str, Tensor], outputs: Mapping[str, Any], xy: Tensor
     ) -> None:
         """Keep the frames that a batch of windows speaks for.
 
         Args:
+            module: As in `begin`.
             batch: A batch of `WindowDataset`.
             outputs: What ``test_step`` or ``predict_step`` gave for it.
             xy: Best positions in pixels of the source, ``[B, L_out, 2]``.
-            size: Height and width of the network's input.
         """
         last = slice(-xy.shape[1], None)
         counted = batch["counted"][:, last].cpu()
@@ -66,7 +90,7 @@ class ClipTrajectories:
                 f"{type(self.tracker).__name__} chooses among candidates, and the steps of this model give "
                 "none (see HeatmapTracker.candidates_from); use --tracker none"
             )
-        for place, (clip, frame, source, best, confidence) in enumerate(
+        for place, (clip, frame, (height, width), best, confidence) in enumerate(
             zip(
                 batch["clip"].cpu()[window].tolist(),
                 batch["frame"][:, last].cpu()[counted].tolist(),
@@ -79,24 +103,23 @@ class ClipTrajectories:
             sighting = Sighting(frame, best[None], np.array([confidence]), confidence)
             if self.tracker is not None and candidates is not None:
                 found = candidates[place]
+                size: Size = module.input_size  # type: ignore[assignment]
                 values = found.confidence.cpu().double().numpy()
                 sighting = Sighting(
                     frame,
-                    resize_xy(found.xy.cpu().double(), size, tuple(source)).numpy(),
+                    resize_xy(found.xy.cpu().double(), size, (height, width)).numpy(),
                     values,
                     float(values.max(initial=confidence)),
                 )
-            self._seen[clip][frame] = sighting
+            self._seen[clip][frame] = sighting, (height, width)
 
-    def rows(
-        self, trainer: Trainer, module: LightningModule, clips: Sequence[LabelledClip]
-    ) -> dict[int, list[TrajectoryRow]]:
+    def rows(self, trainer: Trainer, module: LightningModule) -> dict[int, list[TrajectoryRow]]:
         """Give the trajectories, and keep nothing; all processes must ask.
 
         Args:
-            trainer: The trainer that runs them.
-            module: The `HeatmapTracker`.
-            clips: All clips.
+            trainer: The trainer that runs them. Its data tell the rate of each clip, where they are a
+                `RallyDataModule`; otherwise it counts as 30 frames a second.
+            module: As in `begin`.
 
         Returns:
             One row for each frame that was seen, in order, by clip; positions in pixels of the source. A
@@ -104,26 +127,32 @@ class ClipTrajectories:
         """
         seen = frames_of_all_processes(trainer, self._seen)
         self._seen.clear()
-        module.candidates_from = None  # type: ignore[assignment]
+        self.end(module)
+        data = getattr(trainer, "datamodule", None)
+        clips = data.parts["test"] if isinstance(data, RallyDataModule) else []
         threshold = float(module.threshold)  # type: ignore[arg-type]
         return {
             number: [
                 row
-                for part in _unbroken([frames[frame] for frame in sorted(frames)])
-                for row in self._follow(part, clips[number], threshold)
+                for part in _unbroken([frames[frame][0] for frame in sorted(frames)])
+                for row in self._follow(part, frames[part[0].frame][1], _rate(clips, number), threshold)
             ]
             for number, frames in sorted(seen.items())
         }
 
     def _follow(
-        self, sightings: list[Sighting], clip: LabelledClip, threshold: float
+        self, sightings: list[Sighting], size: Size, fps: float, threshold: float
     ) -> Iterator[TrajectoryRow]:
         if self.tracker is None:
             for sighting in sightings:
                 yield row_of(sighting, 0 if sighting.highest >= threshold else None)
             return
-        for sighting, choice in self.tracker.follow(sightings, clip.source_size, clip.fps, threshold):
+        for sighting, choice in self.tracker.follow(sightings, size, fps, threshold):
             yield row_of(sighting, choice)
+
+
+def _rate(clips: Sequence[LabelledClip], number: int) -> float:
+    return clips[number].fps if clips else RATE
 
 
 def _unbroken(sightings: Sequence[Sighting]) -> Iterator[list[Sighting]]:

@@ -15,7 +15,7 @@ from tracknet.tracking.sightings import Sighting
 Array = NDArray[np.float64]
 
 LEAST = 0.05
-"""Confidence below which nothing is a candidate."""
+"""Confidence below which nothing is a candidate, but for thresholds that are lower."""
 MOST = 8
 """Candidates of a frame that are looked at, the most confident ones."""
 RATE = 30.0
@@ -34,7 +34,7 @@ class Prices:
         hidden: A frame without a ball.
         missed: A frame in which the ball flies on unseen.
         reach: Most frames in a row in which it may.
-        bend: Change of the way a frame that costs 1.
+        bend: Change of the way a frame that costs 1; the first way of a flight counts as changed by half.
         turn: The most that a change of the way costs: a hit.
         fast: Way a frame from which, where it has changed by as much, it is a leap.
         leap: What a leap costs more.
@@ -58,7 +58,8 @@ class Prices:
 class FlightTracker:
     """Keeps in each frame the candidate that lies on the likeliest flight through the whole video.
 
-    A dynamic programme over all candidates from a confidence of 0.05 (Viterbi, 1967). A frame with the ball
+    A dynamic programme over all candidates from a confidence of 0.05, or from a threshold below it (Viterbi,
+    1967). A frame with the ball
     earns ``log(c / (1 - c)) - log(t / (1 - t))``, with its confidence c and the threshold t: a ball below the
     threshold counts where its flight needs it, and a racket above it does not where no flight leads there.
     The ball may turn, go unseen for some frames, and come and go at the border of the picture; what appears
@@ -145,6 +146,7 @@ class _Search:
         self._wide = size[1] / size[0]
         self._rate = fps / RATE
         self._asked = _odds(np.array([threshold]))[0]
+        self._least = min(LEAST, threshold)
         self._first = 0  # number of the first frame that is held
         self._next = 0
         self._unseen = 0.0  # what a flight has earned that is unseen since before the video
@@ -153,7 +155,7 @@ class _Search:
         """Take the next frame."""
         prices = self._prices
         chosen = np.argsort(-sighting.confidence, kind="stable")[:MOST]
-        chosen = chosen[sighting.confidence[chosen] >= LEAST]
+        chosen = chosen[sighting.confidence[chosen] >= self._least]
         xy = (sighting.xy[chosen] + 0.5) / self._height
         count = len(chosen)
         last = self.frames[-1] if self.frames else None

@@ -31,7 +31,7 @@ from tracknet.tracking.finder import (
 from tracknet.tracking.live import check_reach, follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
-from tracknet.tracking.sightings import CandidateTracker, Sighting, row_of
+from tracknet.tracking.sightings import CandidateTracker, Sighting, least_of, row_of
 from tracknet.tracking.trajectory import TrajectoryRow
 from tracknet.tracking.windows import FirstWord, slide
 
@@ -116,8 +116,8 @@ def track(
     check_reach(stride, lookahead, detector.outputs)
     if tracker is not None and mode == "causal" and not isinstance(tracker, OnlineTracker):
         raise UsageError(
-            f"{type(tracker).__name__} looks at what comes after a frame, which the mode causal does not "
-            "wait for; use the online tracker"
+            f"{type(tracker).__name__} looks at a whole video, for which the mode causal does not wait; use "
+            "the online tracker"
         )
     size = (source.info.height, source.info.width)
     finder = choose_finder(
@@ -137,7 +137,7 @@ def track(
         rows = _found(source, detector, finder, finder.rows, merge, stride, batch_size)
     else:
         assert isinstance(finder, HeatmapFinder)  # there are no candidates without heatmaps
-        tell = partial(finder.sightings, least=tracker.least)
+        tell = partial(finder.sightings, least=least_of(tracker, detector.threshold))
         seen = _found(source, detector, finder, tell, merge, stride, batch_size)
         rows = _chosen_rows(seen, tracker, size, source.info.fps, detector.threshold)
     return _counted(source, rows, progress)

@@ -12,8 +12,6 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from tracknet.data.cached_clip import LabelledClip
-from tracknet.data.datamodules import RallyDataModule
 from tracknet.data.faults import plural
 from tracknet.data.geometry import resize_xy
 from tracknet.errors import TrackNetError
@@ -30,13 +28,14 @@ SHOWN = ("f1", "precision", "recall", "accuracy")
 
 
 class _Label(NamedTuple):
-    """What the label of a frame says, in input pixels, and what was found in it by itself."""
+    """What the label of a frame says and what was found in it, in input pixels; and the source's size."""
 
     xy: tuple[float, float]
     visible: bool
     labelled: bool
     found: tuple[float, float]
     seen: bool
+    source_size: tuple[int, int]
 
 
 class TrajectoryFigures(Callback):
@@ -77,8 +76,6 @@ class TrajectoryFigures(Callback):
         """Begin anew, whatever an interrupted run has left."""
         if not isinstance(getattr(pl_module, "test_metrics", None), BallMetrics):
             raise TrackNetError("--tracker and --rectifier are for trajectories; this is no tracker")
-        if not isinstance(getattr(trainer, "datamodule", None), RallyDataModule):
-            raise TrackNetError("TrajectoryFigures needs a RallyDataModule, which knows the clips")
         self._trajectories.begin(pl_module)
         self._labels.clear()
         self.rows = {}
@@ -100,7 +97,7 @@ class TrajectoryFigures(Callback):
         in_source = [
             resize_xy(xy.double(), size, tuple(source)) for xy, source in zip(found, sources, strict=True)
         ]
-        self._trajectories.add(batch, outputs, torch.stack(in_source), size)
+        self._trajectories.add(pl_module, batch, outputs, torch.stack(in_source))
         last = slice(-confidence.shape[1], None)
         counted = batch["counted"][:, last].cpu()
 
@@ -108,7 +105,7 @@ class TrajectoryFigures(Callback):
             kept: list[Any] = values.cpu()[counted].tolist()
             return kept
 
-        for clip, frame, *label in zip(
+        for clip, frame, xy, visible, labelled, best, seen, source in zip(
             of_counted(batch["clip"][:, None].expand_as(counted)),
             of_counted(batch["frame"][:, last]),
             of_counted(batch["xy"][:, last]),
@@ -116,20 +113,24 @@ class TrajectoryFigures(Callback):
             of_counted(batch["labelled"][:, last]),
             of_counted(found),
             of_counted(confidence >= threshold),
+            of_counted(batch["source_size"][:, None].expand(*counted.shape, 2)),
             strict=True,
         ):
-            self._labels[clip][frame] = _Label(*label)
+            self._labels[clip][frame] = _Label(xy, visible, labelled, best, seen, tuple(source))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the model as it was."""
+        self._trajectories.end(pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, fill, judge and log."""
-        clips: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
-        self.rows = self._trajectories.rows(trainer, pl_module, clips)
-        judge = _Judge(pl_module, clips, frames_of_all_processes(trainer, self._labels))
+        self.rows = self._trajectories.rows(trainer, pl_module)
+        judge = _Judge(pl_module, frames_of_all_processes(trainer, self._labels))
         self._labels.clear()
         told = [] if self.tracker is None else [("tracked", judge.figures(self.rows), "")]
         if self.method is not None:
             self.rows = {
-                clip: filled_rows(rows, self.method, clips[clip].source_size, self.max_gap)
+                clip: filled_rows(rows, self.method, judge.source_size(clip), self.max_gap)
                 for clip, rows in self.rows.items()
             }
             filled = sum(row.filled for rows in self.rows.values() for row in rows)
@@ -150,19 +151,17 @@ class TrajectoryFigures(Callback):
 class _Judge:
     """Judges trajectories of a test set by the metrics of its model."""
 
-    def __init__(
-        self,
-        module: LightningModule,
-        clips: Sequence[LabelledClip],
-        labels: Mapping[int, Mapping[int, _Label]],
-    ) -> None:
+    def __init__(self, module: LightningModule, labels: Mapping[int, Mapping[int, _Label]]) -> None:
         self._size: tuple[int, int] = module.input_size  # type: ignore[assignment]
-        self._clips = clips
         self._labels = labels
         self._metrics: BallMetrics = deepcopy(module.test_metrics).cpu()  # type: ignore[assignment]
         # Every process holds all frames; adding up over them would count each several times.
         self._metrics.sync_on_compute = False
         self.label = self._metrics.label
+
+    def source_size(self, clip: int) -> tuple[int, int]:
+        """Give height and width of the source of a clip."""
+        return next(iter(self._labels[clip].values())).source_size
 
     def found(self) -> dict[str, float]:
         """Give the figures of what was found frame by frame."""
@@ -177,7 +176,7 @@ class _Judge:
         self._metrics.reset()
         for clip, of_clip in sorted(rows.items()):
             xy = torch.tensor([(row.x, row.y) for row in of_clip], dtype=torch.float64)
-            in_input = resize_xy(xy, self._clips[clip].source_size, self._size)
+            in_input = resize_xy(xy, self.source_size(clip), self._size)
             judged = [self._labels[clip][row.frame] for row in of_clip]
             self._update(clip, judged, in_input.tolist(), [row.visible for row in of_clip])
         return self._computed()
@@ -192,7 +191,7 @@ class _Judge:
             torch.tensor([[label.visible for label in labels]]),
             torch.tensor([[label.labelled for label in labels]]),
             self._size,
-            torch.tensor([self._clips[clip].source_size]),
+            torch.tensor([self.source_size(clip)]),
         )
 
     def _computed(self) -> dict[str, float]:

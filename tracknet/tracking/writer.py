@@ -68,13 +68,16 @@ class TrajectoryWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the frames that this batch speaks for."""
-        size: tuple[int, int] = pl_module.input_size  # type: ignore[assignment]
-        self._trajectories.add(batch, outputs, outputs["xy"], size)
+        self._trajectories.add(pl_module, batch, outputs, outputs["xy"])
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the model as it was."""
+        self._trajectories.end(pl_module)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files."""
         of_test: list[LabelledClip] = trainer.datamodule.parts["test"]  # type: ignore[attr-defined]
-        trajectories = self._trajectories.rows(trainer, pl_module, of_test)
+        trajectories = self._trajectories.rows(trainer, pl_module)
         # Asked for in all processes: Lightning tells it from the first to the others.
         run = trainer.log_dir or trainer.default_root_dir
         if not trainer.is_global_zero:
