@@ -600,8 +600,3 @@ def test_settings_that_came_later_are_told_where_they_are_used(ckpt):
         chosen = options | {"tracker": tracker, "mode": mode, "max_jump": 300.0}
         assert how_made(TrackSettings.chosen(chosen)) == usual | told
     assert how_made(TrackSettings.chosen(options | {"tracker": None})) == usual
-    # A graph that gives positions only has no candidates.
-    graph = tmp_path / "positions.onnx"
-    export(load_tracker(ckpt), graph, positions=True)
-    told = how_made(TrackSettings.chosen(options | {"ckpt": graph, "tracker": None, "mode": "single"}))
-    assert told == usual | {"mode": "single", "ckpt": told["ckpt"]}

@@ -98,6 +98,13 @@ def test_positions_from_an_onnx_graph(here, bright, tiny_rallies, capsys):
         assert (theirs.x, theirs.y) == pytest.approx((ours.x, ours.y), abs=0.2)
     assert tracknet(["track", video, "--ckpt", "p.onnx", "--output", "c.csv", "--mode", "average"]) == 2
     assert "needs heatmaps" in capsys.readouterr().err
+    # Without candidates the default is to judge frame by frame, and is known to be.
+    many = ["track", video, str(tiny_rallies / "b.mp4"), "--ckpt", "p.onnx"]
+    assert tracknet(many) == 0
+    capsys.readouterr()
+    assert tracknet([*many, "--tracker", "none"]) == 0
+    assert "2 skipped" in capsys.readouterr().out
+    assert (here / "tracked" / "a_ball.csv").read_bytes() == (here / "b.csv").read_bytes()
 
 
 @pytest.mark.parametrize("positions", [False, True])

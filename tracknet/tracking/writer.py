@@ -35,6 +35,11 @@ class TrajectoryWriter(Callback):
         self._fill: GapFill | None = None
         self._max_gap = MAX_GAP
 
+    @property
+    def tracker(self) -> CandidateTracker | None:
+        """Chooses among the candidates of each frame; None for the decoder."""
+        return self._trajectories.tracker
+
     def choose_with(self, tracker: CandidateTracker | None) -> None:
         """Let a tracker choose among the candidates of each frame.
 
