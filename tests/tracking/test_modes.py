@@ -6,8 +6,10 @@ import gc
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from tracknet.data.video import FrameSource, VideoInfo, VideoWriter
 from tracknet.errors import UsageError
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, PeakDecoder
 from tracknet.tracking import finder
+from tracknet.tracking import tracker as tracker_module
 from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.tracker import track
@@ -306,6 +309,22 @@ def test_the_flight_tracker_takes_what_is_below_the_threshold(mode, step):
     assert [(row.frame, row.x, row.y) for row in rows] == [(n, 4, 2) for n in range(8)]
     values = [0.8 + n / 100 for n in range(8)]
     assert [row.confidence for row in rows] == pytest.approx([*values[:3], 0.3, *values[4:]])
+
+
+def test_frames_are_done_when_they_are_seen_and_not_when_their_rows_come(monkeypatch):
+    told = []
+
+    @contextmanager
+    def progress(*args, **kwargs):
+        yield SimpleNamespace(advance=told.append)
+
+    monkeypatch.setattr(tracker_module, "track_progress", progress)
+    detector = ByPlace([0.2, 0.3], decoder=ComponentDecoder(0.5))
+    rows = track(numbered(20), detector, tracker=FlightTracker(lag=5), batch_size=2)
+    assert next(rows).frame == 0
+    assert told == [4, 4]  # ten frames are held before a row comes
+    assert len(list(rows)) == 19
+    assert sum(told) == 20
 
 
 def test_without_candidates_the_confidence_is_that_of_the_highest_cell():

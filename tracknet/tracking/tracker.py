@@ -41,6 +41,7 @@ BATCHES_AHEAD = 2
 """Batches decoded while the network works on one; the bound keeps memory the same for any length of video."""
 
 T = TypeVar("T")
+Advance = Callable[[int], None]
 
 
 def track(
@@ -130,16 +131,15 @@ def track(
         overlaps=averages or mode == "causal" or stride < detector.frames,
     )
     if mode == "causal":
-        rows = _causal_rows(source, detector, finder, background_seconds, stride, lookahead)
+        rows = partial(_causal_rows, source, detector, finder, background_seconds, stride, lookahead)
         return _counted(source, rows, progress)
     merge = FirstWord() if mode == "single" else Ensemble(place_weights(mode, detector.outputs))
+    look = partial(_found, source, detector, finder, merge, stride, batch_size)
     if tracker is None:
-        rows = _found(source, detector, finder, finder.rows, merge, stride, batch_size)
-    else:
-        assert isinstance(finder, HeatmapFinder)  # there are no candidates without heatmaps
-        tell = partial(finder.sightings, least=least_of(tracker, detector.threshold))
-        seen = _found(source, detector, finder, tell, merge, stride, batch_size)
-        rows = _chosen_rows(seen, tracker, size, source.info.fps, detector.threshold)
+        return _counted(source, partial(look, finder.rows), progress)
+    assert isinstance(finder, HeatmapFinder)  # there are no candidates without heatmaps
+    seen = partial(look, partial(finder.sightings, least=least_of(tracker, detector.threshold)))
+    rows = partial(_chosen_rows, seen, tracker, size, source.info.fps, detector.threshold)
     return _counted(source, rows, progress)
 
 
@@ -147,12 +147,13 @@ def _found(
     source: FrameSource,
     detector: BallDetector,
     finder: BallFinder,
-    tell: Callable[[Sequence[int], Tensor], list[T]],
     merge: Ensemble | FirstWord,
     stride: int,
     batch_size: int,
+    tell: Callable[[Sequence[int], Tensor], list[T]],
+    advance: Advance,
 ) -> Generator[list[T], None, None]:
-    """Tell what is found in the frames of one batch of windows after the other."""
+    """Tell what is found in the frames of one batch of windows after the other, and how many are done."""
     background, images = None, source.frames(detector.input_size)
     if detector.needs_background:
         still, images = background_and_frames(source, detector.input_size)
@@ -170,27 +171,36 @@ def _found(
             ]
             if done:
                 yield tell(range(frame, frame + len(done)), torch.stack(done))
+                advance(len(done))
             frame += len(done)
     if done := merge.finish():
         yield tell(range(frame, frame + len(done)), torch.stack(done))
+        advance(len(done))
 
 
 def _chosen_rows(
-    parts: Generator[list[Sighting], None, None],
+    parts: Callable[[Advance], Generator[list[Sighting], None, None]],
     tracker: CandidateTracker,
     size: tuple[int, int],
     fps: float,
     threshold: float,
+    advance: Advance,
 ) -> Generator[list[TrajectoryRow], None, None]:
-    """Give the rows of what a tracker chooses."""
-    with closing(parts):
-        seen = (sighting for part in parts for sighting in part)
+    """Give the rows of what a tracker chooses; a frame is done when it is seen, not when its row comes."""
+    with closing(parts(advance)) as found:
+        seen = (sighting for part in found for sighting in part)
         for sighting, choice in tracker.follow(seen, size, fps, threshold):
             yield [row_of(sighting, choice)]
 
 
 def _causal_rows(
-    source: FrameSource, detector: BallDetector, finder: BallFinder, seconds: float, step: int, lookahead: int
+    source: FrameSource,
+    detector: BallDetector,
+    finder: BallFinder,
+    seconds: float,
+    step: int,
+    lookahead: int,
+    advance: Advance,
 ) -> Generator[list[TrajectoryRow], None, None]:
     """Read a video as if it were live; no frame is dropped."""
     background = RunningBackground(source.info.fps, seconds) if detector.needs_background else None
@@ -198,18 +208,23 @@ def _causal_rows(
         arrivals = ([(number, part[0])] for number, part in enumerate(parts))
         for row in follow(arrivals, finder, detector.frames, background, step, lookahead):
             yield [row]
+            advance(1)
 
 
 def _counted(
-    source: FrameSource, rows: Generator[list[TrajectoryRow], None, None], progress: bool
+    source: FrameSource,
+    rows: Callable[[Advance], Generator[list[TrajectoryRow], None, None]],
+    progress: bool,
 ) -> Generator[TrajectoryRow, None, None]:
-    """Give the rows one by one, and show how far it is."""
+    """Give the rows one by one, and show how many frames are done."""
     total = 0
-    with closing(rows), track_progress(source.info.frames, "frames", "tracking", shown=progress) as bar:
-        for part in rows:
+    with (
+        track_progress(source.info.frames, "frames", "tracking", shown=progress) as bar,
+        closing(rows(bar.advance)) as parts,
+    ):
+        for part in parts:
             yield from part
             total += len(part)
-            bar.advance(len(part))
     if not total:
         raise TrackNetError(f"{source.path}: no frame can be decoded; is it a video?")
 
