@@ -53,8 +53,9 @@ def test_the_demo_goes_the_whole_way(tmp_path, capsys):
         if part != "config.yaml":
             assert str(run / part) in said
     assert len((run / "rally.csv").read_text().splitlines()) == 1 + 10
-    f1 = json.loads((run / "test" / "test.json").read_text())["f1"]
-    assert f"test F1 on unseen courts: {f1:.4f}  (tracknetv2: d <= 4 px at 288x512)" in said
+    figures = json.loads((run / "test" / "test.json").read_text())
+    assert f"test F1 on unseen courts: {figures['f1']:.4f}  (tracknetv2: d <= 4 px at 288x512)" in said
+    assert f"followed through a rally: {figures['tracked_f1']:.4f}" in said
     assert "background difference:" in said
 
 

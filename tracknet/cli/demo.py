@@ -95,6 +95,7 @@ def demo(folder: Path, config: str) -> int:
     _say(f"done in {minutes:.1f} minutes")
     print(
         f"  test F1 on unseen courts: {figures['f1']:.4f}  ({figures['metric']})\n"
+        f"  followed through a rally: {figures['tracked_f1']:.4f}\n"
         f"  background difference:    {baseline:.4f}\n"
         f"  curves:       {run / 'curves.png'}\n"
         f"  test figures: {run / 'test' / 'test.png'}, {run / 'test' / 'test_clips.csv'}\n"
