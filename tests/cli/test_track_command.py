@@ -230,7 +230,7 @@ def test_what_lies_on_no_flight_is_no_ball(here, fake, capsys):
     assert [row[:4] for row in rows] == [(n, False, 0.0, 0.0) for n in range(7)]
     assert [row.confidence for row in rows] == pytest.approx([0.0] * 3 + [0.8] + [0.0] * 3)
     out = capsys.readouterr().out
-    assert "no ball found: what reaches the threshold, 0.50, lies on no flight. See what it is with --" in out
+    assert "no ball found: what reaches the threshold, 0.50, up to 0.80, lies on no flight. See" in out
     assert main(["../videos/rally.mp4", "--ckpt", "best.ckpt", "--tracker", "online"]) == 0
     assert [row.visible for row in read_trajectory(here / "rally_ball.csv")] == [n == 3 for n in range(7)]
 

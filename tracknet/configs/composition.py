@@ -25,6 +25,7 @@ VARIABLES = "vars"
 OF_COMMANDS = {
     "verbose": ("validate", "test"),
     "rectifier": ("test", "predict"),
+    "tracker": ("test", "predict"),
     "max_gap": ("test", "predict"),
     "return_predictions": ("predict",),
 }
