@@ -13,13 +13,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tracknet.data.cached_clip import LabelledClip
 from tracknet.data.datamodules import RallyDataModule
-from tracknet.data.geometry import resize_xy
 from tracknet.data.video_writer import VideoWriter
 from tracknet.data.whole_file import whole_file
 from tracknet.evaluation.error_groups import Group, GroupFigures, error_groups
 from tracknet.evaluation.errors import (
     FrameResult,
-    Place,
     Stretch,
     frame_results,
     on_trajectory,
@@ -32,7 +30,6 @@ from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.error_pictures import contact_sheet
 from tracknet.tracking.error_plots import draw_errors, draw_groups
 from tracknet.tracking.processes import of_all_processes
-from tracknet.tracking.trajectory import TrajectoryRow
 from tracknet.tracking.trajectory_figures import TrajectoryFigures
 
 COLUMNS = (
@@ -157,22 +154,9 @@ def _on_trajectories(
         return list(found), ""
     size: tuple[int, int] = pl_module.input_size  # type: ignore[assignment]
     sources = [clip.source_size for clip in clips]
-    places = {
-        (clip, row.frame): Place(x, y, row.visible, row.confidence, row.filled)
-        for clip, rows in figures.rows.items()
-        for row, (x, y) in zip(rows, _in_input(rows, sources[clip], size), strict=True)
-    }
-    filled = sum(place.filled for place in places.values())
+    filled = sum(place.filled for place in figures.places.values())
     told = ["tracked"] * (figures.tracker is not None) + [f"{filled} filled"] * (figures.method is not None)
-    return on_trajectory(found, places, metrics, size, sources), ", ".join(told)
-
-
-def _in_input(
-    rows: Sequence[TrajectoryRow], source: tuple[int, int], size: tuple[int, int]
-) -> list[tuple[float, float]]:
-    xy = np.array([(row.x, row.y) for row in rows], np.float64).reshape(-1, 2)
-    moved: list[tuple[float, float]] = resize_xy(xy, source, size).tolist()
-    return moved
+    return on_trajectory(found, figures.places, metrics, size, sources), ", ".join(told)
 
 
 def write_results(path: Path, results: Sequence[FrameResult], names: Sequence[str]) -> None:

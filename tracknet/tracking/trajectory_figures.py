@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,6 +16,7 @@ from torch import Tensor
 from tracknet.data.faults import plural
 from tracknet.data.geometry import resize_xy
 from tracknet.errors import TrackNetError
+from tracknet.evaluation.errors import Place
 from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.evaluation.metrics import BallMetrics
 from tracknet.tracking.clip_trajectories import ClipTrajectories, filled_rows
@@ -28,13 +30,11 @@ SHOWN = ("f1", "precision", "recall", "accuracy")
 
 
 class _Label(NamedTuple):
-    """What the label of a frame says and what was found in it, in input pixels; and the source's size."""
+    """What the label of a frame says, in input pixels; and the source's size."""
 
     xy: tuple[float, float]
     visible: bool
     labelled: bool
-    found: tuple[float, float]
-    seen: bool
     source_size: tuple[int, int]
 
 
@@ -52,7 +52,7 @@ class TrajectoryFigures(Callback):
         max_gap: Longest gap that is filled, in frames.
 
     Attributes:
-        rows: The trajectories, positions in pixels of the source, by clip; for `ErrorAnalysis`.
+        places: What the trajectories say, by clip and frame; for `ErrorAnalysis`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TrajectoryFigures(Callback):
     ) -> None:
         self.method = method
         self.max_gap = max_gap
-        self.rows: dict[int, list[TrajectoryRow]] = {}
+        self.places: dict[tuple[int, int], Place] = {}
         self._trajectories = ClipTrajectories(tracker)
         self._labels: dict[int, dict[int, _Label]] = defaultdict(dict)
 
@@ -78,7 +78,7 @@ class TrajectoryFigures(Callback):
             raise TrackNetError("--tracker and --rectifier are for trajectories; this is no tracker")
         self._trajectories.begin(pl_module)
         self._labels.clear()
-        self.rows = {}
+        self.places = {}
 
     def on_test_batch_end(
         self,
@@ -91,32 +91,29 @@ class TrajectoryFigures(Callback):
     ) -> None:
         """Keep the frames that this batch speaks for."""
         size: tuple[int, int] = pl_module.input_size  # type: ignore[assignment]
-        threshold = float(pl_module.threshold)  # type: ignore[arg-type]
-        found, confidence = outputs["xy"].cpu(), outputs["confidence"].cpu()
+        found = outputs["xy"].cpu()
         sources = batch["source_size"].tolist()
         in_source = [
             resize_xy(xy.double(), size, tuple(source)) for xy, source in zip(found, sources, strict=True)
         ]
         self._trajectories.add(pl_module, batch, outputs, torch.stack(in_source))
-        last = slice(-confidence.shape[1], None)
+        last = slice(-found.shape[1], None)
         counted = batch["counted"][:, last].cpu()
 
         def of_counted(values: Tensor) -> list[Any]:
             kept: list[Any] = values.cpu()[counted].tolist()
             return kept
 
-        for clip, frame, xy, visible, labelled, best, seen, source in zip(
+        for clip, frame, xy, visible, labelled, source in zip(
             of_counted(batch["clip"][:, None].expand_as(counted)),
             of_counted(batch["frame"][:, last]),
             of_counted(batch["xy"][:, last]),
             of_counted(batch["visible"][:, last]),
             of_counted(batch["labelled"][:, last]),
-            of_counted(found),
-            of_counted(confidence >= threshold),
             of_counted(batch["source_size"][:, None].expand(*counted.shape, 2)),
             strict=True,
         ):
-            self._labels[clip][frame] = _Label(xy, visible, labelled, best, seen, tuple(source))
+            self._labels[clip][frame] = _Label(xy, visible, labelled, tuple(source))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the model as it was."""
@@ -124,19 +121,21 @@ class TrajectoryFigures(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, fill, judge and log."""
-        self.rows = self._trajectories.rows(trainer, pl_module)
+        rows = self._trajectories.rows(trainer, pl_module)
         judge = _Judge(pl_module, frames_of_all_processes(trainer, self._labels))
         self._labels.clear()
-        told = [] if self.tracker is None else [("tracked", judge.figures(self.rows), "")]
+        self.places = judge.places(rows)
+        told = [] if self.tracker is None else [("tracked", judge.figures(self.places), "")]
         if self.method is not None:
-            self.rows = {
-                clip: filled_rows(rows, self.method, judge.source_size(clip), self.max_gap)
-                for clip, rows in self.rows.items()
+            rows = {
+                clip: filled_rows(of_clip, self.method, judge.source_size(clip), self.max_gap)
+                for clip, of_clip in rows.items()
             }
-            filled = sum(row.filled for rows in self.rows.values() for row in rows)
+            self.places = judge.places(rows)
+            filled = sum(place.filled for place in self.places.values())
             pl_module.log("test/rectified_filled", float(filled), sync_dist=True)
-            told.append(("rectified", judge.figures(self.rows), f"{plural(filled, 'frame')} filled; "))
-        before = judge.found()
+            told.append(("rectified", judge.figures(self.places), f"{plural(filled, 'frame')} filled; "))
+        before = judge.before
         for word, after, first in told:
             for name in SHOWN:
                 pl_module.log(f"test/{word}_{name}", after[name], sync_dist=True)
@@ -154,45 +153,44 @@ class _Judge:
     def __init__(self, module: LightningModule, labels: Mapping[int, Mapping[int, _Label]]) -> None:
         self._size: tuple[int, int] = module.input_size  # type: ignore[assignment]
         self._labels = labels
-        self._metrics: BallMetrics = deepcopy(module.test_metrics).cpu()  # type: ignore[assignment]
+        metrics: BallMetrics = module.test_metrics  # type: ignore[assignment]
+        self.label = metrics.label
+        self.before = _floats(metrics)
+        self._metrics = deepcopy(metrics).cpu()
         # Every process holds all frames; adding up over them would count each several times.
         self._metrics.sync_on_compute = False
-        self.label = self._metrics.label
 
     def source_size(self, clip: int) -> tuple[int, int]:
         """Give height and width of the source of a clip."""
         return next(iter(self._labels[clip].values())).source_size
 
-    def found(self) -> dict[str, float]:
-        """Give the figures of what was found frame by frame."""
-        self._metrics.reset()
-        for clip, labels in sorted(self._labels.items()):
-            judged = [label for _, label in sorted(labels.items())]
-            self._update(clip, judged, [one.found for one in judged], [one.seen for one in judged])
-        return self._computed()
+    def places(self, rows: Mapping[int, Sequence[TrajectoryRow]]) -> dict[tuple[int, int], Place]:
+        """Say by clip and frame, in input pixels, what trajectories say."""
+        places = {}
+        for clip, of_clip in rows.items():
+            xy = np.array([(row.x, row.y) for row in of_clip], np.float64)
+            moved = resize_xy(xy, self.source_size(clip), self._size).tolist()
+            for row, (x, y) in zip(of_clip, moved, strict=True):
+                places[clip, row.frame] = Place(x, y, row.visible, row.confidence, row.filled)
+        return places
 
-    def figures(self, rows: Mapping[int, Sequence[TrajectoryRow]]) -> dict[str, float]:
+    def figures(self, places: Mapping[tuple[int, int], Place]) -> dict[str, float]:
         """Give the figures of trajectories."""
         self._metrics.reset()
-        for clip, of_clip in sorted(rows.items()):
-            xy = torch.tensor([(row.x, row.y) for row in of_clip], dtype=torch.float64)
-            in_input = resize_xy(xy, self.source_size(clip), self._size)
-            judged = [self._labels[clip][row.frame] for row in of_clip]
-            self._update(clip, judged, in_input.tolist(), [row.visible for row in of_clip])
-        return self._computed()
+        for clip, labels in self._labels.items():
+            told = [places[clip, frame] for frame in labels]
+            judged = list(labels.values())
+            self._metrics.update(
+                torch.tensor([[(place.x, place.y) for place in told]]),
+                torch.tensor([[place.visible for place in told]]),
+                torch.tensor([[label.xy for label in judged]]),
+                torch.tensor([[label.visible for label in judged]]),
+                torch.tensor([[label.labelled for label in judged]]),
+                self._size,
+                torch.tensor([self.source_size(clip)]),
+            )
+        return _floats(self._metrics)
 
-    def _update(
-        self, clip: int, labels: Sequence[_Label], xy: Sequence[Any], visible: Sequence[bool]
-    ) -> None:
-        self._metrics.update(
-            torch.tensor([xy]),
-            torch.tensor([visible]),
-            torch.tensor([[label.xy for label in labels]]),
-            torch.tensor([[label.visible for label in labels]]),
-            torch.tensor([[label.labelled for label in labels]]),
-            self._size,
-            torch.tensor([self.source_size(clip)]),
-        )
 
-    def _computed(self) -> dict[str, float]:
-        return {name: float(value) for name, value in self._metrics.compute().items()}
+def _floats(metrics: BallMetrics) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.compute().items()}
