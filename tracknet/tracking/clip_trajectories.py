@@ -21,7 +21,7 @@ from tracknet.evaluation.gaps import MAX_GAP
 from tracknet.tracking.flight import RATE
 from tracknet.tracking.processes import frames_of_all_processes
 from tracknet.tracking.rectification import GapFill, fill_known
-from tracknet.tracking.sightings import CandidateTracker, Sighting, least_of, row_of
+from tracknet.tracking.sightings import CandidateTracker, Sighting, row_of
 from tracknet.tracking.trajectory import TrajectoryRow
 
 Size = tuple[int, int]
@@ -51,7 +51,7 @@ class ClipTrajectories:
         if self.tracker is None:
             return
         threshold = float(module.threshold)  # type: ignore[arg-type]
-        least = least_of(self.tracker, threshold)
+        least = self.tracker.least(threshold)
         wanted = threshold if least is None else least
         asked = getattr(module, "candidates_from", None)
         if asked not in (None, wanted):

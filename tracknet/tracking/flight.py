@@ -59,11 +59,11 @@ class FlightTracker:
     """Keeps in each frame the candidate that lies on the likeliest flight through the whole video.
 
     A dynamic programme over all candidates from a confidence of 0.05, or from a threshold below it (Viterbi,
-    1967). A frame with the ball
-    earns ``log(c / (1 - c)) - log(t / (1 - t))``, with its confidence c and the threshold t: a ball below the
-    threshold counts where its flight needs it, and a racket above it does not where no flight leads there.
-    The ball may turn, go unseen for some frames, and come and go at the border of the picture; what appears
-    in the middle of it pays for that. It sees what comes after a frame, so live streams cannot have it.
+    1967). A frame with the ball earns ``log(c / (1 - c)) - log(t / (1 - t))``, with its confidence c and the
+    threshold t: a ball below the threshold counts where its flight needs it, and a racket above it does not
+    where no flight leads there. The ball may turn, go unseen for some frames, and come and go at the border
+    of the picture; what appears in the middle of it pays for that. It sees what comes after a frame, so live
+    streams cannot have it.
 
     Args:
         prices: What a flight pays.
@@ -85,10 +85,9 @@ class FlightTracker:
         self.prices = prices or Prices()
         self.lag = lag
 
-    @property
-    def least(self) -> float:
-        """Confidence from which something is a candidate."""
-        return LEAST
+    def least(self, threshold: ClosedUnitInterval) -> float:
+        """Give the confidence from which something is a candidate, see `CandidateTracker.least`."""
+        return min(LEAST, float(threshold))
 
     def follow(
         self,
@@ -98,7 +97,7 @@ class FlightTracker:
         threshold: ClosedUnitInterval,
     ) -> Iterator[tuple[Sighting, int | None]]:
         """Choose among the candidates of each frame, see `CandidateTracker.follow`."""
-        search = _Search(self.prices, size, fps, threshold)
+        search = _Search(self.prices, size, fps, threshold, self.least(threshold))
         try:
             for sighting in sightings:
                 search.add(sighting)
@@ -139,14 +138,16 @@ class _Frame:
 
 
 class _Search:
-    def __init__(self, prices: Prices, size: tuple[int, int], fps: float, threshold: float) -> None:
+    def __init__(
+        self, prices: Prices, size: tuple[int, int], fps: float, threshold: float, least: float
+    ) -> None:
         self.frames: deque[_Frame] = deque()
         self._prices = prices
         self._height = float(size[0])
         self._wide = size[1] / size[0]
         self._rate = fps / RATE
         self._asked = _odds(np.array([threshold]))[0]
-        self._least = min(LEAST, threshold)
+        self._least = least
         self._first = 0  # number of the first frame that is held
         self._next = 0
         self._unseen = 0.0  # what a flight has earned that is unseen since before the video

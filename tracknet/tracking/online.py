@@ -42,10 +42,9 @@ class OnlineTracker:
         self._flight: deque[np.ndarray] = deque(maxlen=3)
         self._next = 0
 
-    @property
-    def least(self) -> None:
-        """Candidates are what reaches the decoder's threshold."""
-        return None
+    def least(self, threshold: ClosedUnitInterval) -> None:
+        """Leave it to the decoder what is a candidate, see `CandidateTracker.least`."""
+        return
 
     def follow(
         self,

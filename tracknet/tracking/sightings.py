@@ -31,9 +31,15 @@ class Sighting(NamedTuple):
 class CandidateTracker(Protocol):
     """Chooses one candidate of each frame, or none."""
 
-    @property
-    def least(self) -> float | None:
-        """Confidence from which something is a candidate, see `least_of`; None for the threshold."""
+    def least(self, threshold: ClosedUnitInterval) -> float | None:
+        """Give the confidence from which something is a candidate.
+
+        Args:
+            threshold: Confidence from which a ball counts as visible.
+
+        Returns:
+            That confidence, at most the threshold; None for the threshold of the decoder.
+        """
 
     def follow(
         self,
@@ -54,19 +60,6 @@ class CandidateTracker(Protocol):
             Each sighting, and the index of its candidate, or None for no ball. Should the sightings end in an
             error or in Ctrl-C, those before it are judged first.
         """
-
-
-def least_of(tracker: CandidateTracker, threshold: ClosedUnitInterval) -> float | None:
-    """Give the confidence from which something is a candidate for a tracker.
-
-    Args:
-        tracker: The tracker.
-        threshold: Confidence from which a ball counts as visible.
-
-    Returns:
-        That confidence, at most the threshold; None for that of the decoder.
-    """
-    return None if tracker.least is None else min(tracker.least, threshold)
 
 
 def row_of(sighting: Sighting, choice: int | None) -> TrajectoryRow:

@@ -31,7 +31,7 @@ from tracknet.tracking.finder import (
 from tracknet.tracking.live import check_reach, follow
 from tracknet.tracking.modes import Mode
 from tracknet.tracking.online import OnlineTracker
-from tracknet.tracking.sightings import CandidateTracker, Sighting, least_of, row_of
+from tracknet.tracking.sightings import CandidateTracker, Sighting, row_of
 from tracknet.tracking.trajectory import TrajectoryRow
 from tracknet.tracking.windows import FirstWord, slide
 
@@ -138,7 +138,7 @@ def track(
     if tracker is None:
         return _counted(source, partial(look, finder.rows), progress)
     assert isinstance(finder, HeatmapFinder)  # there are no candidates without heatmaps
-    seen = partial(look, partial(finder.sightings, least=least_of(tracker, detector.threshold)))
+    seen = partial(look, partial(finder.sightings, least=tracker.least(detector.threshold)))
     rows = partial(_chosen_rows, seen, tracker, size, source.info.fps, detector.threshold)
     return _counted(source, rows, progress)
 
