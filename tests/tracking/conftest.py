@@ -1,10 +1,12 @@
-"""Rallies that tests of tracking share."""
+"""Rallies and trainers that tests of tracking share."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from lightning.pytorch import Trainer
 
+from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.video_writer import VideoWriter
 
 
@@ -24,3 +26,41 @@ def distracted(tmp_path_factory, dot, write_rally):
     rows = "".join(f"{n},1,{60 + n},{y[n]}\n" if y[n] > 0 else f"{n},0,0,0\n" for n in range(40))
     (root / "rally.csv").write_text("Frame,Visibility,X,Y\n" + rows)
     return root
+
+
+@pytest.fixture
+def quiet_trainer():
+    """The function that makes a trainer on the CPU that shows nothing."""
+
+    def make(folder, *callbacks, logger=False):
+        return Trainer(
+            default_root_dir=folder,
+            accelerator="cpu",
+            logger=logger,
+            callbacks=list(callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    return make
+
+
+@pytest.fixture
+def predicted(quiet_trainer):
+    """The function that predicts the rallies of a folder and lets a `TrajectoryWriter` write them."""
+
+    def predict(root, tracker, writer, folder, **options):
+        data = FlatVideoDataModule(
+            root,
+            **{
+                "test": ["a", "c", "d"],
+                "batch_size": 3,
+                "frames": tracker.frames,
+                "outputs": tracker.outputs,
+                "size": tracker.input_size,
+            }
+            | options,
+        )
+        quiet_trainer(folder, writer).predict(tracker, datamodule=data, return_predictions=False)
+
+    return predict

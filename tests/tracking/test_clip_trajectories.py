@@ -7,9 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 
-from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.video import open_source
 from tracknet.errors import TrackNetError
 from tracknet.evaluation.decoding import ComponentDecoder, Detections, PeakDecoder
@@ -101,7 +99,7 @@ def test_frames_that_the_data_leave_out_lengthen_a_gap():
 )
 @pytest.mark.parametrize("decoder", [PeakDecoder(), ComponentDecoder()])
 def test_predict_writes_what_track_writes(
-    distracted, tmp_path, bright_network, name, frames, outputs, mode, step, decoder
+    distracted, tmp_path, bright_network, name, frames, outputs, mode, step, decoder, predicted
 ):
     tracker = HeatmapTracker(
         bright_network(frames, outputs=outputs),
@@ -112,25 +110,8 @@ def test_predict_writes_what_track_writes(
     )
     writer = TrajectoryWriter(tmp_path / "out")
     writer.choose_with(choose_tracker(name))
-    data = FlatVideoDataModule(
-        distracted,
-        train=["other"],
-        val=["rally"],
-        test=["rally"],
-        frames=frames,
-        outputs=outputs,
-        size=SIZE,
-        eval_step=tracker.eval_step,
-    )
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[writer],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.predict(tracker, datamodule=data, return_predictions=False)
+    names = {"test": ["rally"], "val": ["rally"], "train": ["other"]}
+    predicted(distracted, tracker, writer, tmp_path, **names, eval_step=tracker.eval_step)
     source = open_source(distracted / "rally.mp4")
     rows = list(track(source, tracker, mode=mode, step=step, tracker=choose_tracker(name), progress=False))
     written = read_trajectory(tmp_path / "out" / "rally.csv")

@@ -7,7 +7,6 @@ import csv
 import av
 import numpy as np
 import pytest
-from lightning.pytorch import Trainer
 
 from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.labels import Labels, write_labels
@@ -25,24 +24,23 @@ from tracknet.training.rectifier import TrajectoryRectifier
 SIZE = (64, 96)
 
 
-def figures(root, tracker, folder, *callbacks, logger=False, **names):
-    data = FlatVideoDataModule(
-        root,
-        **(names or {"test": ["a"], "val": ["b"]}),
-        batch_size=3,
-        frames=tracker.frames,
-        outputs=tracker.outputs,
-        size=tracker.input_size,
-    )
-    trainer = Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=logger,
-        callbacks=list(callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    return trainer.test(tracker, datamodule=data, verbose=False)[0]
+@pytest.fixture
+def figures(quiet_trainer):
+    """The function that tests a tracker and gives what is logged."""
+
+    def test(root, tracker, folder, *callbacks, logger=False, **names):
+        data = FlatVideoDataModule(
+            root,
+            **(names or {"test": ["a"], "val": ["b"]}),
+            batch_size=3,
+            frames=tracker.frames,
+            outputs=tracker.outputs,
+            size=tracker.input_size,
+        )
+        trainer = quiet_trainer(folder, *callbacks, logger=logger)
+        return trainer.test(tracker, datamodule=data, verbose=False)[0]
+
+    return test
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +57,7 @@ def rallies(tmp_path_factory, write_rally):
 
 
 @pytest.mark.parametrize(("frames", "outputs"), [(3, 3), (3, 1)])
-def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, outputs, capsys):
+def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, outputs, capsys, figures):
     tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
     found = figures(rallies, tracker, tmp_path, TrajectoryFigures(method=CubicFill(), max_gap=3))
     # 15 of 21 balls are found; a short gap of 2 is filled within the tolerance, the gap of 4 is too long.
@@ -74,7 +72,7 @@ def test_filled_frames_become_hits(rallies, tmp_path, bright_network, frames, ou
     assert "(tracknetv2: d <= 4 px at 288x512)" in said
 
 
-def test_frames_filled_without_a_ball_are_counted_against(tiny_rallies, tmp_path, bright_network):
+def test_frames_filled_without_a_ball_are_counted_against(tiny_rallies, tmp_path, bright_network, figures):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
     found = figures(tiny_rallies, tracker, tmp_path, TrajectoryFigures(method=LinearFill()))
     # Rally a: 19 balls, all found, and frames 4 and 5 without one.
@@ -91,7 +89,7 @@ def near(picture, x, y, colour):
 
 @pytest.mark.parametrize(("frames", "outputs"), [(3, 3), (3, 1)])
 def test_the_analysis_of_errors_shows_what_is_filled(
-    rallies, tmp_path, bright_network, frames, outputs, capsys
+    rallies, tmp_path, bright_network, frames, outputs, capsys, figures
 ):
     tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
     callbacks = ErrorAnalysis(worst=1, frames=21), TrajectoryFigures(method=CubicFill(), max_gap=3)
@@ -125,7 +123,7 @@ def test_only_trackers_have_trajectories():
         TrajectoryFigures(method=LinearFill()).on_test_start(None, TrajectoryRectifier())
 
 
-def test_a_tracker_is_judged_beside_the_single_frames(distracted, tmp_path, bright_network, capsys):
+def test_a_tracker_is_judged_beside_the_single_frames(distracted, tmp_path, bright_network, capsys, figures):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
     names = {"test": ["rally"], "val": ["rally"], "train": ["other"]}
     logger = RunLogger(tmp_path, name="", version="run")
@@ -148,7 +146,7 @@ def test_a_tracker_is_judged_beside_the_single_frames(distracted, tmp_path, brig
     assert tracker.candidates_from is None
 
 
-def test_gaps_are_filled_in_what_the_tracker_chose(distracted, tmp_path, bright_network, capsys):
+def test_gaps_are_filled_in_what_the_tracker_chose(distracted, tmp_path, bright_network, capsys, figures):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
     names = {"test": ["rally"], "val": ["rally"], "train": ["other"]}
     both = TrajectoryFigures(FlightTracker(), LinearFill(), 7)
@@ -159,7 +157,9 @@ def test_gaps_are_filled_in_what_the_tracker_chose(distracted, tmp_path, bright_
     assert f"rectified: 0 frames filled; f1 {tracked:.4f} -> {tracked:.4f}" in said  # above the picture
 
 
-def test_two_trackers_that_want_other_candidates_cannot_share_a_run(bright_network, distracted, tmp_path):
+def test_two_trackers_that_want_other_candidates_cannot_share_a_run(
+    bright_network, distracted, tmp_path, figures
+):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
     names = {"test": ["rally"], "val": ["rally"], "train": ["other"]}
     both = TrajectoryFigures(FlightTracker()), TrajectoryFigures(OnlineTracker())
@@ -171,20 +171,13 @@ def test_two_trackers_that_want_other_candidates_cannot_share_a_run(bright_netwo
     assert alone["test/tracked_precision"] < 1
 
 
-def test_batches_alone_will_do(distracted, tmp_path, bright_network):
+def test_batches_alone_will_do(distracted, tmp_path, bright_network, quiet_trainer):
     tracker = HeatmapTracker(bright_network(3), input_size=SIZE)
     data = FlatVideoDataModule(
         distracted, test=["rally"], val=["rally"], train=["other"], frames=3, outputs=3, size=SIZE
     )
     data.prepare_data()
     data.setup("test")
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[TrajectoryFigures(FlightTracker(), LinearFill())],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(tmp_path, TrajectoryFigures(FlightTracker(), LinearFill()))
     found = trainer.test(tracker, dataloaders=data.test_dataloader(), verbose=False)[0]
     assert found["test/tracked_precision"] == 1

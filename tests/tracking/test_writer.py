@@ -9,7 +9,6 @@ import pytest
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
-from tracknet.data.datamodules import FlatVideoDataModule
 from tracknet.data.labels import read_labels
 from tracknet.errors import TrackNetError
 from tracknet.tracking.rectification import CubicFill
@@ -22,36 +21,13 @@ SIZE = (64, 96)
 FRAMES = {"a": 21, "b": 19, "c": 20, "d": 17}
 
 
-def predicted(root, tracker, writer, tmp_path, **options):
-    data = FlatVideoDataModule(
-        root,
-        **{
-            "test": ["a", "c", "d"],
-            "batch_size": 3,
-            "frames": tracker.frames,
-            "outputs": tracker.outputs,
-            "size": tracker.input_size,
-        }
-        | options,
-    )
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[writer],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.predict(tracker, datamodule=data, return_predictions=False)
-
-
 def written(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize(("frames", "outputs"), [(3, 3), (8, 8), (3, 1), (30, 30)])
 def test_one_row_a_frame_in_order_for_each_test_clip(
-    tiny_rallies, tmp_path, bright_network, frames, outputs, capsys
+    tiny_rallies, tmp_path, bright_network, frames, outputs, capsys, predicted
 ):
     tracker = HeatmapTracker(bright_network(frames, outputs=outputs), input_size=SIZE)
     predicted(tiny_rallies, tracker, TrajectoryWriter(tmp_path / "out"), tmp_path)
@@ -70,7 +46,7 @@ def test_one_row_a_frame_in_order_for_each_test_clip(
     assert f"trajectories of 3 clips: {tmp_path / 'out'}" in capsys.readouterr().out
 
 
-def test_positions_are_in_pixels_of_the_source(tmp_path, write_rally, bright_network):
+def test_positions_are_in_pixels_of_the_source(tmp_path, write_rally, bright_network, predicted):
     truth = write_rally(tmp_path / "data", "rally", 10, size=(128, 192), sigma=3.0)
     tracker = HeatmapTracker(bright_network(), input_size=SIZE)
     write_rally(tmp_path / "data", "other", 4, size=(128, 192))
@@ -81,7 +57,7 @@ def test_positions_are_in_pixels_of_the_source(tmp_path, write_rally, bright_net
     assert np.abs(found - truth.xy).max() < 0.3
 
 
-def test_clips_in_folders_and_the_folder_of_the_run(tiny_rallies, tmp_path, bright_network):
+def test_clips_in_folders_and_the_folder_of_the_run(tiny_rallies, tmp_path, bright_network, predicted):
     for part, name in (("train", "b"), ("val", "c"), ("test", "d")):
         (tmp_path / "data" / part).mkdir(parents=True)
         for suffix in ("mp4", "csv"):
@@ -92,7 +68,9 @@ def test_clips_in_folders_and_the_folder_of_the_run(tiny_rallies, tmp_path, brig
     assert written(tmp_path / "run") == ["predictions/test/d.csv"]
 
 
-def test_gaps_are_filled_and_marked_in_pixels_of_the_source(tmp_path, write_rally, bright_network, capsys):
+def test_gaps_are_filled_and_marked_in_pixels_of_the_source(
+    tmp_path, write_rally, bright_network, capsys, predicted
+):
     gone = (4, 5, 12, 13, 14, 15)
     truth = write_rally(tmp_path / "data", "rally", 21, size=(128, 192), sigma=3.0, hidden=gone)
     write_rally(tmp_path / "data", "other", 4, size=(128, 192))
@@ -109,7 +87,7 @@ def test_gaps_are_filled_and_marked_in_pixels_of_the_source(tmp_path, write_rall
     assert "(2 frames filled)" in capsys.readouterr().out
 
 
-def test_an_earlier_file_is_replaced_whole(tiny_rallies, tmp_path, bright_network):
+def test_an_earlier_file_is_replaced_whole(tiny_rallies, tmp_path, bright_network, predicted):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.csv").write_text("mine\n" * 500)
     tracker = HeatmapTracker(bright_network(), input_size=SIZE)
