@@ -90,28 +90,22 @@ class ClipTrajectories:
                 f"{type(self.tracker).__name__} chooses among candidates, and the steps of this model give "
                 "none (see HeatmapTracker.candidates_from); use --tracker none"
             )
-        for place, (clip, frame, (height, width), best, confidence) in enumerate(
-            zip(
-                batch["clip"].cpu()[window].tolist(),
-                batch["frame"][:, last].cpu()[counted].tolist(),
-                batch["source_size"].cpu()[window].tolist(),
-                xy.cpu()[counted].double().numpy(),
-                outputs["confidence"].cpu()[counted].tolist(),
-                strict=True,
-            )
-        ):
-            sighting = Sighting(frame, best[None], np.array([confidence]), confidence)
+        rows = zip(
+            batch["clip"].cpu()[window].tolist(),
+            batch["frame"][:, last].cpu()[counted].tolist(),
+            batch["source_size"].cpu()[window].tolist(),
+            xy.cpu()[counted].double().numpy(),
+            outputs["confidence"].cpu()[counted].tolist(),
+            strict=True,
+        )
+        for place, (clip, frame, (height, width), best, confidence) in enumerate(rows):
+            places, values, highest = best[None], np.array([confidence]), confidence
             if self.tracker is not None and candidates is not None:
-                found = candidates[place]
-                size: Size = module.input_size  # type: ignore[assignment]
+                found, size = candidates[place], module.input_size
+                places = resize_xy(found.xy.cpu().double(), size, (height, width)).numpy()  # type: ignore[arg-type]
                 values = found.confidence.cpu().double().numpy()
-                sighting = Sighting(
-                    frame,
-                    resize_xy(found.xy.cpu().double(), size, (height, width)).numpy(),
-                    values,
-                    float(values.max(initial=confidence)),
-                )
-            self._seen[clip][frame] = sighting, (height, width)
+                highest = float(values.max(initial=confidence))
+            self._seen[clip][frame] = Sighting(frame, places, values, highest), (height, width)
 
     def rows(self, trainer: Trainer, module: LightningModule) -> dict[int, list[TrajectoryRow]]:
         """Give the trajectories, and keep nothing; all processes must ask.

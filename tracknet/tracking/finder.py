@@ -17,7 +17,7 @@ from tracknet.models.evaluating import evaluating
 from tracknet.tracking.flight import FlightTracker
 from tracknet.tracking.online import OnlineTracker
 from tracknet.tracking.shared_features import SharedFeatures, is_framewise, stacked
-from tracknet.tracking.sightings import CandidateTracker, Sighting, row_of
+from tracknet.tracking.sightings import CandidateTracker, Sighting, no_ball, row_of
 from tracknet.tracking.trajectory import TrajectoryRow
 
 
@@ -229,7 +229,7 @@ class HeatmapFinder(BallFinder):
             xy, confidence = self._in_source(found.xy), found.confidence.tolist()
             visible = [value >= self._detector.threshold for value in confidence]
             return [
-                TrajectoryRow(number, True, x, y, value) if seen else _no_ball(number, value)
+                TrajectoryRow(number, True, x, y, value) if seen else no_ball(number, value)
                 for number, seen, (x, y), value in zip(numbers, visible, xy.tolist(), confidence, strict=True)
             ]
         judged = (self._online.judge(seen, self.size[0]) for seen in self.sightings(numbers, sights))
@@ -327,7 +327,3 @@ def channels_first(images: Sequence[np.ndarray], device: torch.device | str) -> 
     pixels = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=pinned)
     np.stack(images, out=pixels.numpy())
     return pixels.to(device, non_blocking=pinned).movedim(-1, -3)
-
-
-def _no_ball(number: int, confidence: float) -> TrajectoryRow:
-    return TrajectoryRow(number, False, 0.0, 0.0, confidence)

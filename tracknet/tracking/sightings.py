@@ -73,6 +73,16 @@ def row_of(sighting: Sighting, choice: int | None) -> TrajectoryRow:
         The row, with the confidence of the chosen candidate, or that of the highest cell.
     """
     if choice is None:
-        return TrajectoryRow(sighting.frame, False, 0.0, 0.0, sighting.highest)
+        return no_ball(sighting.frame, sighting.highest)
     x, y = sighting.xy[choice].tolist()
     return TrajectoryRow(sighting.frame, True, x, y, float(sighting.confidence[choice]))
+
+
+def no_ball(frame: int, confidence: ClosedUnitInterval) -> TrajectoryRow:
+    """Make the row of a frame without a ball.
+
+    Args:
+        frame: Number of the frame.
+        confidence: Confidence that there is one all the same.
+    """
+    return TrajectoryRow(frame, False, 0.0, 0.0, confidence)
